@@ -1,0 +1,460 @@
+"""The data room: every kind of data that load() reads, and a clear DataError for all others."""
+
+import gzip
+import hashlib
+import pickle
+import struct
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tinyinfogan.data import DataError, Dataset, load
+from tinyinfogan.data.datasets import BUNDLED_MNIST
+from tinyinfogan.data.idx import read_idx
+
+TINY_IMAGES = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
+TINY_LABELS = np.array([7, 0], np.uint8)
+
+
+def idx_bytes(array, shape=None, magic=None):
+    shape = array.shape if shape is None else shape
+    magic = 0x0800 + len(shape) if magic is None else magic
+    return struct.pack(f">{1 + len(shape)}I", magic, *shape) + array.tobytes()
+
+
+def flip_byte(content, position):
+    return content[:position] + bytes([content[position] ^ 0xFF]) + content[position + 1:]
+
+
+def write_idx_folder(folder, images=TINY_IMAGES, labels=TINY_LABELS):
+    (folder / "train-images-idx3-ubyte").write_bytes(idx_bytes(images))
+    (folder / "train-labels-idx1-ubyte").write_bytes(idx_bytes(labels))
+    return folder
+
+
+def save_npz(folder, **arrays):
+    np.savez(folder / "data.npz", **arrays)
+    return folder / "data.npz"
+
+
+def save_image(path, array_or_image):
+    path.parent.mkdir(exist_ok=True)
+    image = array_or_image
+    if isinstance(image, np.ndarray):
+        image = Image.fromarray(image)
+    image.save(path)
+    return path
+
+
+def error_of(path, *parts, named=None):
+    """Load `path`, which must fail; return the message, one line that names the path and `parts`."""
+    with pytest.raises(DataError) as caught:
+        load(path)
+    message = str(caught.value)
+    assert str(named or path) in message
+    assert "\n" not in message
+    for part in parts:
+        assert part in message
+    return message
+
+
+# The bundled MNIST
+
+
+def test_mnist_shapes_types_and_counts():
+    data = load()
+    assert isinstance(data, Dataset) and data.name == "mnist"
+    assert data.images.shape == (60000, 28, 28, 1) and data.images.dtype == np.uint8
+    assert data.test_images.shape == (10000, 28, 28, 1) and data.test_images.dtype == np.uint8
+    assert data.labels.shape == (60000,) and data.labels.dtype == np.int64
+    assert data.test_labels.shape == (10000,) and data.test_labels.dtype == np.int64
+    assert data.labels[:5].tolist() == [5, 0, 4, 1, 9]
+    assert data.test_labels[:5].tolist() == [7, 2, 1, 0, 4]
+    assert (data.images.min(), data.images.max()) == (0, 255)
+
+
+def test_mnist_payloads_match_the_notice():
+    notice = (BUNDLED_MNIST / "NOTICE").read_text(encoding="utf-8")
+    for name in (
+        "train-images-idx3-ubyte", "train-labels-idx1-ubyte",
+        "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte",
+    ):
+        content = (BUNDLED_MNIST / f"{name}.gz").read_bytes()
+        assert content[3:8] == bytes(5), "no file name and no time in the gzip header"
+        assert f"{hashlib.sha256(gzip.decompress(content)).hexdigest()}  {name}\n" in notice
+
+
+# IDX folders
+
+
+@pytest.mark.parametrize("separator", ["-", "."])
+@pytest.mark.parametrize("compress", [False, True])
+def test_idx_folder(tmp_path, separator, compress):
+    arrays = {
+        "train-images{}idx3-ubyte": TINY_IMAGES, "train-labels{}idx1-ubyte": TINY_LABELS,
+        "t10k-images{}idx3-ubyte": TINY_IMAGES[:1], "t10k-labels{}idx1-ubyte": TINY_LABELS[:1],
+    }
+    for name, array in arrays.items():
+        content = idx_bytes(array)
+        path = tmp_path / (name.format(separator) + (".gz" if compress else ""))
+        path.write_bytes(gzip.compress(content) if compress else content)
+    data = load(str(tmp_path))
+    np.testing.assert_array_equal(data.images, TINY_IMAGES[..., None])
+    np.testing.assert_array_equal(data.test_images, TINY_IMAGES[:1, ..., None])
+    assert data.labels.tolist() == [7, 0] and data.labels.dtype == np.int64
+    assert data.test_labels.tolist() == [7]
+    assert data.name == tmp_path.name
+
+
+def test_idx_training_images_alone_are_enough(tmp_path):
+    # Named .gz yet plain, as some browsers leave a download.
+    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(idx_bytes(TINY_IMAGES))
+    data = load(tmp_path)
+    np.testing.assert_array_equal(data.images[..., 0], TINY_IMAGES)
+    assert data.labels is data.test_images is data.test_labels is None
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_idx_truncated_anywhere_is_an_error(tmp_path, compress):
+    content = idx_bytes(TINY_IMAGES)
+    content = gzip.compress(content) if compress else content
+    path = tmp_path / "train-images-idx3-ubyte"
+    for length in range(len(content)):
+        path.write_bytes(content[:length])
+        error_of(tmp_path, named=path)
+    path.write_bytes(content)
+    np.testing.assert_array_equal(load(tmp_path).images[..., 0], TINY_IMAGES)
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_idx_with_any_byte_changed_is_an_error_or_the_right_shape(tmp_path, compress):
+    content = idx_bytes(TINY_IMAGES)
+    content = gzip.compress(content) if compress else content
+    path = tmp_path / "train-images-idx3-ubyte"
+    for position in range(len(content)):
+        path.write_bytes(flip_byte(content, position))
+        try:
+            images = load(tmp_path).images
+        except DataError as error:
+            assert str(path) in str(error)
+        else:
+            assert images.shape == (2, 3, 4, 1)
+            # The gzip checksum guards the pixels, so only its header's idle fields may change.
+            assert not compress or np.array_equal(images[..., 0], TINY_IMAGES)
+
+
+@pytest.mark.parametrize("compress", [False, True])
+@pytest.mark.parametrize("shape", [(10**6, 1000, 1000), (2**32 - 1, 2**32 - 1, 2**32 - 1)])
+def test_idx_false_claim_fails_at_once(tmp_path, compress, shape):
+    content = idx_bytes(TINY_IMAGES, shape=shape)
+    path = tmp_path / "train-images-idx3-ubyte"
+    path.write_bytes(gzip.compress(content) if compress else content)
+    start = time.perf_counter()
+    error_of(tmp_path, "claims", named=path)
+    assert time.perf_counter() - start < 0.2
+
+
+def test_idx_gzip_that_unpacks_to_more_than_its_header_claims(tmp_path):
+    path = tmp_path / "train-images-idx3-ubyte.gz"
+    path.write_bytes(gzip.compress(idx_bytes(TINY_IMAGES) + bytes(10**7)))
+    error_of(tmp_path, "claims 24 bytes", "more", named=path)
+
+
+def test_idx_claim_just_within_the_gzip_bound(tmp_path):
+    path = tmp_path / "train-images-idx3-ubyte.gz"
+    path.write_bytes(gzip.compress(idx_bytes(TINY_IMAGES, shape=(1000, 3, 4))))
+    error_of(tmp_path, "claims 12000 bytes", "only 24", named=path)
+
+
+def test_idx_wrong_magic(tmp_path):
+    path = write_idx_folder(tmp_path) / "train-images-idx3-ubyte"
+    path.write_bytes(idx_bytes(TINY_LABELS))
+    error_of(tmp_path, "00000803", "00000801", named=path)
+
+
+@pytest.mark.parametrize("shape", [(0, 28, 28), (2, 0, 4), (0, 2**32 - 1, 2**32 - 1)])
+def test_idx_without_images(tmp_path, shape):
+    path = tmp_path / "train-images-idx3-ubyte"
+    path.write_bytes(idx_bytes(np.empty(0, np.uint8), shape=shape))
+    error_of(tmp_path, "holds nothing", named=path)
+
+
+def test_idx_label_count(tmp_path):
+    write_idx_folder(tmp_path, labels=np.zeros(3, np.uint8))
+    error_of(tmp_path, "2 images", "(3,)", named=tmp_path / "train-labels-idx1-ubyte")
+
+
+def test_idx_labels_without_images(tmp_path):
+    path = write_idx_folder(tmp_path) / "t10k-labels-idx1-ubyte"
+    path.write_bytes(idx_bytes(TINY_LABELS))
+    error_of(tmp_path, "no images", named=path)
+
+
+def test_idx_test_images_of_another_size(tmp_path):
+    write_idx_folder(tmp_path)
+    (tmp_path / "t10k-images-idx3-ubyte").write_bytes(idx_bytes(TINY_IMAGES.reshape(2, 4, 3)))
+    error_of(tmp_path, "(4, 3, 1)", "(3, 4, 1)")
+
+
+def test_read_idx_of_a_folder_is_a_data_error(tmp_path):
+    with pytest.raises(DataError, match="cannot be read"):
+        read_idx(tmp_path, axes=3)
+
+
+# .npz files
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4), (2, 3, 4, 1), (2, 3, 4, 3)])
+def test_npz_uint8(tmp_path, shape):
+    images = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
+    labels = np.array([1, 0], np.int16)
+    # Column-major order on disk must not change the result.
+    data = load(save_npz(tmp_path, images=np.asfortranarray(images), labels=labels))
+    np.testing.assert_array_equal(data.images, images.reshape(2, 3, 4, -1))
+    assert data.images.dtype == np.uint8 and data.images.flags.c_contiguous
+    assert data.labels.dtype == np.int64 and data.labels.tolist() == [1, 0]
+    assert data.test_images is data.test_labels is None
+    assert data.name == "data"
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", ">f4"])
+def test_npz_floats_round_to_the_nearest_of_256_levels(tmp_path, dtype):
+    levels = np.arange(256).reshape(1, 16, 16)
+    data = load(save_npz(tmp_path, images=(levels / 255).astype(dtype)))
+    np.testing.assert_array_equal(data.images[..., 0], levels)
+    assert data.labels is None
+
+
+@pytest.mark.parametrize("images, expected", [
+    (np.zeros((3, 4), np.uint8), "(3, 4)"),
+    (np.zeros((1, 2, 3, 4, 1), np.uint8), "(1, 2, 3, 4, 1)"),
+    (np.zeros((2, 3, 4, 2), np.uint8), "(2, 3, 4, 2)"),
+    (np.zeros((2, 3, 4, 4), np.uint8), "(2, 3, 4, 4)"),
+    (np.zeros((2, 3, 4, 0), np.uint8), "(2, 3, 4, 0)"),
+    (np.zeros((0, 3, 4), np.uint8), "holds no images"),
+    (np.zeros((2, 0, 4), np.float32), "holds no images"),
+    (np.full((2, 3, 4), 255.0), "255.0"),
+    (np.full((2, 3, 4), -0.1), "-0.1"),
+    (np.array([[[0.5, np.nan]]]), "finite"),
+    (np.array([[[0.5, np.inf]]]), "finite"),
+    (np.zeros((2, 3, 4), np.int64), "int64"),
+    (np.zeros((2, 3, 4), np.complex64), "complex64"),
+    (np.full((2, 3, 4), "x"), "<U1"),
+])
+def test_npz_bad_images(tmp_path, images, expected):
+    error_of(save_npz(tmp_path, images=images), expected)
+
+
+@pytest.mark.parametrize("labels, expected", [
+    (np.array([0, 1, 2]), "(3,)"),
+    (np.array([[0, 1]]), "(1, 2)"),
+    (np.array([0, -1]), "-1"),
+    (np.array([0, 2**64 - 1], np.uint64), "negative"),
+    (np.array([0.0, 1.0]), "float64"),
+    (np.array(["a", "b"]), "<U1"),
+])
+def test_npz_bad_labels(tmp_path, labels, expected):
+    error_of(save_npz(tmp_path, images=TINY_IMAGES, labels=labels), expected)
+
+
+def test_npz_without_images(tmp_path):
+    error_of(save_npz(tmp_path, pictures=TINY_IMAGES), "'images'", "pictures")
+
+
+@pytest.mark.parametrize("name", ["images", "labels"])
+def test_npz_pickled_objects_are_refused(tmp_path, name):
+    arrays = {"images": TINY_IMAGES, name: np.array([{}, []], object)}
+    error_of(save_npz(tmp_path, **arrays), "Object arrays cannot be loaded")
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", pickle.dumps([1]), b"\x93NUMPY\x01\x00"])
+def test_npz_that_is_no_archive(tmp_path, content):
+    path = tmp_path / "data.npz"
+    path.write_bytes(content)
+    error_of(path, "not an .npz archive")
+
+
+def test_npz_member_that_is_no_array(tmp_path):
+    with zipfile.ZipFile(tmp_path / "data.npz", "w") as archive:
+        archive.writestr("images.npy", b"no array")
+    error_of(tmp_path / "data.npz")
+
+
+@pytest.mark.parametrize("count", [10**6, 10**12, 10**30])
+def test_npz_false_claim_fails_at_once(tmp_path, count):
+    header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({count}, 28, 28), }}"
+    with zipfile.ZipFile(tmp_path / "data.npz", "w") as archive:
+        archive.writestr("images.npy", b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header))
+                         + header.encode() + bytes(24))
+    start = time.perf_counter()
+    error_of(tmp_path / "data.npz")
+    assert time.perf_counter() - start < 0.2
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_npz_truncated_or_changed_anywhere(tmp_path, save):
+    path = tmp_path / "data.npz"
+    save(path, images=TINY_IMAGES)
+    content = path.read_bytes()
+    variants = [content[:length] for length in range(len(content))]
+    variants += [flip_byte(content, position) for position in range(len(content))]
+    for variant in variants:
+        path.write_bytes(variant)
+        try:
+            images = load(path).images
+        except DataError as error:
+            assert str(path) in str(error)
+        else:
+            np.testing.assert_array_equal(images[..., 0], TINY_IMAGES)
+
+
+# Folders of images
+
+
+def test_image_folder_is_sorted_by_name_and_has_no_labels(tmp_path):
+    for value, name in [(30, "c.PNG"), (10, "a.png"), (20, "b.png")]:
+        save_image(tmp_path / name, np.full((3, 4), value, np.uint8))
+    (tmp_path / "notes.txt").write_text("ignored")
+    (tmp_path / "._a.png").write_text("a hidden file, ignored")
+    data = load(tmp_path)
+    assert data.images.shape == (3, 3, 4, 1) and data.images.dtype == np.uint8
+    assert data.images[:, 0, 0, 0].tolist() == [10, 20, 30]
+    assert data.labels is data.test_images is None and data.name == tmp_path.name
+
+
+def test_image_sub_folders_are_labels(tmp_path):
+    for folder, name, value in [("dog", "x.png", 3), ("cat", "z.png", 2), ("cat", "y.png", 1)]:
+        save_image(tmp_path / folder / name, np.full((2, 2), value, np.uint8))
+    (tmp_path / "bird").mkdir()  # holds no images and so takes no number
+    data = load(tmp_path)
+    assert data.images[:, 0, 0, 0].tolist() == [1, 2, 3]
+    assert data.labels.tolist() == [0, 0, 1] and data.labels.dtype == np.int64
+
+
+def test_jpeg_is_read(tmp_path):
+    save_image(tmp_path / "a.jpg", np.full((8, 8, 3), (200, 100, 50), np.uint8))
+    save_image(tmp_path / "b.jpeg", np.full((8, 8), 90, np.uint8))
+    images = load(tmp_path).images
+    assert images.shape == (2, 8, 8, 3)
+    np.testing.assert_allclose(images[0, 4, 4], [200, 100, 50], atol=4)
+    np.testing.assert_allclose(images[1, 4, 4], [90, 90, 90], atol=1)
+
+
+def grey_alpha():
+    return Image.merge("LA", [Image.new("L", (2, 2), 200), Image.new("L", (2, 2), 0)])
+
+
+def palette(transparency=None):
+    image = Image.new("P", (2, 2), 1)
+    image.putpalette([0, 0, 0, 10, 20, 30])
+    if transparency is not None:
+        image.info["transparency"] = transparency
+    return image
+
+
+@pytest.mark.parametrize("image, expected", [
+    (Image.new("L", (2, 2), 77), [77]),
+    (Image.new("1", (2, 2), 1), [255]),
+    (grey_alpha(), [0]),
+    (Image.fromarray(np.full((2, 2), 257 * 90, np.uint16)), [90]),
+    (Image.new("RGB", (2, 2), (1, 2, 3)), [1, 2, 3]),
+    (Image.new("RGBA", (2, 2), (10, 20, 30, 255)), [10, 20, 30]),
+    (Image.new("RGBA", (2, 2), (10, 20, 30, 0)), [0, 0, 0]),
+    (palette(), [10, 20, 30]),
+    (palette(transparency=1), [0, 0, 0]),
+], ids=["grey", "bits", "grey-alpha", "16-bit", "rgb", "opaque", "clear", "palette",
+        "clear-palette"])
+def test_image_modes(tmp_path, image, expected):
+    save_image(tmp_path / "a.png", image)
+    images = load(tmp_path).images
+    assert images.shape == (1, 2, 2, len(expected))
+    assert images[0, 0, 0].tolist() == expected
+
+
+def test_grey_among_colour_becomes_rgb(tmp_path):
+    save_image(tmp_path / "a.png", np.full((2, 2), 9, np.uint8))
+    save_image(tmp_path / "b.png", np.full((2, 2), 257 * 8, np.uint16))
+    save_image(tmp_path / "c.png", np.full((2, 2, 3), (1, 2, 3), np.uint8))
+    images = load(tmp_path).images
+    assert images[:, 1, 1].tolist() == [[9, 9, 9], [8, 8, 8], [1, 2, 3]]
+
+
+def test_images_of_several_sizes(tmp_path):
+    save_image(tmp_path / "a.png", np.zeros((3, 4), np.uint8))
+    path = save_image(tmp_path / "b.png", np.zeros((5, 6), np.uint8))
+    error_of(tmp_path, str(path), str(tmp_path / "a.png"), "6x5", "4x3")
+
+
+def test_images_on_two_levels(tmp_path):
+    save_image(tmp_path / "a.png", np.zeros((2, 2), np.uint8))
+    save_image(tmp_path / "cat" / "b.png", np.zeros((2, 2), np.uint8))
+    error_of(tmp_path, "a.png", "cat")
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_corrupt_images_are_named(tmp_path, suffix):
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 6, 3), np.uint8)
+    path = save_image(tmp_path / f"a.{suffix}", pixels)
+    content = path.read_bytes()
+    path.write_bytes(content[:len(content) * 2 // 3])
+    error_of(tmp_path, named=path)
+    variants = [content[:length] for length in range(0, len(content), 7)]
+    variants += [flip_byte(content, position) for position in range(0, len(content), 3)]
+    for variant in variants:
+        path.write_bytes(variant)
+        try:
+            images = load(tmp_path).images
+        except DataError as error:
+            assert str(path) in str(error) and "\n" not in str(error)
+        else:
+            assert images.ndim == 4 and images.shape[3] in (1, 3)
+
+
+@pytest.mark.parametrize("content", [b"", b"text"])
+def test_image_that_is_none(tmp_path, content):
+    save_image(tmp_path / "a.png", np.zeros((2, 2), np.uint8))
+    (tmp_path / "b.png").write_bytes(content)
+    error_of(tmp_path, named=tmp_path / "b.png")
+
+
+def test_other_formats_under_a_png_name_are_refused(tmp_path):
+    Image.new("RGB", (2, 2)).save(tmp_path / "a.png", format="BMP")
+    error_of(tmp_path, named=tmp_path / "a.png")
+
+
+def test_decompression_bomb(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    path = save_image(tmp_path / "a.png", np.zeros((8, 8), np.uint8))
+    error_of(tmp_path, "decompression bomb", named=path)
+
+
+# Paths
+
+
+def test_missing_path(tmp_path):
+    error_of(tmp_path / "nowhere", "does not exist")
+
+
+def test_empty_folder(tmp_path):
+    error_of(tmp_path, "no data found", "train-images-idx3-ubyte", ".npz")
+
+
+@pytest.mark.parametrize("name", ["data.csv", "train-images-idx3-ubyte", "a.png"])
+def test_unknown_kind(tmp_path, name):
+    (tmp_path / name).write_bytes(b"1,2,3")
+    error_of(tmp_path / name, "not a known kind", ".npz")
+
+
+def test_unusable_path():
+    with pytest.raises(DataError):
+        load("null\0byte")
+
+
+def test_relative_path_is_named_after_its_folder(tmp_path, monkeypatch):
+    write_idx_folder(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert load(Path(".")).name == tmp_path.name

@@ -1,0 +1,436 @@
+"""Every operation and operator: values, gradients, dtypes, shapes, and the far ends of the range."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from references import away_from_kinks, host, numeric_gradients, softmax
+
+from tinyinfogan.engine import Tensor, grad_check, ops
+
+
+class Case(NamedTuple):
+    name: str
+    function: callable  # of Tensors
+    reference: callable  # the same of NumPy arrays
+    shapes: tuple
+    positive: bool = False  # needs positive inputs
+
+
+def _binary(symbol, function, positive=False):
+    """An operator on equal shapes, and on shapes that broadcast one way, the other, and both."""
+    pairs = [
+        ((3, 4), (3, 4)),
+        ((3, 4), (4,)),
+        ((4,), (3, 4)),
+        ((3, 1), (1, 4)),
+        ((2, 3, 4), (3, 1)),
+        ((), (2, 2)),
+        ((2, 2), (1, 1)),
+    ]
+    for a, b in pairs:
+        yield Case(f"{symbol} {a} {b}", function, function, (a, b), positive)
+
+
+def _unary(name, function, reference, shape=(3, 4), positive=False):
+    return Case(name, function, reference, (shape,), positive)
+
+
+def _power(exponent, positive):
+    return _unary(
+        f"** {exponent}", lambda x: x**exponent, lambda x: x**exponent, positive=positive
+    )
+
+
+def _index(name, index):
+    return _unary(f"x[{name}]", lambda x: x[index], lambda x: x[index], (4, 3, 5))
+
+
+def _reduction(name, axis, keepdims, method):
+    def function(x):
+        if method:
+            return getattr(x, name)(axis=axis, keepdims=keepdims)
+        return getattr(ops, name)(x, axis=axis, keepdims=keepdims)
+
+    def reference(x):
+        return getattr(np, name)(x, axis=axis, keepdims=keepdims)
+
+    return _unary(f"{name} {axis} {keepdims} {method}", function, reference, (2, 3, 4))
+
+
+def _softmax(axis):
+    yield _unary(f"softmax {axis}", lambda x: ops.softmax(x, axis), lambda x: softmax(x, axis))
+    yield _unary(
+        f"log_softmax {axis}",
+        lambda x: ops.log_softmax(x, axis=axis),
+        lambda x: np.log(softmax(x, axis)),
+    )
+
+
+def _concat(shapes, axis):
+    return Case(
+        f"concat {axis}",
+        lambda *xs: ops.concat(list(xs), axis=axis),
+        lambda *xs: np.concatenate(xs, axis),
+        shapes,
+    )
+
+
+CONSTANT = np.linspace(0.5, 2.0, 12).reshape(3, 4)
+
+CASES = [
+    *_binary("+", lambda a, b: a + b),
+    *_binary("-", lambda a, b: a - b),
+    *_binary("*", lambda a, b: a * b),
+    *_binary("/", lambda a, b: a / b),
+    # Scalars stand on either side; so do arrays, whose own operators must not take over.
+    _unary("x + 2", lambda x: x + 2, lambda x: x + 2),
+    _unary("2 + x", lambda x: 2.5 + x, lambda x: 2.5 + x),
+    _unary("x - 2", lambda x: x - 2.5, lambda x: x - 2.5),
+    _unary("2 - x", lambda x: 2 - x, lambda x: 2 - x),
+    _unary("x * 2", lambda x: x * 2.5, lambda x: x * 2.5),
+    _unary("2 * x", lambda x: 2.5 * x, lambda x: 2.5 * x),
+    _unary("x / 2", lambda x: x / 2.5, lambda x: x / 2.5),
+    _unary("2 / x", lambda x: 2.5 / x, lambda x: 2.5 / x),
+    _unary("-x", lambda x: -x, lambda x: -x),
+    _power(2, positive=False),
+    _power(3, positive=False),
+    _power(1, positive=False),
+    _power(-1, positive=False),
+    _power(-2, positive=False),
+    _power(0.5, positive=True),
+    _power(-1.5, positive=True),
+    Case("@", lambda a, b: a @ b, lambda a, b: a @ b, ((3, 4), (4, 2))),
+    Case("matmul row", ops.matmul, lambda a, b: a @ b, ((1, 4), (4, 3))),
+    Case("matmul outer", ops.matmul, lambda a, b: a @ b, ((3, 1), (1, 2))),
+    _unary("relu", ops.relu, lambda x: np.where(x > 0, x, 0.0)),
+    _unary("leaky_relu", ops.leaky_relu, lambda x: np.where(x > 0, x, 0.1 * x)),
+    _unary(
+        "leaky_relu slope",
+        lambda x: ops.leaky_relu(x, slope=0.3),
+        lambda x: np.where(x > 0, x, 0.3 * x),
+    ),
+    _unary("tanh", ops.tanh, np.tanh),
+    _unary("sigmoid", ops.sigmoid, lambda x: 1 / (1 + np.exp(-x))),
+    _unary("softplus", ops.softplus, lambda x: np.log(1 + np.exp(x))),
+    _unary("exp", ops.exp, np.exp),
+    _unary("log", ops.log, np.log, positive=True),
+    *[
+        _reduction(name, axis, keepdims, method)
+        for name in ("sum", "mean")
+        for axis, keepdims, method in [
+            (None, False, False),
+            (None, True, True),
+            (0, False, True),
+            (1, True, False),
+            (-1, False, False),
+            ((0, 2), False, False),
+            ((-1, 0), True, True),
+            ((0, 1, 2), False, False),
+        ]
+    ],
+    _unary("reshape", lambda x: ops.reshape(x, (2, 6)), lambda x: x.reshape(2, 6)),
+    _unary("reshape -1", lambda x: x.reshape((-1, 2, 3)), lambda x: x.reshape(-1, 2, 3)),
+    _unary("transpose", ops.transpose, np.transpose, (2, 3, 4)),
+    # A cycle of three axes: its inverse is another permutation, unlike a swap's.
+    _unary(
+        "transpose axes",
+        lambda x: ops.transpose(x, (1, 2, 0)),
+        lambda x: np.transpose(x, (1, 2, 0)),
+        (2, 3, 4),
+    ),
+    _unary(
+        "transpose method",
+        lambda x: x.transpose((-1, 0, 1)),
+        lambda x: np.transpose(x, (-1, 0, 1)),
+        (2, 3, 4),
+    ),
+    _concat(((2, 3), (2, 1), (2, 2)), -1),
+    _concat(((2, 3), (1, 3)), 0),
+    _concat(((2, 3, 2), (2, 1, 2)), 1),
+    *_softmax(-1),
+    *_softmax(0),
+    _index("1", 1),
+    _index("-1, 2", (-1, 2)),
+    _index("1:3", slice(1, 3)),
+    _index("..., 0", (..., 0)),
+    _index(":, 1:, ::2", (slice(None), slice(1, None), slice(None, None, 2))),
+    _index("::-1", slice(None, None, -1)),
+    _index("None, :, 0", (None, slice(None), 0)),
+    _index("1, 2, 3", (1, 2, 3)),
+]
+each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+
+
+def draw(case, rng):
+    arrays = [away_from_kinks(rng, shape) for shape in case.shapes]
+    return [np.abs(a) for a in arrays] if case.positive else arrays
+
+
+@each_case
+def test_values(case, rng, tensor):
+    arrays = draw(case, rng)
+    result = case.function(*map(tensor, arrays))
+    expected = case.reference(*arrays)
+    assert isinstance(result, Tensor) and result.shape == np.shape(expected)
+    assert_allclose(host(result), expected, rtol=1e-12, atol=1e-14)
+
+
+@each_case
+def test_gradients(case, rng, tensor):
+    assert grad_check(case.function, [tensor(a) for a in draw(case, rng)], rng=rng) <= 1e-6
+
+
+@each_case
+def test_gradients_element_by_element(case, rng, tensor, array):
+    # Against the reference's slope and with none of the engine's own machinery for checking.
+    arrays = draw(case, rng)
+    leaves = [tensor(a) for a in arrays]
+    result = case.function(*leaves)
+    cotangent = rng.standard_normal(result.shape)
+    result.backward(array(cotangent))
+    expected = numeric_gradients(case.reference, arrays, cotangent)
+    for leaf, gradient in zip(leaves, expected, strict=True):
+        assert isinstance(leaf.grad, type(leaf.data)), "a gradient is an array, also of no axes"
+        assert_allclose(host(leaf.grad), gradient, rtol=1e-6, atol=1e-8)
+
+
+@each_case
+def test_float32_stays_float32(case, rng, tensor):
+    arrays = draw(case, rng)
+    exact, single = (
+        [tensor(a.astype(dtype)) for a in arrays] for dtype in (np.float64, np.float32)
+    )
+    for leaves in (exact, single):
+        result = case.function(*leaves)
+        result.backward(result.data)
+    assert result.dtype == np.float32
+    for leaf, reference in zip(single, exact, strict=True):
+        assert leaf.grad.dtype == np.float32
+        assert_allclose(host(leaf.grad), host(reference.grad), rtol=1e-4, atol=1e-5)
+
+
+@each_case
+def test_inputs_and_cotangents_are_not_written_to(case, rng, tensor, array):
+    arrays = draw(case, rng)
+    leaves = [tensor(a) for a in arrays]
+    result = case.function(*leaves)
+    values = host(result).copy()
+    cotangent = array(np.ones(result.shape))
+    result.backward(cotangent)
+    assert_array_equal(host(cotangent), np.ones(result.shape))
+    assert_array_equal(host(result), values)
+    for leaf, original in zip(leaves, arrays, strict=True):
+        assert_array_equal(host(leaf), original)
+
+
+@each_case
+def test_only_inputs_that_ask_get_a_gradient(case, rng, tensor):
+    arrays = draw(case, rng)
+    for asking in range(len(arrays)):
+        leaves = [tensor(a, requires_grad=k == asking) for k, a in enumerate(arrays)]
+        result = case.function(*leaves)
+        result.backward(result.data)
+        assert [leaf.grad is not None for leaf in leaves] == [k == asking for k in range(len(arrays))]
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        ops.relu, ops.leaky_relu, ops.tanh, ops.sigmoid, ops.softplus, ops.exp, ops.sum, ops.mean,
+        ops.transpose, ops.softmax, ops.log_softmax,
+        lambda x: ops.reshape(x, (-1,)), lambda x: ops.concat([x, x]), lambda x: ops.matmul(x, x),
+    ],
+)  # fmt: skip
+def test_an_array_is_a_constant_input(function, rng, array, tensor):
+    x = rng.standard_normal((3, 3))
+    result = function(array(x))
+    assert isinstance(result, Tensor) and not result.requires_grad
+    assert_array_equal(host(result), host(function(tensor(x))))
+
+
+OPERATORS = {
+    "+": lambda a, b: a + b,
+    "-": lambda a, b: a - b,
+    "*": lambda a, b: a * b,
+    "/": lambda a, b: a / b,
+    "@": lambda a, b: a @ b,
+    "matmul": ops.matmul,
+}
+
+
+@pytest.mark.parametrize("symbol", OPERATORS)
+def test_an_array_beside_a_tensor_on_either_side(symbol, rng, array, tensor):
+    # NumPy's own operators must leave the left-hand side's case to the tensor.
+    function, x, y = OPERATORS[symbol], away_from_kinks(rng, (3, 3)), away_from_kinks(rng, (3, 3))
+    reference = OPERATORS["@" if symbol == "matmul" else symbol]
+    constant = array(y)
+    for swapped in (False, True):
+
+        def once(t, swapped=swapped):
+            return function(constant, t) if swapped else function(t, constant)
+
+        result = once(tensor(x))
+        assert isinstance(result, Tensor)
+        assert_allclose(host(result), reference(y, x) if swapped else reference(x, y), rtol=1e-12)
+        assert grad_check(once, [tensor(x)], rng=rng) <= 1e-6
+
+
+@pytest.mark.parametrize("with_array", [False, True])
+def test_concat_passes_over_constants(rng, tensor, array, with_array):
+    # Images with noise, labels or codes beside them: only one of the parts is trained.
+    x = tensor(rng.standard_normal((2, 3)))
+    other = array(np.zeros((2, 2))) if with_array else tensor(np.zeros((2, 2)), False)
+    result = ops.concat([other, x, other], axis=1)
+    result.backward(array(np.arange(14.0).reshape(2, 7)))
+    assert_array_equal(host(x.grad), [[2, 3, 4], [9, 10, 11]])
+
+
+@pytest.mark.parametrize("shapes", [((2, 3, 4), (2, 4, 5)), ((2, 3, 4), (4, 5))])
+def test_matmul_of_stacks_is_right_or_refused(shapes, rng, tensor):
+    a, b = (rng.standard_normal(shape) for shape in shapes)
+    try:
+        result = ops.matmul(tensor(a), tensor(b))
+    except ValueError:
+        return
+    assert_allclose(host(result), a @ b, rtol=1e-12)
+    assert grad_check(ops.matmul, [tensor(a), tensor(b)], rng=rng) <= 1e-6
+
+
+def test_layouts_other_than_contiguous(rng, tensor):
+    # Views with strange strides, in and out: what a kernel that assumes C order gets wrong.
+    def function(x):
+        x = ops.transpose(x)[::-1, 1:]
+        x = ops.relu(x) + ops.leaky_relu(-x) * ops.tanh(x)
+        return ops.softmax(ops.transpose(x)) @ x
+
+    x = away_from_kinks(rng, (4, 3))
+    y = x.T[::-1, 1:]
+    z = np.where(y > 0, y, 0) + np.where(y < 0, -y, -0.1 * y) * np.tanh(y)
+    assert_allclose(host(function(tensor(x))), softmax(z.T) @ z, rtol=1e-12)
+    assert grad_check(function, [tensor(x)], rng=rng) <= 1e-6
+
+
+# --- dtypes ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [2, 2.0, True, np.float64(2.0), np.int64(2)])
+def test_a_number_changes_no_dtype(number, tensor):
+    # np.float64 is a float too, and what NumPy's own functions return: 1 / np.sqrt(n), say.
+    x = tensor(np.array([1.5, 3.0], np.float32))
+    results = [x + number, number + x, x - number, number - x, x * number, number * x, x / number]
+    for result in [*results, number / x, x**number]:
+        assert result.dtype == np.float32
+
+
+def test_float32_through_a_loss(tensor, rng):
+    x = tensor(rng.standard_normal((6, 4)).astype(np.float32))
+    w = tensor(rng.standard_normal((4, 3)).astype(np.float32))
+    logits = ops.leaky_relu(x @ w)
+    loss = ops.mean(ops.softplus(-logits)) * 0.5 - 0.1 * ops.log_softmax(logits)[:, 0].mean()
+    loss = loss + math.log(2 * math.pi) / 2 + 1.0 * ops.mean((1 - ops.sigmoid(logits)) ** 2)
+    loss.backward()
+    assert loss.dtype == x.grad.dtype == w.grad.dtype == np.float32
+    assert loss.shape == ()
+
+
+# --- the far ends of the range --------------------------------------------------------------------
+
+# Underflow is not an error here: e ** -10000 is 0, and 0 is the right answer.
+strict = np.errstate(divide="raise", over="raise", invalid="raise")
+both_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
+
+
+@both_dtypes
+@pytest.mark.parametrize(
+    "function, values, slopes",
+    [
+        (ops.sigmoid, [0, 0.5, 1], [0, 0.25, 0]),
+        (ops.softplus, [0, math.log(2), 1e4], [0, 0.5, 1]),
+        (ops.tanh, [-1, 0, 1], [0, 1, 0]),
+    ],
+)
+def test_activations_far_out(function, values, slopes, dtype, tensor):
+    x = tensor(np.array([-1e4, 0, 1e4], dtype))
+    with strict:
+        y = function(x)
+        ops.sum(y).backward()
+    assert_allclose(host(y), np.array(values, dtype), rtol=1e-6)
+    assert_allclose(host(x.grad), np.array(slopes, dtype), rtol=1e-6)
+
+
+@both_dtypes
+def test_softmax_and_log_softmax_far_out(dtype, tensor, array):
+    logits = np.array([[1e4, 0, -1e4], [-1e4, -1e4, -1e4], [1e4, 1e4, -1e4]], dtype)
+    third, half = 1 / 3, 0.5
+    probabilities = np.array([[1, 0, 0], [third, third, third], [half, half, 0]])
+    logs = [[0, -1e4, -2e4], [math.log(third)] * 3, [math.log(half), math.log(half), -2e4]]
+    pick = np.eye(3)[[2, 0, 1]]  # the cross-entropy of one class of each row
+    x, z = tensor(logits), tensor(logits)
+    with strict:
+        y = ops.softmax(x)
+        y.backward(array(pick.astype(dtype)))
+        log_y = ops.log_softmax(z)
+        log_y.backward(array(pick.astype(dtype)))
+    assert_allclose(host(y), probabilities, rtol=1e-6)
+    assert_allclose(host(log_y), logs, rtol=1e-6)
+    slopes = probabilities * (pick - (pick * probabilities).sum(axis=1, keepdims=True))
+    assert_allclose(host(x.grad), slopes, rtol=1e-6, atol=1e-12)
+    assert_allclose(host(z.grad), pick - probabilities, rtol=1e-6, atol=1e-7)
+
+
+def test_small_tails_keep_their_digits(tensor):
+    # In float32 log(1 + e ** -20) is 0 unless it is computed as log1p.
+    x = np.array([-60.0, -20.0, -5.0, 5.0], np.float32)
+    exact = np.log1p(np.exp(x.astype(np.float64)))
+    assert_allclose(host(ops.softplus(tensor(x))), exact, rtol=1e-6)
+    logits = np.array([[0.0, 30.0], [0.0, -30.0]], np.float32)
+    tail = math.log1p(math.exp(-30))
+    expected = [[-30 - tail, -tail], [-tail, -30 - tail]]
+    assert_allclose(host(ops.log_softmax(tensor(logits))), expected, rtol=1e-6, atol=1e-12)
+
+
+# --- wrong shapes ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "function, shapes",
+    [
+        (ops.matmul, ((2, 3), (4, 5))),
+        (lambda a, b: a @ b, ((2, 3), (2, 3))),
+        (lambda a, b: a + b, ((2, 3), (4,))),
+        (lambda a, b: a * b, ((2, 3), (3, 2))),
+    ],
+)
+def test_shapes_that_do_not_fit_are_named(function, shapes, tensor):
+    a, b = (tensor(np.ones(shape)) for shape in shapes)
+    with pytest.raises(ValueError) as caught:
+        function(a, b)
+    message = str(caught.value).replace(" ", "")
+    assert all(str(shape).replace(" ", "") in message for shape in shapes)
+
+
+def test_other_shapes_that_do_not_fit(tensor):
+    x = tensor(np.ones((2, 3)))
+    for wrong in (
+        lambda: ops.reshape(x, (4, 2)),
+        lambda: ops.concat([x, tensor(np.ones((3, 4)))], axis=0),
+        lambda: ops.sum(x, axis=2),
+        lambda: ops.transpose(x, (0, 0)),
+    ):
+        with pytest.raises(ValueError):
+            wrong()
+
+
+@pytest.mark.parametrize("index", [[0, 0], np.array([0, 0]), np.array([True, False])])
+def test_fancy_indexing_is_refused(index, tensor):
+    # Its derivative must add where an index repeats; assigning would give a wrong number.
+    with pytest.raises(TypeError, match="slices"):
+        tensor(np.ones((2, 3)))[index]
+
+
+def test_an_exponent_that_is_a_tensor_is_refused(tensor):
+    with pytest.raises(TypeError):
+        tensor(np.ones(2)) ** tensor(np.ones(2))

@@ -1,0 +1,340 @@
+"""The tape: what is recorded, how gradients meet, when memory goes."""
+
+import gc
+import weakref
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from references import host
+
+from tinyinfogan.engine import Tensor, no_grad, ops
+from tinyinfogan.engine.tensor import record
+
+
+# --- making tensors -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("data", [1, 2.5, [1, 2], [[1.0], [2.0]], np.arange(3), np.arange(3) > 1])
+def test_numbers_lists_and_integers_become_float32(data):
+    x = Tensor(data)
+    assert x.dtype == np.float32
+    assert x.shape == np.shape(data) and x.ndim == np.ndim(data)
+    assert_array_equal(x.numpy(), np.asarray(data, np.float32))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_floating_arrays_keep_their_dtype_and_are_not_copied(array, dtype):
+    data = array(np.ones((2, 3), dtype))
+    x = Tensor(data)
+    assert x.dtype == dtype and x.data is data
+
+
+def test_item_and_numpy(tensor):
+    assert tensor(np.array([[2.5]])).item() == 2.5
+    assert type(tensor(np.array([[2.5]])).item()) is float
+    assert type(tensor(np.ones(3)).numpy()) is np.ndarray
+
+
+# --- gradients meet -------------------------------------------------------------------------------
+
+
+def test_a_tensor_used_twice_adds_up_its_gradients(tensor):
+    a = tensor(np.array([3.0]))
+    b = a + a
+    c = b + b
+    c.backward()
+    assert_array_equal(host(a.grad), [4.0])
+
+
+def test_diamond_visits_a_shared_node_once_and_after_all_its_users(tensor):
+    # A long and a short way from x to the end: x's turn must wait for the long one.
+    x = tensor(np.array([2.0]))
+    square = x * x
+    long = ((square * 3.0) + 1.0) * 2.0
+    (long * square).backward()  # (6 x^2 + 2) x^2
+    assert_allclose(host(x.grad), [24 * 2.0**3 + 4 * 2.0])
+
+
+def test_a_fresh_graph_adds_to_the_gradient(tensor):
+    x = tensor(np.array([1.0, 2.0]))
+    ops.sum(x * 3.0).backward()
+    ops.sum(x * x).backward()
+    assert_allclose(host(x.grad), [3 + 2, 3 + 4])
+
+
+def test_backward_twice_through_one_graph_doubles_every_leaf(tensor, rng):
+    # micrograd's way, gradients kept in the nodes between, gives three times the gradient here.
+    x, w = tensor(rng.standard_normal((4, 3))), tensor(rng.standard_normal((3, 2)))
+    hidden = ops.tanh(x @ w)
+    y = ops.sum(hidden * hidden + hidden)
+    y.backward()
+    once = [host(x.grad).copy(), host(w.grad).copy()]
+    assert all(np.abs(gradient).min() > 0 for gradient in once)
+    y.backward()
+    assert_allclose(host(x.grad), 2 * once[0], rtol=1e-14)
+    assert_allclose(host(w.grad), 2 * once[1], rtol=1e-14)
+
+
+def test_backward_from_two_ends_of_one_graph(tensor):
+    x = tensor(np.array([3.0]))
+    shared = x * x
+    first, second = shared * 2.0, shared * 5.0
+    first.backward()
+    second.backward()
+    assert_array_equal(host(x.grad), [2 * 2 * 3 + 5 * 2 * 3])
+
+
+def test_gradients_are_nobody_elses_memory(tensor, array):
+    # The derivative of + is its own cotangent, handed on: writing to one gradient, as adding in
+    # place would, must not reach another one, nor what the caller passed in.
+    a, b = tensor(np.zeros(3)), tensor(np.zeros(3))
+    cotangent = array(np.array([1.0, 2.0, 3.0]))
+    c = a + b
+    c.backward(cotangent)
+    c.backward(cotangent)
+    assert_array_equal(host(cotangent), [1, 2, 3])
+    a.grad[...] = -1.0
+    assert_array_equal(host(b.grad), [2, 4, 6])
+    assert_array_equal(host(cotangent), [1, 2, 3])
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda x: x,
+        lambda x: x.reshape((3, 2)),
+        lambda x: x.transpose(),
+        lambda x: x + 0.0,
+        lambda x: x - 0.0,
+        lambda x: ops.concat([x, x], axis=0),
+        lambda x: x[:],
+        lambda x: ops.sum(x),
+    ],
+)
+def test_a_gradient_does_not_share_memory_with_the_cotangent(tensor, array, view):
+    x = tensor(np.zeros((2, 3)))
+    y = view(x)
+    cotangent = array(np.ones(y.shape))
+    y.backward(cotangent)
+    expected = host(x.grad).copy()
+    cotangent[...] = 7.0
+    assert_array_equal(host(x.grad), expected)
+
+
+def test_random_graphs_against_numbers(tensor, rng):
+    # A hundred random nodes, each of two earlier ones: whatever the order of the walk gets wrong.
+    picks = [rng.integers(0, 2 + k, 2) for k in range(100)]
+
+    def build(x, y):
+        nodes = [x, y]
+        for k, (i, j) in enumerate(picks):
+            a, b = nodes[i], nodes[j]
+            nodes.append((a * b, a + b, a - b)[k % 3] * 0.7)
+        return sum(nodes[1:], nodes[0])
+
+    x, y = np.array([0.3]), np.array([-0.4])
+    leaves = tensor(x), tensor(y)
+    ops.sum(build(*leaves)).backward()
+    step = 1e-6
+    for leaf, (dx, dy) in zip(leaves, [(step, 0), (0, step)], strict=True):
+        slope = (build(x + dx, y + dy) - build(x - dx, y - dy)) / (2 * step)
+        assert_allclose(host(leaf.grad), slope, rtol=1e-6)
+
+
+def test_a_chain_of_ten_thousand_operations(tensor):
+    # Far past the interpreter's recursion limit: backward must not recurse, nor the release.
+    x = tensor(np.array([1.0]))
+    y = x
+    for _ in range(10_000):
+        y = y * 1.0001
+    y.backward()
+    assert_allclose(host(x.grad), [1.0001**10_000], rtol=1e-9)
+    del y
+
+
+# --- the shape of things --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(4,), (1, 4), (3, 1), (1, 1), (), (3, 4), (1, 3, 4)])
+def test_broadcast_gradients_are_summed_back_to_the_input_shape(tensor, rng, shape):
+    x, y = rng.standard_normal(shape), rng.standard_normal((2, 3, 4))
+    for swapped in (False, True):
+        a, b = tensor(x), tensor(y)
+        (b * a if swapped else a * b).backward(b.data)
+        assert a.grad.shape == shape
+        expected = np.zeros(shape)
+        padded = expected.reshape((1,) * (3 - len(shape)) + shape)
+        for index in np.ndindex(y.shape):
+            at = tuple(i if n > 1 else 0 for i, n in zip(index, padded.shape, strict=True))
+            padded[at] += y[index] ** 2
+        assert_allclose(host(a.grad), expected)
+        assert b.grad.shape == y.shape
+
+
+@pytest.mark.parametrize("shape", [(2,), (1, 2), (2, 1, 1)])
+def test_backward_of_several_elements_needs_a_cotangent(tensor, shape):
+    y = tensor(np.ones(shape)) * 2.0
+    with pytest.raises(ValueError, match="grad"):
+        y.backward()
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1)])
+def test_backward_of_a_single_element_needs_none(tensor, shape):
+    x = tensor(np.ones(shape))
+    (x * 2.0).backward()
+    assert_array_equal(host(x.grad), np.full(shape, 2.0))
+
+
+def test_a_cotangent_of_another_shape_is_refused(tensor, array):
+    x = tensor(np.ones((2, 3)))
+    with pytest.raises(ValueError, match=r"\(3,\).*\(2, 3\)"):
+        (x * 2.0).backward(array(np.ones(3)))
+    assert x.grad is None
+
+
+def test_backward_from_a_leaf(tensor):
+    x = tensor(np.array(5.0))
+    x.backward()
+    x.backward()
+    assert_array_equal(host(x.grad), 2.0)
+
+
+# --- who gets a gradient --------------------------------------------------------------------------
+
+
+def test_only_leaves_keep_a_gradient(tensor):
+    x = tensor(np.array([2.0]))
+    y = x * x
+    z = y * 3.0
+    z.backward()
+    assert x.grad is not None
+    assert y.grad is None and z.grad is None
+
+
+def test_frozen_parameters_get_none_and_what_is_below_them_still_does(tensor, rng):
+    x, w = tensor(rng.standard_normal((2, 3))), tensor(rng.standard_normal((3, 4)))
+    w.requires_grad = False
+    ops.sum(x @ w).backward()
+    assert w.grad is None
+    assert_allclose(host(x.grad), np.tile(host(w).sum(axis=1), (2, 1)))
+    w.requires_grad = True  # and thawed again
+    ops.sum(x @ w).backward()
+    assert_allclose(host(w.grad), np.tile(host(x).sum(axis=0)[:, None], (1, 4)))
+
+
+def test_nothing_is_recorded_where_nothing_asks(tensor):
+    x = tensor(np.ones(3), requires_grad=False)
+    y = ops.sum(x * 2.0 + x)
+    assert not y.requires_grad
+    with pytest.raises(RuntimeError):
+        y.backward()
+    assert x.grad is None
+
+
+def test_detach_cuts_the_tape_and_shares_the_data(tensor):
+    x = tensor(np.array([3.0]))
+    cut = (x * 2.0).detach()
+    assert not cut.requires_grad
+    assert x.detach().data is x.data
+    (x * cut).backward()
+    assert_array_equal(host(x.grad), [6.0])  # not 12: the cut factor is a constant
+
+
+def test_no_grad_records_nothing_and_nests(tensor):
+    x = tensor(np.array([2.0]))
+    with no_grad():
+        with no_grad():
+            assert not (x * x).requires_grad
+        assert not (x * x).requires_grad  # the inner exit must not switch recording on
+    assert (x * x).requires_grad
+    assert x.requires_grad
+
+
+def test_no_grad_ends_with_an_exception(tensor):
+    x = tensor(np.array([2.0]))
+    with pytest.raises(KeyError), no_grad():
+        raise KeyError
+    assert (x * x).requires_grad
+
+
+def test_no_grad_results_are_constants_of_later_graphs(tensor):
+    x = tensor(np.array([3.0]))
+    with no_grad():
+        constant = x * x
+    (x * constant).backward()
+    assert_array_equal(host(x.grad), [9.0])
+
+
+def test_first_order_only(tensor):
+    # A gradient carries no tape, so a second derivative cannot silently come out wrong.
+    x = tensor(np.array([3.0]))
+    y = x * x
+    y.backward()
+    assert not isinstance(x.grad, Tensor) and type(x.grad) is type(x.data)
+    with pytest.raises(RuntimeError, match="second"):
+        (x * x).backward(tensor(np.array([1.0])))
+
+
+# --- memory ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def no_collector():
+    """Reference counts alone must free the tape; a cycle would wait for the collector."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.parametrize("walked", [False, True])
+def test_the_tape_goes_with_the_last_name(tensor, no_collector, walked):
+    x, w = tensor(np.ones((2, 3))), tensor(np.ones((3, 3)))
+    gamma, beta = tensor(np.ones(3)), tensor(np.zeros(3))
+    kernel = tensor(np.ones((1, 1, 3, 3)))
+
+    first = ops.tanh(x @ w)
+    second = ops.batch_norm(first * first + x, gamma, beta)
+    third = ops.conv2d(second.reshape((2, 1, 1, 3)), kernel)
+    third = ops.conv_transpose2d(third, kernel)[:, 0, 0, :]
+    loss = ops.mean(ops.log_softmax(third) - ops.softplus(-third))
+    alive = [weakref.ref(it) for t in (first, second, third, loss) for it in (t, t.data)]
+    if walked:
+        loss.backward()
+    del first, second, third
+    assert alive[-1]() is not None
+    del loss
+    assert [it() for it in alive] == [None] * len(alive)
+    assert (x.grad is not None) == walked
+
+
+def test_intermediate_gradients_are_dropped_during_the_walk(tensor, no_collector):
+    # Otherwise the backward pass of a deep network holds every gradient on the way at once.
+    seen = []
+
+    def spy(x):
+        def backward(grad):
+            assert [ref() for ref in seen] == [None] * len(seen), "an old gradient is still held"
+            seen.append(weakref.ref(grad))
+            return (grad * 2.0,)
+
+        return record(x.data * 2.0, (x,), backward)
+
+    x = tensor(np.ones(3))
+    ops.sum(spy(spy(spy(x)) * 3.0)).backward()
+    assert len(seen) == 3
+    assert_array_equal(host(x.grad), np.full(3, 24.0))
+
+
+def test_a_result_in_use_is_never_overwritten(tensor, rng):
+    # Large results may be written into memory that earlier ones left; a view counts as use.
+    x = tensor(rng.standard_normal((512, 1024)).astype(np.float32), requires_grad=False)
+    first = ops.relu(x)
+    corner = first.data[3:5, 7:9]
+    expected = host(corner).copy()
+    del first
+    for k in range(4):
+        ops.relu(x * float(k) - 3.0)
+        (x + float(k)) * 2.0
+    assert_array_equal(host(corner), expected)

@@ -1,0 +1,82 @@
+"""Small random shifts, turns and zooms of everything that the discriminator sees.
+
+Real and generated images pass through the same random maps, and the gradient passes back through
+them to the generator (Zhao et al. 2020, "Differentiable Augmentation", arXiv 2006.10738).  So the
+maps do not show in what G learns, and a private pattern between G and Q, which a shift by a pixel
+would upset, is no way to tell Q the code.
+"""
+
+from typing import NamedTuple
+
+import numpy
+
+from tinyinfogan.engine.backend import array_module, to_device
+from tinyinfogan.engine.tensor import record
+
+
+class Augmentation(NamedTuple):
+    """How far images may be moved: each number is the half-width of a uniform distribution.
+
+    shift: in pixels, for each axis.  rotation: in degrees.  zoom: of the logarithm of the size.
+    """
+
+    shift: float = 0.0
+    rotation: float = 0.0
+    zoom: float = 0.0
+
+
+def draw_maps(augmentation, n, rng):
+    """Draw n affine maps from `rng`, a numpy Generator.  Returns (n, 2, 3) float32, see `warp`."""
+    shift, rotation, zoom = augmentation
+    angle = numpy.radians(rng.uniform(-rotation, rotation, n))
+    scale = numpy.exp(rng.uniform(-zoom, zoom, n))
+    cosine, sine = scale * numpy.cos(angle), scale * numpy.sin(angle)
+    row = numpy.stack([cosine, sine, rng.uniform(-shift, shift, n)], axis=1)
+    column = numpy.stack([-sine, cosine, rng.uniform(-shift, shift, n)], axis=1)
+    return numpy.stack([row, column], axis=1).astype(numpy.float32)
+
+
+def warp(images, maps):
+    """Move each image by its own affine map, with bilinear interpolation and 0 outside.
+
+    images: Tensor (N, H, W, C).  maps: NumPy array (N, 2, 3): the pixel at (i, j), counted from
+    the image's centre, takes its value from (i, j, 1) · mapᵀ.  Returns a Tensor (N, H, W, C).
+
+    y = Σ_k w_k x[at_k] over the four neighbours k of that place, linear in x, so that
+    dx[at_k] += w_k g.
+    """
+    N, H, W, C = images.shape
+    xp = array_module(images.data)
+    maps = to_device(maps, "cpu" if xp is numpy else "cuda")
+    row = (xp.arange(H, dtype=maps.dtype) - (H - 1) / 2)[:, None]
+    column = xp.arange(W, dtype=maps.dtype) - (W - 1) / 2
+    i, j = (
+        m[:, 0, None, None] * row + m[:, 1, None, None] * column + m[:, 2, None, None] + centre
+        for m, centre in ((maps[:, 0], (H - 1) / 2), (maps[:, 1], (W - 1) / 2))
+    )
+    above, left = xp.floor(i), xp.floor(j)
+    down, right = i - above, j - left
+    # One pixel of 0 around each image: neighbours outside are clipped to it and need no mask.
+    first = ((H + 2) * (W + 2) * xp.arange(N))[:, None, None]
+    neighbours = []
+    for di, vertical in ((0, 1 - down), (1, down)):
+        for dj, horizontal in ((0, 1 - right), (1, right)):
+            r = xp.clip(above + di, -1, H).astype(numpy.int64) + 1
+            c = xp.clip(left + dj, -1, W).astype(numpy.int64) + 1
+            weight = (vertical * horizontal).astype(images.dtype)[..., None]
+            neighbours.append((first + r * (W + 2) + c, weight))
+
+    framed = xp.zeros((N, H + 2, W + 2, C), images.dtype)
+    framed[:, 1:-1, 1:-1] = images.data
+    pixels = framed.reshape(-1, C)
+    y = sum(weight * pixels[at] for at, weight in neighbours)
+
+    def backward(g):
+        dx = xp.empty((N * (H + 2) * (W + 2), C), g.dtype)
+        at = xp.concatenate([at.ravel() for at, _ in neighbours])
+        for channel in range(C):
+            parts = xp.concatenate([(w[..., 0] * g[..., channel]).ravel() for _, w in neighbours])
+            dx[:, channel] = xp.bincount(at, parts, minlength=len(dx))
+        return (dx.reshape(N, H + 2, W + 2, C)[:, 1:-1, 1:-1],)
+
+    return record(y, (images,), backward)

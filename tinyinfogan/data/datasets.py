@@ -1,0 +1,157 @@
+"""load(): the bundled MNIST or the user's own images, as uint8 arrays."""
+
+from __future__ import annotations
+
+import zipfile
+from os import PathLike
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from .errors import DataError, reading
+from .idx import find_idx, read_idx
+from .image_folder import list_images, read_images
+
+BUNDLED_MNIST = Path(__file__).parent / "mnist"
+KNOWN_KINDS = (
+    "a folder with train-images-idx3-ubyte(.gz), a folder of PNG or JPEG images, or an .npz file"
+)
+
+
+class Dataset(NamedTuple):
+    """Images and, where there are any, labels and a test split.
+
+    images: uint8 (N, H, W, C) in 0..255, C is 1 or 3; test_images the same with its own N, or None.
+    labels: int64 (N,), not negative, or None; test_labels the same for test_images.
+    name: "mnist", or the name of the user's folder or file.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray | None = None
+    test_images: np.ndarray | None = None
+    test_labels: np.ndarray | None = None
+    name: str = ""
+
+
+def load(path: str | PathLike | None = None) -> Dataset:
+    """Return the bundled MNIST (60,000 and 10,000 images of 28x28x1), or the data at `path`.
+
+    `path` is one of
+      - a folder with IDX files under MNIST's names, plain or gzip; only the training images are
+        required: train-images-idx3-ubyte, train-labels-idx1-ubyte, and the same with t10k;
+      - an .npz file with `images`, (N, H, W) or (N, H, W, C), uint8 or floats in [0, 1], and
+        optionally `labels`, integers (N,);
+      - a folder of PNG or JPEG images of one size; sub-folders, if they hold the images, are the
+        classes 0, 1, … in sorted order.
+
+    Raises DataError, and nothing else, for anything wrong with the data.
+    """
+    if path is None:
+        return _load_idx_folder(BUNDLED_MNIST, "mnist")
+    path = Path(path)
+    with reading(path, "a data set"):
+        name = path.resolve().stem if path.is_file() else path.resolve().name
+        if not path.exists():
+            raise DataError(f"{path}: does not exist; give {KNOWN_KINDS}")
+        if path.is_dir():
+            if find_idx(path, "train-images", 3):
+                return _load_idx_folder(path, name)
+            return _load_image_folder(path, name)
+        if path.suffix.lower() == ".npz":
+            return _load_npz(path, name)
+        raise DataError(f"{path}: not a known kind of data; give {KNOWN_KINDS}")
+
+
+def _load_idx_folder(folder: Path, name: str) -> Dataset:
+    images, labels = _read_idx_split(folder, "train")
+    test_images, test_labels = _read_idx_split(folder, "t10k")
+    if test_images is not None and test_images.shape[1:] != images.shape[1:]:
+        raise DataError(
+            f"{folder}: test images are {test_images.shape[1:]} but training images are "
+            f"{images.shape[1:]}; make both the same size"
+        )
+    return Dataset(images, labels, test_images, test_labels, name)
+
+
+def _read_idx_split(folder: Path, split: str) -> tuple[np.ndarray | None, np.ndarray | None]:
+    images_path = find_idx(folder, f"{split}-images", 3)
+    labels_path = find_idx(folder, f"{split}-labels", 1)
+    if images_path is None:
+        if labels_path is not None:
+            raise DataError(f"{labels_path}: there are no images for these labels; add the "
+                            f"{split}-images file or remove this one")
+        return None, None
+    images = _check_images(read_idx(images_path, axes=3), images_path)
+    if labels_path is None:
+        return images, None
+    return images, _check_labels(read_idx(labels_path, axes=1), len(images), labels_path)
+
+
+def _load_image_folder(folder: Path, name: str) -> Dataset:
+    paths, labels = list_images(folder)
+    if not paths:
+        raise DataError(f"{folder}: no data found in this folder; give {KNOWN_KINDS}")
+    images = read_images(paths)
+    return Dataset(images, None if labels is None else np.array(labels, np.int64), name=name)
+
+
+def _load_npz(path: Path, name: str) -> Dataset:
+    if not zipfile.is_zipfile(path):
+        raise DataError(f"{path}: not an .npz archive, or cut short; save it with np.savez")
+    # No pickles: loading one can run any code that its author chose.
+    with reading(path, "an .npz of plain arrays"), np.load(path, allow_pickle=False) as archive:
+        if "images" not in archive.files:
+            raise DataError(
+                f"{path}: expected an array named 'images', found {archive.files[:5]}; "
+                "save it with np.savez(path, images=images, labels=labels)"
+            )
+        images = np.asarray(archive["images"])
+        labels = np.asarray(archive["labels"]) if "labels" in archive.files else None
+    images = _check_images(images, path)
+    return Dataset(images, _check_labels(labels, len(images), path), name=name)
+
+
+def _check_images(images: np.ndarray, path: Path) -> np.ndarray:
+    """Return images of any accepted shape and dtype as uint8 (N, H, W, C)."""
+    shape = images.shape
+    if images.ndim == 3:
+        images = images[..., None]
+    if images.ndim != 4 or images.shape[3] not in (1, 3):
+        raise DataError(
+            f"{path}: images have the shape {shape}; expected (N, H, W), (N, H, W, 1) or "
+            "(N, H, W, 3)"
+        )
+    if images.size == 0:
+        raise DataError(f"{path}: holds no images, its shape is {shape}; give at least one")
+    if images.dtype.kind == "f":
+        # Written so that NaN, for which every comparison is false, is refused as well.
+        if not (images.min() >= 0 and images.max() <= 1):
+            raise DataError(
+                f"{path}: images of {images.dtype} must be finite and in [0, 1], found "
+                f"{images.min()} to {images.max()}; rescale them, or store uint8 in 0..255"
+            )
+        images = np.rint(images * 255).astype(np.uint8)
+    if images.dtype != np.uint8:
+        raise DataError(
+            f"{path}: images have the dtype {images.dtype}; expected uint8 in 0..255 or floats "
+            "in [0, 1]"
+        )
+    return np.ascontiguousarray(images)
+
+
+def _check_labels(labels: np.ndarray | None, count: int, path: Path) -> np.ndarray | None:
+    """Return labels of any integer dtype as int64 (count,)."""
+    if labels is None:
+        return None
+    if labels.dtype.kind not in "iu":
+        raise DataError(f"{path}: labels have the dtype {labels.dtype}; expected integers")
+    if labels.shape != (count,):
+        raise DataError(
+            f"{path}: {count} images but labels of shape {labels.shape}; expected one label for "
+            f"each image, ({count},)"
+        )
+    labels = labels.astype(np.int64)
+    if labels.min() < 0:
+        raise DataError(f"{path}: label {labels.min()} is negative; number classes from 0")
+    return labels

@@ -1,0 +1,30 @@
+"""The one error that bad data raises."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from os import PathLike
+
+
+class DataError(ValueError):
+    """Data that cannot be used; the message is one line: which path, what was wrong, what to do."""
+
+
+@contextmanager
+def reading(path: str | PathLike, kind: str) -> Iterator[None]:
+    """Raise DataError, with `path` in its message, for whatever the block raises.
+
+    `kind` says what the path should have been ("an IDX file", …). DataError passes unchanged.
+    """
+    try:
+        yield
+    except (DataError, ImportError):  # without Pillow, no file is to blame
+        raise
+    # gzip, zipfile, NumPy and Pillow share no base class for "these bytes are bad", and a hostile
+    # file can provoke almost any exception in them; the cause stays chained for the curious.
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(
+            f"{path}: cannot be read as {kind} ({reason}); replace the file or remove it"
+        ) from error

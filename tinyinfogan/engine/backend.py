@@ -1,0 +1,171 @@
+"""NumPy or CuPy: the one place where that is decided, and what hangs on it.
+
+Everything else in the engine asks an array which library it belongs to (`array_module`)
+and writes the same expressions for both.  Importing this module never imports CuPy.
+"""
+
+import importlib.util
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy
+
+CUDA_INSTALL = 'pip install -e ".[cuda13]" (or ".[cuda12]" for a CUDA 12 driver)'
+
+
+class DeviceError(RuntimeError):
+    """The device asked for is not there; the message says what is missing and what to install."""
+
+
+def resolve_device(name="auto"):
+    """Return "cpu" or "cuda" for `name`, one of "auto", "cpu", "cuda".
+
+    "auto" takes CUDA when CuPy is installed and sees a GPU, otherwise the CPU.
+    Raises ValueError for another name and DeviceError when "cuda" cannot be had.
+    """
+    if name not in ("auto", "cpu", "cuda"):
+        raise ValueError(f"unknown device {name!r}: expected auto, cpu or cuda")
+    if name == "cpu":
+        return name
+    missing = _missing_for_cuda()
+    if missing is None:
+        return "cuda"
+    if name == "cuda":
+        raise DeviceError(f"device cuda: {missing}")
+    return "cpu"
+
+
+def _missing_for_cuda():
+    """Return None where CUDA can be used, else one sentence: what is missing, what to do."""
+    if importlib.util.find_spec("cupy") is None:
+        return f"CuPy is not installed; install it with {CUDA_INSTALL}"
+    try:
+        import cupy
+
+        if cupy.cuda.is_available():
+            return None
+    except Exception as error:  # a CuPy built for another CUDA fails in many ways
+        return f"CuPy does not start ({error}); install the one for your driver: {CUDA_INSTALL}"
+    return (
+        "CuPy is installed but sees no GPU; install the NVIDIA driver (nvidia-smi shows whether it "
+        "works), or use --device cpu"
+    )
+
+
+def array_module(array):
+    """Return the library, `numpy` or `cupy`, that `array` belongs to."""
+    if isinstance(array, (numpy.ndarray, numpy.generic)):
+        return numpy
+    import cupy
+
+    return cupy
+
+
+def to_device(array, device):
+    """Return `array` on `device` ("cpu" or "cuda"); no copy where it is there already."""
+    if device == "cpu":
+        return to_host(array)
+    import cupy
+
+    return cupy.asarray(array)
+
+
+def to_host(array):
+    """Return `array` as a NumPy array.  From a GPU this waits for it and copies."""
+    return array if isinstance(array, numpy.ndarray) else array.get()
+
+
+# --- kept buffers ---------------------------------------------------------------------------------
+# A large array that is new costs a page fault for each 4 KiB that is first written, as much time
+# as the arithmetic that fills it.  So large results are written into memory that an earlier result
+# has left behind.  NumPy's views refer to the array that owns their memory: an owner that nobody
+# but `_kept` refers to is free.
+
+_LARGE = 1 << 18  # bytes; below this, malloc keeps memory for itself
+_kept = {}  # size in bytes -> owners of that size
+
+
+def empty(shape, like, dtype=None):
+    """Return an uninitialised array of `shape`, in the library and (by default) dtype of `like`.
+
+    On the CPU large arrays take over the memory of earlier ones that are no longer referred to.
+    """
+    dtype = numpy.dtype(dtype or like.dtype)
+    if not isinstance(like, numpy.ndarray):
+        return array_module(like).empty(shape, dtype)
+    size = dtype.itemsize
+    for length in shape:
+        size *= length
+    if size < _LARGE:
+        return numpy.empty(shape, dtype)
+    owners = _kept.setdefault(size, [])
+    for owner in owners:
+        if sys.getrefcount(owner) == 3:  # `owners`, `owner` and the argument of getrefcount
+            break
+    else:
+        owner = numpy.empty(size, numpy.uint8)
+        owners.append(owner)
+    return owner.view(dtype).reshape(shape)
+
+
+def product(a, b):
+    """Return the matrix product a @ b; of two matrices, in a kept buffer."""
+    if a.ndim != 2 or b.ndim != 2:
+        return a @ b
+    out = empty((a.shape[0], b.shape[1]), like=a)
+    return array_module(a).matmul(a, b, out=out)
+
+
+def drop_kept_buffers():
+    """Give the memory of unused kept buffers back to the system."""
+    _kept.clear()
+
+
+# --- threads --------------------------------------------------------------------------------------
+
+_BLOCK = 1 << 15  # elements; a few float32 blocks of this size stay in a core's own cache
+
+
+def _thread_count():
+    """Threads to use: OMP_NUM_THREADS, which NumPy's BLAS obeys too, else the cores we may use."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    if asked.isdigit() and int(asked) > 0:
+        return int(asked)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+threads = _thread_count()
+_pool = ThreadPoolExecutor(max(1, threads - 1), thread_name_prefix="tinyinfogan")
+
+
+def in_blocks(function, *arrays, block=_BLOCK):
+    """Call `function(*blocks)` for blocks of rows (first axis) of `arrays`, which have equal length.
+
+    NumPy makes one pass over memory for each operation, on one core.  Here a row of operations on
+    one block finds its operands in the cache, and the blocks are shared among `threads`; NumPy lets
+    go of the interpreter lock while it computes.  `function` writes its results into its arguments.
+    Blocks do not depend on the number of threads, so neither do results.  Small arrays, and arrays
+    on a GPU, are passed whole.
+    """
+    largest = max(arrays, key=lambda array: array.size)
+    if largest.size <= block or not isinstance(largest, numpy.ndarray):
+        function(*arrays)
+        return
+    rows = len(largest)
+    step = max(1, block * rows // largest.size)
+    starts = range(0, rows, step)
+
+    def run(some):
+        for start in some:
+            function(*[array[start : start + step] for array in arrays])
+
+    share = -(-len(starts) // threads)
+    others = [
+        _pool.submit(run, starts[at : at + share]) for at in range(share, len(starts), share)
+    ]
+    run(starts[:share])
+    for other in others:
+        other.result()

@@ -1,0 +1,244 @@
+"""Layers: parameters kept together with the operation that uses them."""
+
+import contextlib
+
+import numpy
+
+from tinyinfogan.engine import backend, ops
+from tinyinfogan.engine.tensor import Tensor
+
+
+class Module:
+    """Something with parameters (Tensors), running statistics (arrays) and parts (Modules).
+
+    A subclass sets them as attributes in `__init__` and computes in `forward`; an attribute may
+    also be a list of Modules.
+    """
+
+    training = True
+
+    def __call__(self, *inputs):
+        return self.forward(*inputs)
+
+    def named_modules(self, prefix=""):
+        """Yield (dotted name, module) for this module and all its parts, in a fixed order."""
+        yield prefix, self
+        for name, value in vars(self).items():
+            parts = enumerate(value) if isinstance(value, list) else [(None, value)]
+            for index, part in parts:
+                if isinstance(part, Module):
+                    inner = name if index is None else f"{name}.{index}"
+                    yield from part.named_modules(f"{prefix}{inner}.")
+
+    def _slots(self):
+        """Yield (dotted name, owner, attribute) of each parameter and running statistic."""
+        for prefix, module in self.named_modules():
+            for name, value in vars(module).items():
+                if isinstance(value, Tensor) or hasattr(value, "dtype"):
+                    yield prefix + name, module, name
+
+    def parameters(self):
+        """Return the trainable Tensors, each once, in a fixed order."""
+        values = (getattr(owner, name) for _, owner, name in self._slots())
+        return list(dict.fromkeys(value for value in values if isinstance(value, Tensor)))
+
+    def state_dict(self):
+        """Return {dotted name: array} of parameters and running statistics (not copies)."""
+        values = ((key, getattr(owner, name)) for key, owner, name in self._slots())
+        return {key: v.data if isinstance(v, Tensor) else v for key, v in values}
+
+    def load_state_dict(self, state):
+        """Copy the arrays of `state`, {dotted name: array}, into this module.
+
+        Raises ValueError, before anything has changed, where names or shapes are not the same.
+        """
+        own = self.state_dict()
+        if own.keys() != state.keys():
+            missing, unexpected = sorted(own.keys() - state), sorted(state.keys() - own)
+            raise ValueError(f"state has other names: missing {missing}, unexpected {unexpected}")
+        for key, array in own.items():
+            if array.shape != state[key].shape:
+                raise ValueError(f"{key}: shape {state[key].shape}, expected {array.shape}")
+        for key, array in own.items():
+            array[...] = backend.array_module(array).asarray(state[key])
+
+    def train(self, mode=True):
+        """Let batch norms use the statistics of each batch.  Returns the module."""
+        for _, module in self.named_modules():
+            module.training = mode
+        return self
+
+    def eval(self):
+        """Let batch norms use their running statistics.  Returns the module."""
+        return self.train(False)
+
+    def to(self, device=None, dtype=None):
+        """Move all arrays to `device` ("cpu", "cuda") and to a float `dtype`.  Returns the module."""
+        for _, owner, name in self._slots():
+            value = getattr(owner, name)
+            array = value.data if isinstance(value, Tensor) else value
+            array = array if device is None else backend.to_device(array, device)
+            array = array if dtype is None else array.astype(dtype, copy=False)
+            if isinstance(value, Tensor):
+                value.data, value.grad = array, None
+            else:
+                setattr(owner, name, array)
+        return self
+
+
+@contextlib.contextmanager
+def frozen(module):
+    """Inside `with frozen(module):` its parameters take no gradient and cost none in backward."""
+    taking = [p for p in module.parameters() if p.requires_grad]
+    for parameter in taking:
+        parameter.requires_grad = False
+    try:
+        yield
+    finally:
+        for parameter in taking:
+            parameter.requires_grad = True
+
+
+def _weight(shape, rng):
+    """Return a parameter drawn from N(0, 0.02²), as Radford et al. 2016 start their GANs."""
+    rng = numpy.random.default_rng() if rng is None else rng
+    return Tensor(0.02 * rng.standard_normal(shape, numpy.float32), requires_grad=True)
+
+
+def _constant(value, features):
+    return Tensor(numpy.full(features, value, numpy.float32), requires_grad=True)
+
+
+class Linear(Module):
+    """x @ weight + bias: (..., in_features) -> (..., out_features).
+
+    weight: (in_features, out_features), from N(0, 0.02²) of `rng`, a numpy Generator (a fresh one
+    by default).  bias: (out_features,), 0 at first.  Raises ValueError for sizes below 1.
+    """
+
+    def __init__(self, in_features, out_features, bias=True, rng=None):
+        _require_positive(in_features=in_features, out_features=out_features)
+        self.weight = _weight((in_features, out_features), rng)
+        self.bias = _constant(0, out_features) if bias else None
+
+    def forward(self, x):
+        y = ops.matmul(x, self.weight)
+        return y if self.bias is None else y + self.bias
+
+
+class Conv2d(Module):
+    """ops.conv2d plus a bias: (N, H, W, in_channels) -> (N, OH, OW, out_channels).
+
+    weight: (KH, KW, in_channels, out_channels), from N(0, 0.02²) of `rng`; kernel_size: a number
+    or (KH, KW).  Raises ValueError for sizes below 1.
+    """
+
+    operation = staticmethod(ops.conv2d)
+
+    def __init__(
+        self, in_channels, out_channels, kernel_size, stride=1, padding=0, bias=True, rng=None
+    ):
+        KH, KW = (kernel_size,) * 2 if isinstance(kernel_size, int) else kernel_size
+        _require_positive(
+            in_channels=in_channels, out_channels=out_channels, KH=KH, KW=KW, stride=stride
+        )
+        self.stride, self.padding = stride, padding
+        self.weight = _weight((KH, KW, *self._channels(in_channels, out_channels)), rng)
+        self.bias = _constant(0, out_channels) if bias else None
+
+    @staticmethod
+    def _channels(in_channels, out_channels):
+        return in_channels, out_channels
+
+    def forward(self, x):
+        y = self.operation(x, self.weight, self.stride, self.padding)
+        return y if self.bias is None else y + self.bias
+
+
+class ConvTranspose2d(Conv2d):
+    """ops.conv_transpose2d plus a bias; weight: (KH, KW, out_channels, in_channels)."""
+
+    operation = staticmethod(ops.conv_transpose2d)
+
+    @staticmethod
+    def _channels(in_channels, out_channels):
+        return out_channels, in_channels
+
+
+class BatchNorm(Module):
+    """ops.batch_norm over the last axis, `features` long, with running statistics.
+
+    gamma is 1 and beta 0 at first; the running mean is 0 and the running variance 1.
+    """
+
+    def __init__(self, features, momentum=0.1, eps=1e-5):
+        _require_positive(features=features)
+        self.momentum, self.eps = momentum, eps
+        self.gamma, self.beta = _constant(1, features), _constant(0, features)
+        self.running_mean = numpy.zeros(features, numpy.float32)
+        self.running_var = numpy.ones(features, numpy.float32)
+
+    def forward(self, x):
+        return ops.batch_norm(
+            x, self.gamma, self.beta, self.running_mean, self.running_var,
+            self.training, self.momentum, self.eps,
+        )  # fmt: skip
+
+
+class Sequential(Module):
+    """Modules one after another."""
+
+    def __init__(self, *modules):
+        self.modules = list(modules)
+
+    def forward(self, x):
+        for module in self.modules:
+            x = module(x)
+        return x
+
+
+class Reshape(Module):
+    """Give each of N examples the shape `shape`."""
+
+    def __init__(self, *shape):
+        self.example_shape = shape
+
+    def forward(self, x):
+        return ops.reshape(x, (x.shape[0], *self.example_shape))
+
+
+class ReLU(Module):
+    """ops.relu as a layer."""
+
+    def forward(self, x):
+        return ops.relu(x)
+
+
+class LeakyReLU(Module):
+    """ops.leaky_relu as a layer."""
+
+    def __init__(self, slope=0.1):
+        self.slope = slope
+
+    def forward(self, x):
+        return ops.leaky_relu(x, self.slope)
+
+
+class Tanh(Module):
+    """ops.tanh as a layer."""
+
+    def forward(self, x):
+        return ops.tanh(x)
+
+
+class Sigmoid(Module):
+    """ops.sigmoid as a layer."""
+
+    def forward(self, x):
+        return ops.sigmoid(x)
+
+
+def _require_positive(**sizes):
+    for name, size in sizes.items():
+        if size < 1:
+            raise ValueError(f"{name} is {size}, expected at least 1")

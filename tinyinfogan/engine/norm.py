@@ -1,0 +1,88 @@
+"""Batch normalisation (Ioffe and Szegedy 2015, arXiv 1502.03167)."""
+
+from tinyinfogan.engine.backend import array_module, empty, in_blocks
+from tinyinfogan.engine.tensor import Tensor, needs_grad, record
+
+
+def batch_norm(
+    x, gamma, beta, running_mean=None, running_var=None, training=True, momentum=0.1, eps=1e-5
+):
+    """y = gamma · z + beta with z = (x - mean) / √(var + eps), for each channel (algorithm 1).
+
+    x: (..., C), normalised over every axis but the last.  gamma, beta: (C,).
+    training: take mean and variance from this batch, n values a channel, and move `running_mean`
+        and `running_var`, arrays (C,) or None, by `momentum` towards them, in place (the variance
+        as the unbiased one, · n / (n - 1)).  Otherwise the running ones are used.
+
+    Because the statistics depend on x too (section 3, the equations after algorithm 1):
+    dx = gamma / √(var + eps) · (g - mean(g) - z · mean(g z)) in training, else without the means;
+    dgamma = Σ g z, dbeta = Σ g.
+
+    Raises ValueError where shapes do not fit, where a batch holds one value a channel (it has no
+    variance), and where running statistics are needed and missing.
+    """
+    x, gamma, beta = (v if isinstance(v, Tensor) else Tensor(v) for v in (x, gamma, beta))
+    C = x.shape[-1]
+    if x.ndim < 2 or gamma.shape != (C,) or beta.shape != (C,):
+        raise ValueError(
+            f"batch_norm: x {x.shape}, gamma {gamma.shape} and beta {beta.shape} do not fit "
+            f"(..., C), (C,) and (C,)"
+        )
+    xp = array_module(x.data)
+    rows = x.data.reshape(-1, C)
+    n = len(rows)
+    z = empty(rows.shape, like=rows)
+    if training:
+        if n < 2:
+            raise ValueError("batch_norm: one value a channel has no variance; use a larger batch")
+        mean = sum_rows(rows) / n
+        in_blocks(lambda rows, z: xp.subtract(rows, mean, out=z), rows, z)
+        var = sum_products(z, z) / n
+        if running_mean is not None:
+            running_mean += momentum * (mean - running_mean)
+            running_var += momentum * (var * (n / (n - 1)) - running_var)
+    else:
+        if running_mean is None or running_var is None:
+            raise ValueError("batch_norm: training=False needs running_mean and running_var")
+        mean, var = running_mean, running_var
+        in_blocks(lambda rows, z: xp.subtract(rows, mean, out=z), rows, z)
+    scale = 1 / xp.sqrt(var + eps)
+
+    def forward(z, y):
+        xp.multiply(z, scale, out=z)
+        xp.multiply(z, gamma.data, out=y)
+        xp.add(y, beta.data, out=y)
+
+    y = empty(rows.shape, like=rows)
+    in_blocks(forward, z, y)
+
+    def backward(g):
+        g = g.reshape(-1, C)
+        dgamma, dbeta, dx = sum_products(g, z), sum_rows(g), None
+        if needs_grad(x):
+            dx = empty(rows.shape, like=rows)
+
+            def statistics(g, z, dx):
+                xp.multiply(z, dgamma / -n, out=dx)
+                xp.add(dx, g, out=dx)
+                xp.subtract(dx, dbeta / n, out=dx)
+                xp.multiply(dx, gamma.data * scale, out=dx)
+
+            if training:
+                in_blocks(statistics, g, z, dx)
+            else:
+                xp.multiply(g, gamma.data * scale, out=dx)
+            dx = dx.reshape(x.shape)
+        return dx, dgamma if needs_grad(gamma) else None, dbeta if needs_grad(beta) else None
+
+    return record(y.reshape(x.shape), (x, gamma, beta), backward)
+
+
+def sum_rows(x):
+    """Return Σ_n x[n] of an array (N, C): as a matrix product, which runs on all cores."""
+    return array_module(x).ones(len(x), x.dtype) @ x
+
+
+def sum_products(a, b):
+    """Return Σ_n a[n] b[n] of two arrays (N, C), without an array for the products."""
+    return array_module(a).einsum("nc,nc->c", a, b)

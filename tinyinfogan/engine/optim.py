@@ -1,0 +1,82 @@
+"""Adam (Kingma and Ba 2015, arXiv 1412.6980)."""
+
+from tinyinfogan.engine.backend import array_module, in_blocks
+
+
+class Adam:
+    """Adam with bias correction (algorithm 1).
+
+    parameters: Tensors; those without a gradient stay as they are in a step.
+    lr: the step size α.  betas: decay rates of the two moments; 0.5 for the first is the custom
+        for GANs (Radford et al. 2016).  eps keeps the division finite.
+
+    Raises ValueError for no parameters, a rate that is not positive, or betas outside [0, 1).
+    """
+
+    def __init__(self, parameters, lr, betas=(0.5, 0.999), eps=1e-8):
+        self.parameters = list(parameters)
+        if not self.parameters:
+            raise ValueError("Adam got no parameters to train")
+        if not lr > 0:
+            raise ValueError(f"Adam: lr is {lr}, expected a positive number")
+        if not all(0 <= beta < 1 for beta in betas):
+            raise ValueError(f"Adam: betas are {betas}, expected numbers from 0 to below 1")
+        self.lr, self.betas, self.eps = lr, betas, eps
+        self.steps = 0
+        self.first_moments = [0 * p.data for p in self.parameters]
+        self.second_moments = [0 * p.data for p in self.parameters]
+
+    def zero_grad(self):
+        """Forget the gradients of all parameters."""
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def step(self):
+        """Move every parameter that has a gradient, in place.
+
+        m = β₁ m + (1 - β₁) g,  v = β₂ v + (1 - β₂) g²,
+        θ = θ - α · m / (1 - β₁ᵗ) / (√(v / (1 - β₂ᵗ)) + eps).
+        """
+        self.steps += 1
+        beta1, beta2 = self.betas
+        correction1, correction2 = 1 - beta1**self.steps, 1 - beta2**self.steps
+
+        def update(theta, g, m, v):
+            xp = array_module(theta)
+            m *= beta1
+            work = (1 - beta1) * g
+            m += work
+            v *= beta2
+            xp.multiply(g, g, out=work)
+            work *= 1 - beta2
+            v += work
+            xp.multiply(v, 1 / correction2, out=work)
+            xp.sqrt(work, out=work)
+            work += self.eps
+            xp.divide(m, work, out=work)
+            work *= self.lr / correction1
+            theta -= work
+
+        for p, m, v in zip(self.parameters, self.first_moments, self.second_moments, strict=True):
+            if p.grad is not None:
+                in_blocks(update, p.data, p.grad, m, v)
+
+    def state_dict(self):
+        """Return {name: array} of the moments and the number of steps (not copies)."""
+        state = {"steps": array_module(self.first_moments[0]).asarray(self.steps)}
+        for index, (m, v) in enumerate(zip(self.first_moments, self.second_moments, strict=True)):
+            state[f"first_moment.{index}"], state[f"second_moment.{index}"] = m, v
+        return state
+
+    def load_state_dict(self, state):
+        """Copy back what state_dict gave.  Raises ValueError where names or shapes differ."""
+        own = self.state_dict()
+        if own.keys() != state.keys():
+            raise ValueError("optimiser state is of another number of parameters")
+        for key, array in own.items():
+            if array.shape != state[key].shape:
+                raise ValueError(f"{key}: shape {state[key].shape}, expected {array.shape}")
+        self.steps = int(state["steps"])
+        for key, array in own.items():
+            if key != "steps":
+                array[...] = array_module(array).asarray(state[key])

@@ -1,0 +1,99 @@
+"""The generator's input: noise z that means nothing, and codes c that are to mean something."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy
+
+
+class Code(NamedTuple):
+    """One latent code.
+
+    name: "c0", "c1", ...  size: the number of categories K, or None for a continuous code.
+    columns: where the code stands among the codes, a slice: K columns or one.
+    """
+
+    name: str
+    size: int | None
+    columns: slice
+
+    @property
+    def entropy(self):
+        """H(c) in nats: log K for K equal categories, log 2 (differential) for U(-1, 1)."""
+        return float(numpy.log(self.size or 2))
+
+
+@dataclass(frozen=True)
+class LatentSpec:
+    """What a latent vector is made of (section 5 and appendix C of the paper).
+
+    noise: the number of incompressible noise variables z, each U(-1, 1) as in the code that the
+        paper's authors released.
+    categorical: the number of categories of each categorical code, c ~ Cat(K, p = 1/K), one-hot.
+    continuous: the number of continuous codes, each U(-1, 1).
+
+    A latent vector holds these in this order.  Raises ValueError for a size that cannot be.
+    """
+
+    noise: int = 62
+    categorical: tuple = (10,)
+    continuous: int = 2
+
+    def __post_init__(self):
+        object.__setattr__(self, "categorical", tuple(self.categorical))
+        for name in ("noise", "continuous"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected 0 or more")
+        for size in self.categorical:
+            if size < 2:
+                raise ValueError(f"a categorical code of size {size}: expected at least 2")
+        if self.dim == 0:
+            raise ValueError("a latent vector needs noise or codes, this one has neither")
+
+    @property
+    def code_dim(self):
+        """The number of columns that all codes take together."""
+        return sum(self.categorical) + self.continuous
+
+    @property
+    def dim(self):
+        """The length of a latent vector."""
+        return self.noise + self.code_dim
+
+    @property
+    def codes(self):
+        """The codes, a list of Code: the categorical ones, then the continuous ones."""
+        codes, start = [], 0
+        for size in (*self.categorical, *(None,) * self.continuous):
+            stop = start + (size or 1)
+            codes.append(Code(f"c{len(codes)}", size, slice(start, stop)))
+            start = stop
+        return codes
+
+    def sample(self, n, rng):
+        """Draw n latent vectors from `rng`, a numpy Generator.  Returns (n, dim) float32."""
+        latents = numpy.empty((n, self.dim), numpy.float32)
+        latents[:, : self.noise] = rng.uniform(-1, 1, (n, self.noise))
+        for code in self.codes:
+            draw = rng.uniform(-1, 1, n) if code.size is None else rng.integers(code.size, size=n)
+            self.set_code(latents, code.name, draw)
+        return latents
+
+    def set_code(self, latents, name, values):
+        """Give the code `name` one value, or one value each, in latent vectors (n, dim), in place.
+
+        values: categories 0 ... K-1 of a categorical code, numbers of a continuous one.
+        Raises ValueError for a code that is not there or a category out of range.
+        """
+        code = next((code for code in self.codes if code.name == name), None)
+        if code is None:
+            known = ", ".join(code.name for code in self.codes) or "none"
+            raise ValueError(f"there is no code {name!r}; the codes are: {known}")
+        columns = latents[:, self.noise :][:, code.columns]
+        if code.size is None:
+            columns[:, 0] = values
+            return
+        values = numpy.broadcast_to(values, len(latents))
+        if not ((values >= 0) & (values < code.size) & (values == numpy.floor(values))).all():
+            raise ValueError(f"{name} is {values}, expected categories from 0 to {code.size - 1}")
+        columns[...] = numpy.arange(code.size) == values[:, None]
