@@ -86,7 +86,7 @@ def test_traversal_shows_the_pixels_unchanged(tmp_path):
 
 
 def test_traversal_wraps_after_three_panels_and_cuts_nothing_off(tmp_path):
-    panels = [("c0: category", range(10), ["first row", "2"], random_images(2, 10, 28, 28, 1)),
+    panels = [("c0: category", np.arange(10), ["first row", "2"], random_images(2, 10, 28, 28, 1)),
               ("c1: -2 to 2", ["-2.0", "0.0", "2.0"], None, random_images(4, 3, 28, 28, 1)),
               ("a title much wider than its panel", None, None, random_images(1, 1, 28, 28, 3)),
               ("c3", ["quite long", "labels"], ["a", "b", "c"], random_images(3, 2, 32, 32, 3))]

@@ -5,15 +5,13 @@ Written to a temporary file first and renamed, so a checkpoint is always whole. 
 `numpy.load(path, allow_pickle=False)` reads it.
 """
 
-import contextlib
 import json
-import os
-import tempfile
 import zipfile
 from pathlib import Path
 
 import numpy
 
+from tinyinfogan import files
 from tinyinfogan.engine import backend
 from tinyinfogan.models import InfoGAN
 from tinyinfogan.presets import Settings
@@ -24,23 +22,6 @@ NAME = "checkpoint.npz"
 
 class CheckpointError(ValueError):
     """A file that is not a whole checkpoint of ours; the message is one line with the path."""
-
-
-@contextlib.contextmanager
-def replacing(path):
-    """Yield a binary file that becomes `path` when the block ends, and only if it ends well."""
-    path = Path(path)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
 
 
 def save(path, model, optimizers, step, config):
@@ -54,7 +35,7 @@ def save(path, model, optimizers, step, config):
     for name, part in {"model": model, **optimizers}.items():
         for key, array in part.state_dict().items():
             arrays[f"{name}.{key}"] = backend.to_host(array)
-    with replacing(path) as file:
+    with files.replacing(path) as file:
         numpy.savez(file, **arrays)
 
 

@@ -59,16 +59,6 @@ class Discriminator(nn.Module):
         return logits, self.q_head(features)
 
 
-def check_image_shape(shape):
-    """Raise ValueError where the networks above cannot take images of `shape` (H, W, C)."""
-    H, W, C = shape
-    if H % 4 or W % 4 or min(H, W) < 8 or C not in (1, 3):
-        raise ValueError(
-            f"images of {H}×{W}×{C} do not fit this network: it takes heights and widths that are "
-            f"multiples of 4, from 8 up, and 1 or 3 channels; resize or pad the images"
-        )
-
-
 class Encoding(NamedTuple):
     """What Q reads in N images.
 
@@ -89,12 +79,28 @@ class InfoGAN:
     """
 
     def __init__(self, settings, image_shape, rng=None):
-        check_image_shape(image_shape)
+        self.check(settings, image_shape)
         self.settings, self.image_shape = settings, tuple(image_shape)
         self.spec = settings.spec
         sizes = settings.channels, settings.hidden
         self.generator = generator(self.spec, image_shape, *sizes, rng)
         self.discriminator = Discriminator(self.spec, image_shape, *sizes, settings.q_sigma, rng)
+
+    @property
+    def device(self):
+        """Where the model is, "cpu" or "cuda"."""
+        return "cpu" if isinstance(self.discriminator.d_head.weight.data, numpy.ndarray) else "cuda"
+
+    @staticmethod
+    def check(settings, image_shape):
+        """Raise ValueError where the networks of `settings` cannot take images (H, W, C)."""
+        H, W, C = image_shape
+        if H % 4 or W % 4 or min(H, W) < 8 or C not in (1, 3):
+            raise ValueError(
+                f"images of {H}×{W}×{C} do not fit preset {settings.preset}: its networks take "
+                "heights and widths that are multiples of 4, from 8 up, and 1 or 3 channels; "
+                "resize or pad the images"
+            )
 
     def to(self, device):
         """Move both networks to "cpu" or "cuda".  Returns the model."""
@@ -164,20 +170,16 @@ class InfoGAN:
 
     def _in_batches(self, network, inputs, size=500):
         """Return the outputs of `network` in evaluation mode, a list of NumPy arrays."""
-        device = "cpu" if self._is_on_cpu() else "cuda"
         self.generator.eval()
         self.discriminator.eval()
         outputs = []
         with no_grad():
             for start in range(0, len(inputs), size):
-                batch = backend.to_device(as_float(inputs[start : start + size]), device)
+                batch = backend.to_device(as_float(inputs[start : start + size]), self.device)
                 outputs.append(network(Tensor(batch)).numpy())
         self.generator.train()
         self.discriminator.train()
         return outputs
-
-    def _is_on_cpu(self):
-        return isinstance(self.discriminator.d_head.weight.data, numpy.ndarray)
 
 
 def as_float(images):

@@ -7,13 +7,11 @@ place and then renamed into it, so that a full disk never leaves half a picture.
 """
 
 import math
-import os
-import uuid
-from pathlib import Path
 
 import numpy as np
 
-from .metrics import sort_codes
+from tinyinfogan import files
+from tinyinfogan.metrics import sort_codes
 
 INK, FAINT = "#222222", "#707070"
 DOTS_PER_INCH = 200
@@ -174,28 +172,27 @@ def save_confusion(path, table, assignment):
     _write_png(path, _drawn(figure))
 
 
-def save_animation(path, frames, milliseconds=120):
+def save_animation(path, pictures, milliseconds=120):
     """Writes a GIF that loops: each frame for `milliseconds`, the last one for about 2 seconds.
 
-    `frames` is a list of pictures of one shape, as `tile` gives them; they come out twice as
-    large. Pillow joins equal neighbours into one longer frame.
-    Raises ValueError for no frames, frames that differ in shape, and less than 20 milliseconds,
+    `pictures` are paths of image files of one size, as save_grid writes them; they come out
+    smaller, by a whole factor, where they are wider than 500 pixels.
+    Raises ValueError for no pictures, pictures that differ in size, and less than 20 milliseconds,
     which browsers would not keep to.
     """
     from PIL import Image
 
-    frames = [np.asarray(frame) for frame in frames]
-    shapes = sorted({frame.shape for frame in frames})
-    if len(shapes) != 1 or not (len(shapes[0]) == 2 or shapes[0][2:] == (3,)):
-        raise ValueError(f"frames must all be (H, W) or all (H, W, 3), got {shapes}")
+    frames = [Image.open(picture).copy() for picture in pictures]
+    sizes = sorted({frame.size for frame in frames})
+    if len(sizes) != 1:
+        raise ValueError(f"pictures must all be of one size, got {sizes}")
     if milliseconds < 20:
         raise ValueError(f"milliseconds must be 20 or more, got {milliseconds}")
-    for frame in frames:
-        _check_range(frame)
-    pictures = [Image.fromarray(_to_bytes(frame, 2)) for frame in frames]
-    durations = [int(milliseconds)] * (len(pictures) - 1) + [max(2000, int(milliseconds))]
-    _replace(path, lambda file: pictures[0].save(
-        file, format="GIF", save_all=True, append_images=pictures[1:], duration=durations, loop=0))
+    frames = [frame.reduce(-(-frame.width // 500)) for frame in frames]
+    durations = [int(milliseconds)] * (len(frames) - 1) + [max(2000, int(milliseconds))]
+    with files.replacing(path) as file:
+        frames[0].save(file, format="GIF", save_all=True, append_images=frames[1:],
+                       duration=durations, loop=0)
 
 
 def _measure_panel(title, column_labels, row_labels, images):
@@ -203,8 +200,9 @@ def _measure_panel(title, column_labels, row_labels, images):
     if images.ndim != 5:
         raise ValueError(f"a panel's images must be (R, K, H, W, C), got {images.shape}")
     rows, columns, height, width, channels = images.shape
-    column_labels = [str(label) for label in column_labels or ()]
-    row_labels = [str(label) for label in row_labels or ()]
+    # "or ()" would not do: an array of labels has no truth value.
+    column_labels, row_labels = ([] if labels is None else [str(label) for label in labels]
+                                 for labels in (column_labels, row_labels))
     for labels, number in ((column_labels, columns), (row_labels, rows)):
         if labels and len(labels) != number:
             raise ValueError(f"panel {title!r} needs {number} labels, got {len(labels)}")
@@ -295,18 +293,5 @@ def _write_png(path, pixels):
     from PIL import Image
 
     picture = Image.fromarray(np.ascontiguousarray(pixels))
-    _replace(path, lambda file: picture.save(file, format="PNG", optimize=True))
-
-
-def _replace(path, write):
-    path = Path(path)
-    # Not tempfile, whose files only their owner may read, also after the rename.
-    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with open(unfinished, "xb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with files.replacing(path) as file:
+        picture.save(file, format="PNG", optimize=True)

@@ -1,0 +1,205 @@
+"""What a run leaves on disk and on the screen: log, pictures, tables."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy
+
+from tinyinfogan import files, losses, metrics, plots
+
+LOG = "metrics.jsonl"
+OF_A_RUN = ("config.json", LOG, "checkpoint.npz", "traversal.png", "curves.png", "training.gif",
+            "confusion.png", "confusion.txt")  # fmt: skip
+
+
+# --- the folder and the log -----------------------------------------------------------------------
+
+
+def start_run(out, config, fresh):
+    """Make the run's folder with config.json; a fresh run replaces what an earlier one left.
+
+    Only files that a run writes are removed.  Raises OSError where the folder cannot be written.
+    """
+    out = Path(out)
+    (out / "samples").mkdir(parents=True, exist_ok=True)
+    if fresh:
+        shutil.rmtree(out / "samples")
+        (out / "samples").mkdir()
+        for name in OF_A_RUN:
+            (out / name).unlink(missing_ok=True)
+    with files.replacing(out / "config.json") as file:
+        file.write((json.dumps(config, indent=2) + "\n").encode())
+
+
+def read_log(out):
+    """Return the objects of a run's metrics.jsonl, a list of dicts; a torn last line is left out."""
+    path = Path(out) / LOG
+    records = []
+    for line in path.read_text().splitlines() if path.exists() else ():
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            break
+    return records
+
+
+def start_log(out, step):
+    """Cut the log back to what was written up to `step`.  Returns the seconds spent until then."""
+    records = [record for record in read_log(out) if record["step"] <= step]
+    with files.replacing(Path(out) / LOG) as file:
+        file.write("".join(json.dumps(record) + "\n" for record in records).encode())
+    for picture in (Path(out) / "samples").glob("*.png"):
+        if int(picture.stem) > step:
+            picture.unlink()
+    return records[-1]["seconds"] if records else 0.0
+
+
+def append_to_log(out, record):
+    """Append one line to the log, whole or not at all as far as a reader of lines can tell."""
+    with open(Path(out) / LOG, "a") as file:
+        file.write(json.dumps(record) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def summary(settings, values):
+    """Return {"d_loss", "g_loss", "mi_nats": {code name: nats}}: means over the last steps.
+
+    values: {name: array (steps,)} of what train_step returns.
+    """
+    means = {name: float(array.mean()) for name, array in values.items()}
+    information = {}
+    for code in settings.spec.codes:
+        nats = means[code.name]
+        best = code.size is None and settings.q_sigma == "fixed"
+        information[code.name] = round(losses.with_best_sigma(nats) if best else nats, 4)
+    return {
+        "d_loss": round(means["d_loss"], 4),
+        "g_loss": round(means["g_loss"], 4),
+        "mi_nats": information,
+    }
+
+
+def one_line(spec, record):
+    """Return a log record as the text beside the progress bar."""
+    parts = [f"D {record['d_loss']:.2f}", f"G {record['g_loss']:.2f}"]
+    for code in spec.codes:
+        limit = f"/{code.entropy:.2f}" if code.size else ""
+        parts.append(f"L_I({code.name}) {record['mi_nats'][code.name]:.2f}{limit} nats")
+    if record["code_accuracy"] is not None:
+        parts.append(f"accuracy {100 * record['code_accuracy']:.1f}%")
+    return ", ".join(parts)
+
+
+# --- code accuracy --------------------------------------------------------------------------------
+
+
+class CodeTable(NamedTuple):
+    """table: (K, L) counts, rows = category.  assignment: (K,) classes.  accuracy: a share."""
+
+    table: numpy.ndarray
+    assignment: numpy.ndarray
+    accuracy: float
+
+
+def code_table(model, dataset, limit=10_000):
+    """Take Q's first categorical code as a classifier of real images and return a CodeTable.
+
+    Categories are assigned to classes, one to one, on the first `limit` training images, and scored
+    on the first `limit` test images; where the data have no test images, on the second half of the
+    training images, the assignment then being made on the first half.
+    """
+    images, labels = dataset.images, dataset.labels
+    test_images, test_labels = dataset.test_images, dataset.test_labels
+    if test_images is None or test_labels is None:
+        half = len(images) // 2
+        test_images, test_labels = images[half:], labels[half:]
+        images, labels = images[:half], labels[:half]
+    classes = int(max(labels.max(), test_labels.max())) + 1
+
+    def read(images):
+        return model.encode(images[:limit]).probabilities[0].argmax(axis=1)
+
+    size = model.spec.categorical[0]
+    fitted = metrics.confusion_table(read(images), labels[:limit], size, classes)
+    assignment = metrics.assign_codes(fitted)
+    codes = read(test_images)
+    table = metrics.confusion_table(codes, test_labels[:limit], size, classes)
+    return CodeTable(
+        table, assignment, metrics.code_accuracy(codes, test_labels[:limit], assignment)
+    )
+
+
+# --- pictures -------------------------------------------------------------------------------------
+
+
+def save_samples(out, model, step):
+    """Write samples/STEP.png: ten images of each category (or of no code), the same latents always."""
+    latents = model.spec.sample(100, numpy.random.default_rng(0))
+    if model.spec.categorical:
+        size = model.spec.categorical[0]
+        model.spec.set_code(latents, "c0", numpy.arange(100) // 10 % size)
+    plots.save_grid(Path(out) / "samples" / f"{step:06d}.png", model.decode(latents), columns=10)
+
+
+def traversals(model, categories=None, columns=10):
+    """Return the panels of plots.save_traversal, one for each code.
+
+    A categorical code runs over its values, from left to right, with other noise in each row.  A
+    continuous one runs from -2 to 2, twice as far as in training (figure 2 of the paper), with
+    another category in each row and the same noise.  categories: the first code's, in the order to
+    show, all of them by default.
+    """
+    spec, panels = model.spec, []
+    sizes = spec.categorical
+    categories = list(range(sizes[0]) if categories is None else categories) if sizes else []
+    noise = spec.sample(10, numpy.random.default_rng(1))
+
+    def grid(rows, name, values):
+        """Images (R, K, H, W, C): each row of latents with each value of a code."""
+        latents = numpy.repeat(rows, len(values), axis=0)
+        spec.set_code(latents, name, numpy.tile(values, len(rows)))
+        return model.decode(latents).reshape(len(rows), len(values), *model.image_shape)
+
+    for index, code in enumerate(spec.codes):
+        if code.size is not None:
+            values = categories if index == 0 else list(range(code.size))
+            title = f"{code.name}: category, by columns; other noise in each row"
+            panels.append((title, values, None, grid(noise, code.name, values)))
+            continue
+        rows, labels = noise, None
+        if categories:
+            rows = numpy.repeat(noise[:1], len(categories), axis=0)
+            spec.set_code(rows, "c0", categories)
+            labels = [f"c0={category}" for category in categories]
+        for other in spec.codes:
+            if other.size is None:
+                spec.set_code(rows, other.name, 0.0)
+        values = numpy.linspace(-2, 2, columns)
+        title = f"{code.name}: from -2 to 2"
+        panels.append(
+            (title, [f"{v:.1f}" for v in values], labels, grid(rows, code.name, values))
+        )
+    return panels
+
+
+def finish(out, model, dataset):
+    """Write what is made once, at the end of a run, and print the confusion table."""
+    out, categories = Path(out), None
+    if dataset.labels is not None and model.spec.categorical:
+        result = code_table(model, dataset)
+        text = metrics.format_confusion(result.table, result.assignment)
+        with files.replacing(out / "confusion.txt") as file:
+            file.write((text + "\n").encode())
+        plots.save_confusion(out / "confusion.png", result.table, result.assignment)
+        print(f"\nReal test images by the category that Q reads in them\n\n{text}\n")
+        categories = metrics.sort_codes(result.table, result.assignment)[2]
+    if model.spec.codes:
+        plots.save_traversal(out / "traversal.png", traversals(model, categories))
+    entropies = {code.name: code.entropy if code.size else None for code in model.spec.codes}
+    plots.save_curves(out / "curves.png", read_log(out), entropies)
+    plots.save_animation(out / "training.gif", sorted((out / "samples").glob("*.png")))
+    print(f"pictures: {out / 'traversal.png'}, {out / 'curves.png'}, {out / 'training.gif'}")
