@@ -77,7 +77,7 @@ def restore(arrays, path, model, **optimizers):
         try:
             part.load_state_dict(state)
         except ValueError as error:
-            raise CheckpointError(f"{path}: the checkpoint is of another network: {error}") from error
+            raise CheckpointError(f"{path}: made by another network: {error}") from error
 
 
 def config_of(arrays, path):

@@ -1,6 +1,6 @@
 """The two players' losses and the mutual-information bound, all from logits.
 
-    min_{G,Q} max_D  V(D, G) - λ L_I(G, Q)                                  (equation 6 of the paper)
+    min_{G,Q} max_D  V(D, G) - λ L_I(G, Q)                                 (equation 6 of the paper)
 """
 
 import math
@@ -18,7 +18,7 @@ def discriminator_loss(real_logits, fake_logits):
 
 
 def generator_loss(fake_logits):
-    """-E log D(G(z)): what G minimises, the non-saturating form (Goodfellow et al. 2014, section 3).
+    """-E log D(G(z)): what G minimises, not saturating (Goodfellow et al. 2014, section 3).
 
     Logits of any shape.  Returns a Tensor with one element.
     """
@@ -26,7 +26,7 @@ def generator_loss(fake_logits):
 
 
 def mutual_information(spec, q_output, latents):
-    """The variational lower bound L_I = H(c) + E log Q(c | x) on I(c; G(z, c)) (equation 5), in nats.
+    """The lower bound L_I = H(c) + E log Q(c | x) on I(c; G(z, c)), in nats (equation 5).
 
     spec: the LatentSpec.  latents: array (N, spec.dim), what the images were generated from.
     q_output: Tensor (N, spec.code_dim) with what Q reads in the images, in the codes' order: the

@@ -29,11 +29,16 @@ def generator(spec, image_shape, channels, hidden, rng):
 
 
 class Discriminator(nn.Module):
-    """D and Q on one trunk: images (N, H, W, C) -> (logits (N,), Q's output (N, ·)) (table 1, left).
+    """D and Q on one trunk: images (N, H, W, C) -> logits (N,), Q's output (N, ·) (table 1).
 
     channels: of the first convolution; twice as many in the second.  hidden: units of the trunk's
     last layer.  The paper's MNIST network has 64 and 1024.  For Q's output see
     `losses.mutual_information`; q_sigma: "fixed" at 1, or "learnt".
+
+    Table 1 names each batch norm after its leaky ReLU; the code that the authors released applies
+    it before, and so do we.  After, it would be the last thing before the linear D head, and as
+    real and generated batches are normalised apart, the logits of both would have the same mean,
+    whatever D does: measured, D's loss stays at 2 log 2 and nothing is learnt.
     """
 
     def __init__(self, spec, image_shape, channels, hidden, q_sigma, rng):
@@ -42,10 +47,11 @@ class Discriminator(nn.Module):
         outputs = spec.code_dim + (spec.continuous if q_sigma == "learnt" else 0)
         self.trunk = nn.Sequential(
             nn.Conv2d(C, channels, 4, stride=2, padding=1, rng=rng), nn.LeakyReLU(SLOPE),
-            nn.Conv2d(channels, 2 * channels, 4, stride=2, padding=1, rng=rng),
-            nn.LeakyReLU(SLOPE), nn.BatchNorm(2 * channels),
+            nn.Conv2d(channels, 2 * channels, 4, stride=2, padding=1, bias=False, rng=rng),
+            nn.BatchNorm(2 * channels), nn.LeakyReLU(SLOPE),
             nn.Reshape(features),
-            nn.Linear(features, hidden, rng=rng), nn.LeakyReLU(SLOPE), nn.BatchNorm(hidden),
+            nn.Linear(features, hidden, bias=False, rng=rng),
+            nn.BatchNorm(hidden), nn.LeakyReLU(SLOPE),
         )  # fmt: skip
         self.d_head = nn.Linear(hidden, 1, rng=rng)
         self.q_head = nn.Sequential(

@@ -35,7 +35,7 @@ def start_run(out, config, fresh):
 
 
 def read_log(out):
-    """Return the objects of a run's metrics.jsonl, a list of dicts; a torn last line is left out."""
+    """Return the objects of a run's metrics.jsonl, a list; a torn last line is left out."""
     path = Path(out) / LOG
     records = []
     for line in path.read_text().splitlines() if path.exists() else ():
@@ -137,7 +137,7 @@ def code_table(model, dataset, limit=10_000):
 
 
 def save_samples(out, model, step):
-    """Write samples/STEP.png: ten images of each category (or of no code), the same latents always."""
+    """Write samples/STEP.png: ten images of each category (or of none), always the same."""
     latents = model.spec.sample(100, numpy.random.default_rng(0))
     if model.spec.categorical:
         size = model.spec.categorical[0]

@@ -4,7 +4,6 @@ From top to bottom: one training step, the loop around it, what a run leaves on 
 """
 
 import argparse
-import json
 import sys
 import time
 from dataclasses import asdict, replace
@@ -214,8 +213,8 @@ def parser():
     )
     p.add_argument("--preset", choices=PRESETS, help=f"named settings (default: {DEFAULT})")
     p.add_argument("--data", metavar="PATH",
-                   help="your images: a folder of PNG or JPEG files, a folder with IDX files, or an "
-                        ".npz file (default: MNIST, which comes with the package)")  # fmt: skip
+                   help="your images: a folder of PNG or JPEG files or of IDX files, or an .npz "
+                        "file (default: MNIST, which comes with the package)")  # fmt: skip
     p.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto",
                    help="auto takes the GPU where there is one (default)")  # fmt: skip
     p.add_argument("--seed", type=int, help="one seed makes a run (default: 0)")

@@ -142,7 +142,7 @@ _pool = ThreadPoolExecutor(max(1, threads - 1), thread_name_prefix="tinyinfogan"
 
 
 def in_blocks(function, *arrays, block=_BLOCK):
-    """Call `function(*blocks)` for blocks of rows (first axis) of `arrays`, which have equal length.
+    """Call `function(*blocks)` for blocks of rows (first axis) of `arrays`, all equally long.
 
     NumPy makes one pass over memory for each operation, on one core.  Here a row of operations on
     one block finds its operands in the cache, and the blocks are shared among `threads`; NumPy lets

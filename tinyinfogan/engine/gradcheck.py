@@ -34,7 +34,7 @@ def grad_check(function, tensors, *, tolerance=1e-6, step=1e-5, rng=None):
         if not isinstance(x, Tensor) or x.dtype != numpy.float64:
             raise ValueError(f"grad_check: input {index} must be a Tensor of float64")
     if not any(x.requires_grad for x in tensors):
-        raise ValueError("grad_check: no input has requires_grad=True, so there is nothing to check")
+        raise ValueError("grad_check: no input has requires_grad=True: nothing to check")
 
     def draw(like):
         xp = backend.array_module(like.data)

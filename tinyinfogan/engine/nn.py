@@ -73,7 +73,7 @@ class Module:
         return self.train(False)
 
     def to(self, device=None, dtype=None):
-        """Move all arrays to `device` ("cpu", "cuda") and to a float `dtype`.  Returns the module."""
+        """Move all arrays to `device` ("cpu", "cuda") and to `dtype`.  Returns the module."""
         for _, owner, name in self._slots():
             value = getattr(owner, name)
             array = value.data if isinstance(value, Tensor) else value

@@ -27,7 +27,7 @@ def _tensor(x):
 
 
 def unbroadcast(grad, shape):
-    """Sum `grad` over the axes along which `shape` was repeated to get it: broadcasting's adjoint."""
+    """Sum `grad` over the axes along which `shape` was repeated: the adjoint of broadcasting."""
     if grad.shape == shape:
         return grad
     extra = grad.ndim - len(shape)

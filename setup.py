@@ -1,0 +1,19 @@
+"""Packaging: what is imported, and the extras."""
+
+from setuptools import find_packages, setup
+
+setup(
+    name="tinyinfogan",
+    version="0.1.0",
+    description="InfoGAN from scratch on NumPy or CuPy, with its own tiny autograd engine",
+    license="MIT",
+    python_requires=">=3.10",
+    packages=find_packages(include=["tinyinfogan", "tinyinfogan.*"]),
+    package_data={"tinyinfogan.data": ["mnist/*"]},
+    install_requires=["numpy>=2", "matplotlib", "tqdm", "pillow"],
+    extras_require={
+        "test": ["pytest", "ruff"],
+        "cuda12": ["cupy-cuda12x>=14"],
+        "cuda13": ["cupy-cuda13x>=14"],
+    },
+)
