@@ -67,12 +67,10 @@ def softmax(x, axis=-1):
 
 
 def adam(value, gradients, lr, betas=(0.5, 0.999), eps=1e-8):
-    """Algorithm 1 of Kingma & Ba (2015), line for line; a gradient of None is no step at all."""
+    """Algorithm 1 of Kingma & Ba (2015), line for line."""
     beta1, beta2 = betas
     m, v, t = np.zeros_like(value), np.zeros_like(value), 0
     for gradient in gradients:
-        if gradient is None:
-            continue
         t = t + 1
         m = beta1 * m + (1 - beta1) * gradient
         v = beta2 * v + (1 - beta2) * gradient**2

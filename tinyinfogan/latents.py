@@ -47,8 +47,8 @@ class LatentSpec:
         for size in self.categorical:
             if size < 2:
                 raise ValueError(f"a categorical code of size {size}: expected at least 2")
-        if self.dim == 0:
-            raise ValueError("a latent vector needs noise or codes, this one has neither")
+        if not self.codes:
+            raise ValueError("an InfoGAN needs at least one code; with λ = 0 it is a plain GAN")
 
     @property
     def code_dim(self):

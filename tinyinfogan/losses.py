@@ -57,10 +57,8 @@ def mutual_information(spec, q_output, latents):
 def weighted(spec, information, categorical=1.0, continuous=1.0):
     """λ L_I summed over the codes, λ being `categorical` or `continuous`.  Returns a Tensor.
 
-    information: as mutual_information returns it.  Raises ValueError where there are no codes.
+    information: as mutual_information returns it.
     """
-    if not spec.codes:
-        raise ValueError("no codes, so there is no information about them")
     total = 0.0
     for code in spec.codes:
         total = total + (continuous if code.size is None else categorical) * information[code.name]

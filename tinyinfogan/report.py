@@ -197,8 +197,7 @@ def finish(out, model, dataset):
         plots.save_confusion(out / "confusion.png", result.table, result.assignment)
         print(f"\nReal test images by the category that Q reads in them\n\n{text}\n")
         categories = metrics.sort_codes(result.table, result.assignment)[2]
-    if model.spec.codes:
-        plots.save_traversal(out / "traversal.png", traversals(model, categories))
+    plots.save_traversal(out / "traversal.png", traversals(model, categories))
     entropies = {code.name: code.entropy if code.size else None for code in model.spec.codes}
     plots.save_curves(out / "curves.png", read_log(out), entropies)
     plots.save_animation(out / "training.gif", sorted((out / "samples").glob("*.png")))

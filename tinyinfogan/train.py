@@ -52,7 +52,7 @@ def train_step(model, d_adam, g_adam, real, rng):
         """(L_I of each code, λ L_I)."""
         information = losses.mutual_information(spec, q_output, latents)
         weights = settings.lambda_categorical, settings.lambda_continuous
-        return information, losses.weighted(spec, information, *weights) if spec.codes else 0.0
+        return information, losses.weighted(spec, information, *weights)
 
     latents = backend.to_device(spec.sample(N, rng), model.device)
     fake = G(Tensor(latents))

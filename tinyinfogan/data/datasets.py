@@ -99,8 +99,10 @@ def _load_image_folder(folder: Path, name: str) -> Dataset:
 def _load_npz(path: Path, name: str) -> Dataset:
     if not zipfile.is_zipfile(path):
         raise DataError(f"{path}: not an .npz archive, or cut short; save it with np.savez")
-    # No pickles: loading one can run any code that its author chose.
-    with reading(path, "an .npz of plain arrays"), np.load(path, allow_pickle=False) as archive:
+    # Opened here, since np.load leaves its own file open when an archive is corrupt.
+    with reading(path, "an .npz of plain arrays"), open(path, "rb") as file:
+        # No pickles: loading one can run any code that its author chose.
+        archive = np.load(file, allow_pickle=False)
         if "images" not in archive.files:
             raise DataError(
                 f"{path}: expected an array named 'images', found {archive.files[:5]}; "

@@ -28,7 +28,7 @@ def resolve_device(name="auto"):
         raise ValueError(f"unknown device {name!r}: expected auto, cpu or cuda")
     if name == "cpu":
         return name
-    missing = _missing_for_cuda()
+    missing = missing_for_cuda()
     if missing is None:
         return "cuda"
     if name == "cuda":
@@ -36,7 +36,7 @@ def resolve_device(name="auto"):
     return "cpu"
 
 
-def _missing_for_cuda():
+def missing_for_cuda():
     """Return None where CUDA can be used, else one sentence: what is missing, what to do."""
     if importlib.util.find_spec("cupy") is None:
         return f"CuPy is not installed; install it with {CUDA_INSTALL}"
