@@ -28,6 +28,7 @@ def _binary(symbol, function, positive=False):
         ((3, 1), (1, 4)),
         ((2, 3, 4), (3, 1)),
         ((), (2, 2)),
+        ((), ()),
         ((2, 2), (1, 1)),
     ]
     for a, b in pairs:
@@ -35,6 +36,7 @@ def _binary(symbol, function, positive=False):
 
 
 def _unary(name, function, reference, shape=(3, 4), positive=False):
+    """A function of one tensor."""
     return Case(name, function, reference, (shape,), positive)
 
 
@@ -117,6 +119,20 @@ CASES = [
     _unary("softplus", ops.softplus, lambda x: np.log(1 + np.exp(x))),
     _unary("exp", ops.exp, np.exp),
     _unary("log", ops.log, np.log, positive=True),
+    # Of no axes: where NumPy's own results are scalars rather than arrays.
+    *[
+        _unary(f"{name} of ()", function, reference, ())
+        for name, function, reference in [
+            ("-x * x", lambda x: -x * x, lambda x: -x * x),
+            ("x ** 2", lambda x: x**2, lambda x: x**2),
+            ("tanh", ops.tanh, np.tanh),
+            ("leaky_relu", ops.leaky_relu, lambda x: np.where(x > 0, x, 0.1 * x)),
+            ("softplus", ops.softplus, lambda x: np.log(1 + np.exp(x))),
+            ("sum", ops.sum, np.sum),
+            ("mean", ops.mean, np.mean),
+            ("reshape", lambda x: ops.reshape(x, (1, 1)), lambda x: np.reshape(x, (1, 1))),
+        ]
+    ],
     *[
         _reduction(name, axis, keepdims, method)
         for name in ("sum", "mean")
@@ -369,7 +385,7 @@ def test_softmax_and_log_softmax_far_out(dtype, tensor, array):
     logits = np.array([[1e4, 0, -1e4], [-1e4, -1e4, -1e4], [1e4, 1e4, -1e4]], dtype)
     third, half = 1 / 3, 0.5
     probabilities = np.array([[1, 0, 0], [third, third, third], [half, half, 0]])
-    logs = [[0, -1e4, -2e4], [math.log(third)] * 3, [math.log(half), math.log(half), -2e4]]
+    logs = [[0, -1e4, -2e4], [math.log(third)] * 3, [math.log(half)] * 2 + [-2e4 + math.log(half)]]
     pick = np.eye(3)[[2, 0, 1]]  # the cross-entropy of one class of each row
     x, z = tensor(logits), tensor(logits)
     with strict():

@@ -198,6 +198,7 @@ def test_backward_from_a_leaf(tensor):
     x.backward()
     x.backward()
     assert_array_equal(host(x.grad), 2.0)
+    assert type(x.grad) is type(x.data)  # not a scalar, although NumPy's sums of no axes are
 
 
 # --- who gets a gradient --------------------------------------------------------------------------
