@@ -19,7 +19,7 @@ def away_from_kinks(rng, shape, low=0.2, high=1.5):
 
 
 def conv2d(x, weight, stride=1, padding=0):
-    """Cross-correlation of x (N, H, W, C) with weight (KH, KW, C, O), a multiplication at a time."""
+    """Cross-correlation of x (N, H, W, C) with weight (KH, KW, C, O), product by product."""
     N, H, W, C = x.shape
     KH, KW, _, O = weight.shape  # noqa: E741
     OH = (H + 2 * padding - KH) // stride + 1

@@ -1,4 +1,4 @@
-"""Layers: what they compute, which names their arrays have, how they are saved, moved and frozen."""
+"""Layers: what they compute, what their arrays are called, saving, moving and freezing."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,8 @@ def network(seed=0):
 
 def trained_state(module, rng):
     """Arrays of the module's names and shapes, of no particular values."""
-    return {name: rng.uniform(0.5, 2, a.shape).astype(a.dtype) for name, a in module.state_dict().items()}
+    state = module.state_dict().items()
+    return {name: rng.uniform(0.5, 2, a.shape).astype(a.dtype) for name, a in state}
 
 
 def snapshot(module):

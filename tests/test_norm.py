@@ -138,7 +138,8 @@ def test_running_statistics_take_part_in_no_gradient(rng, tensor, array):
 def test_a_large_mean_does_not_eat_the_variance(rng, tensor):
     # E[x²] - E[x]² in float32 would lose all digits of a variance of 1 beside a mean of 4000.
     x = (rng.standard_normal((256, 2)) + 4000).astype(np.float32)
-    y = host(ops.batch_norm(tensor(x), tensor(np.ones(2, np.float32)), tensor(np.zeros(2, np.float32))))
+    gamma, beta = np.ones(2, np.float32), np.zeros(2, np.float32)
+    y = host(ops.batch_norm(tensor(x), tensor(gamma), tensor(beta)))
     expected = references.batch_norm(x.astype(np.float64), np.ones(2), np.zeros(2))
     assert y.dtype == np.float32
     assert_allclose(y, expected, atol=2e-3)
@@ -189,7 +190,12 @@ def test_eval_without_running_statistics(given, tensor, array):
 
 @pytest.mark.parametrize(
     "x, gamma, beta",
-    [((4, 3), (4,), (3,)), ((4, 3), (3,), (1,)), ((4, 3), (1, 3), (3,)), ((2, 2, 2, 3), (2,), (2,))],
+    [
+        ((4, 3), (4,), (3,)),
+        ((4, 3), (3,), (1,)),
+        ((4, 3), (1, 3), (3,)),
+        ((2, 2, 2, 3), (2,), (2,)),
+    ],
 )
 def test_shapes_that_do_not_fit_are_named(x, gamma, beta, tensor):
     # Among them ones that NumPy would broadcast without a word.

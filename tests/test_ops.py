@@ -1,4 +1,4 @@
-"""Every operation and operator: values, gradients, dtypes, shapes, and the far ends of the range."""
+"""Every operation and operator: values, gradients, dtypes, shapes, the ends of the range."""
 
 import math
 from typing import NamedTuple
@@ -41,9 +41,7 @@ def _unary(name, function, reference, shape=(3, 4), positive=False):
 
 
 def _power(exponent, positive):
-    return _unary(
-        f"** {exponent}", lambda x: x**exponent, lambda x: x**exponent, positive=positive
-    )
+    return _unary(f"** {exponent}", lambda x: x**exponent, lambda x: x**exponent, positive=positive)
 
 
 def _index(name, index):
@@ -246,10 +244,11 @@ def test_inputs_and_cotangents_are_not_written_to(case, rng, tensor, array):
 def test_only_inputs_that_ask_get_a_gradient(case, rng, tensor):
     arrays = draw(case, rng)
     for asking in range(len(arrays)):
-        leaves = [tensor(a, requires_grad=k == asking) for k, a in enumerate(arrays)]
+        asks = [k == asking for k in range(len(arrays))]
+        leaves = [tensor(a, ask) for a, ask in zip(arrays, asks, strict=True)]
         result = case.function(*leaves)
         result.backward(result.data)
-        assert [leaf.grad is not None for leaf in leaves] == [k == asking for k in range(len(arrays))]
+        assert [leaf.grad is not None for leaf in leaves] == asks
 
 
 @pytest.mark.parametrize(
@@ -353,6 +352,7 @@ def test_float32_through_a_loss(tensor, rng):
 
 
 # --- the far ends of the range --------------------------------------------------------------------
+
 
 # Underflow is not an error here: e ** -10000 is 0, and 0 is the right answer.
 def strict():

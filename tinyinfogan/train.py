@@ -46,7 +46,7 @@ def train_step(model, d_adam, g_adam, real, rng):
         """What D sees of images: each moved a little, at random."""
         if not any(settings.augmentation):
             return images
-        return warp(images, draw_maps(settings.augmentation, N, rng))
+        return warp(images, draw_maps(settings.augmentation, len(images), rng))
 
     def information_term(q_output):
         """(L_I of each code, λ L_I)."""
@@ -59,14 +59,15 @@ def train_step(model, d_adam, g_adam, real, rng):
 
     # D and Q: maximise V + λ L_I.  Real and generated images go through D apart, as batch norm
     # would let each batch's statistics tell which is which.
+    if settings.lambda_consistency:  # half as many images, each seen in two ways
+        real = backend.array_module(real).concatenate([real[: N // 2]] * 2)
     real_logits, real_read = D(seen(Tensor(real)))
     fake_logits, fake_read = D(seen(fake.detach()))
     information, term = information_term(fake_read)
     d_loss = losses.discriminator_loss(real_logits, fake_logits)
     objective = d_loss - term
     if settings.lambda_consistency:
-        _, other_read = D(seen(Tensor(real)))
-        consistency = losses.consistency_loss(spec, real_read, other_read)
+        consistency = losses.consistency_loss(spec, real_read[: N // 2], real_read[N // 2 :])
         objective = objective + settings.lambda_consistency * consistency
     d_adam.zero_grad()
     objective.backward()

@@ -33,7 +33,8 @@ def conv2d(x, weight, stride=1, padding=0):
     matrix = weight.data.reshape(KH * KW * C_in, C_out)
     patches = gather_patches(x.data, KH, KW, stride, padding)
     y = product(patches, matrix).reshape(N, OH, OW, C_out)
-    if not needs_grad(weight):
+    trains = needs_grad(weight)
+    if not trains:
         patches = None  # of use to the weight's gradient only
 
     def backward(g):
@@ -41,7 +42,7 @@ def conv2d(x, weight, stride=1, padding=0):
         dx = dw = None
         if needs_grad(x):
             dx = scatter_patches(product(g, matrix.T), x.shape, KH, KW, stride, padding)
-        if needs_grad(weight):
+        if trains:
             dw = product(patches.T, g).reshape(weight.shape)
         return dx, dw
 
@@ -111,20 +112,33 @@ def scatter_patches(patches, shape, KH, KW, stride, padding):
     """Add up windows where they overlap: the adjoint of gather_patches.
 
     patches: array (N·OH·OW, KH·KW·C).  Returns images of `shape` (N, H, W, C).
+
+    Cut into tiles of stride×stride pixels, a window covers U×V tiles, and the windows' tiles (u, v)
+    do not overlap one another: U·V additions do it, in place of KH·KW, and each moves stride·C
+    numbers that lie side by side.  Where those are few, columns of tiles are added one by one, and
+    the longer runs are along the rows of windows.
     """
     xp = array_module(patches)
     N, H, W, C = shape
     OH, OW = (H + 2 * padding - KH) // stride + 1, (W + 2 * padding - KW) // stride + 1
-    patches = patches.reshape(N, OH, OW, KH, KW, C)
+    patches = patches.reshape(N, OH, OW, KH, KW, C).transpose(0, 1, 3, 2, 4, 5)
+    U, V = -(-KH // stride), -(-KW // stride)
+    # As many tiles as the windows need, and enough to cut the images out of them.
+    TH = max(OH - 1 + U, -(-(H + padding) // stride))
+    TW = max(OW - 1 + V, -(-(W + padding) // stride))
+    width = stride if stride * C >= 16 else 1
     images = empty(shape, like=patches)
 
     def scatter(patches, images):
-        padded = xp.zeros((len(images), H + 2 * padding, W + 2 * padding, C), images.dtype)
-        for k in range(KH):
-            for l in range(KW):  # noqa: E741
-                rows, columns = slice(k, k + stride * OH, stride), slice(l, l + stride * OW, stride)
-                padded[:, rows, columns] += patches[:, :, :, k, l]
-        images[...] = padded[:, padding : padding + H, padding : padding + W]
+        tiles = xp.zeros((len(images), TH, stride, TW, stride, C), images.dtype)
+        for u in range(U):
+            for left in range(0, KW, width):
+                part = patches[:, :, u * stride : (u + 1) * stride, :, left : left + width]
+                v, column = divmod(left, stride)
+                columns = slice(column, column + part.shape[4])
+                tiles[:, u : u + OH, : part.shape[2], v : v + OW, columns] += part
+        pixels = tiles.reshape(len(images), TH * stride, TW * stride, C)
+        images[...] = pixels[:, padding : padding + H, padding : padding + W]
 
     in_blocks(scatter, patches, images)
     return images

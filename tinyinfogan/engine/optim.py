@@ -23,8 +23,9 @@ class Adam:
             raise ValueError(f"Adam: betas are {betas}, expected numbers from 0 to below 1")
         self.lr, self.betas, self.eps = lr, betas, eps
         self.steps = 0
-        self.first_moments = [0 * p.data for p in self.parameters]
-        self.second_moments = [0 * p.data for p in self.parameters]
+        zeros = [array_module(p.data).zeros_like for p in self.parameters]
+        self.first_moments = [zero(p.data) for zero, p in zip(zeros, self.parameters)]
+        self.second_moments = [zero(p.data) for zero, p in zip(zeros, self.parameters)]
 
     def zero_grad(self):
         """Forget the gradients of all parameters."""
@@ -44,7 +45,7 @@ class Adam:
         def update(theta, g, m, v):
             xp = array_module(theta)
             m *= beta1
-            work = (1 - beta1) * g
+            work = xp.multiply(g, 1 - beta1, out=xp.empty_like(theta))
             m += work
             v *= beta2
             xp.multiply(g, g, out=work)

@@ -32,8 +32,8 @@ class Tensor:
         self.data = data if data.dtype.kind == "f" else data.astype(numpy.float32)
         self.grad = None
         self.requires_grad = requires_grad
-        self._inputs = ()  # the tensors it was computed from, and
-        self._backward = None  # the function from its gradient to theirs
+        self._inputs = ()  # the tensors it was computed from, None where one needs no gradient,
+        self._backward = None  # and the function from its gradient to theirs
 
     shape = property(lambda self: self.data.shape, doc="The lengths of the axes, a tuple.")
     dtype = property(lambda self: self.data.dtype, doc="The type of the elements.")
@@ -88,13 +88,15 @@ class Tensor:
         if self._backward is None:
             grads[self] = grad.copy()
         for tensor in _topological_order(self):
-            grad = grads.pop(tensor)
+            grad = grads.pop(tensor, None)
+            if grad is None:
+                continue  # frozen since it was used
             if tensor._backward is None:
                 # Sums are new arrays: what `.grad` held may be in a caller's hands.
-                tensor.grad = grad if tensor.grad is None else tensor.grad + grad
+                tensor.grad = xp.asarray(grad if tensor.grad is None else tensor.grad + grad)
                 continue
             for source, part in zip(tensor._inputs, tensor._backward(grad), strict=True):
-                if part is None:
+                if source is None or part is None:
                     continue
                 if source in grads:
                     grads[source] = _sum(grads[source], part)
@@ -121,7 +123,7 @@ def _topological_order(last):
     while stack:
         tensor, inputs = stack[-1]
         for source in inputs:
-            if isinstance(source, Tensor) and source.requires_grad and source not in seen:
+            if source is not None and source not in seen:
                 seen.add(source)
                 stack.append((source, iter(source._inputs)))
                 break
@@ -160,6 +162,6 @@ def record(data, inputs, backward):
     output = Tensor(data)
     if _recording and needs_grad(*inputs):
         output.requires_grad = True
-        output._inputs = inputs
+        output._inputs = tuple(x if needs_grad(x) else None for x in inputs)
         output._backward = backward
     return output
