@@ -46,7 +46,8 @@ def test_maps_keep_within_their_bounds(rng):
     maps = draw_maps(Augmentation(shift=2, rotation=10, zoom=0.1), 5000, rng)
     scale = np.hypot(maps[:, 0, 0], maps[:, 0, 1])
     angle = np.degrees(np.arctan2(maps[:, 0, 1], maps[:, 0, 0]))
-    for values, bound in ((np.log(scale), 0.1), (angle, 10), (maps[:, 0, 2], 2), (maps[:, 1, 2], 2)):
+    shifts = maps[:, :, 2].T
+    for values, bound in ((np.log(scale), 0.1), (angle, 10), (shifts[0], 2), (shifts[1], 2)):
         assert np.abs(values).max() == pytest.approx(bound, rel=0.01)
         assert values.mean() == pytest.approx(0, abs=0.05 * bound)
     np.testing.assert_allclose(np.linalg.det(maps[:, :, :2]), scale**2, rtol=1e-5)

@@ -31,6 +31,12 @@ CASES = [
     ((1, 7, 5, 1), (5, 2), 2, 3, 2),
     ((3, 1, 1, 4), (1, 1), 2, 1, 0),  # a dense layer
     ((1, 2, 2, 2), (4, 4), 2, 1, 1),  # the kernel fits only thanks to the padding
+    # With many channels patches are added up in longer runs, whole strides at a time.
+    ((1, 4, 4, 8), (4, 4), 8, 2, 1),
+    ((1, 5, 4, 8), (5, 3), 9, 2, 2),  # sides that are no multiple of the stride
+    ((1, 5, 7, 6), (2, 4), 7, 3, 0),
+    ((1, 5, 5, 8), (1, 1), 8, 2, 0),
+    ((2, 3, 4, 16), (2, 3), 16, 1, 1),
 ]
 OPERATIONS = {"conv2d": ops.conv2d, "conv_transpose2d": ops.conv_transpose2d}
 each_operation = pytest.mark.parametrize("name", OPERATIONS)
@@ -144,6 +150,15 @@ def test_only_what_asks_gets_a_gradient(name, asking, rng, tensor):
 
 
 @each_operation
+def test_frozen_before_the_backward_pass(name, rng, tensor):
+    inputs = [tensor(a) for a in draw(name, rng, (2, 4, 4, 2), (3, 3), 2)]
+    result = OPERATIONS[name](*inputs, 2, 1)
+    inputs[1].requires_grad = False
+    result.backward(result.data)
+    assert inputs[0].grad is not None and inputs[1].grad is None
+
+
+@each_operation
 def test_frozen_during_the_forward_pass_only(name, rng, tensor):
     # What a frozen weight's gradient would need was not kept; x's must still be right.
     arrays = draw(name, rng, (2, 4, 4, 2), (3, 3), 2)
@@ -169,11 +184,11 @@ def test_arrays_are_constant_inputs(name, rng, tensor, array):
 
 
 @each_operation
-@pytest.mark.parametrize("threads", [1, 3])
-def test_large_batches_are_the_images_one_by_one(name, threads, rng, tensor, monkeypatch):
+@pytest.mark.parametrize("threads, channels", [(1, 4), (3, 4), (3, 16)])
+def test_large_batches_are_the_images_one_by_one(name, threads, channels, rng, tensor, monkeypatch):
     # Large arrays are worked on in blocks by several threads; single images here are not.
     monkeypatch.setattr(backend, "threads", threads)
-    x, w = draw(name, rng, (7, 20, 20, 4), (3, 3), 4)
+    x, w = draw(name, rng, (7, 20, 20, channels), (3, 3), channels)
 
     def run(images):
         leaf, weight = tensor(images), tensor(w)

@@ -8,7 +8,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from references import away_from_kinks, host, numeric_gradients, softmax
 
-from tinyinfogan.engine import Tensor, grad_check, ops
+from tinyinfogan.engine import Tensor, backend, grad_check, ops
 
 
 class Case(NamedTuple):
@@ -326,6 +326,19 @@ def test_layouts_other_than_contiguous(rng, tensor):
     z = np.where(y > 0, y, 0) + np.where(y < 0, -y, -0.1 * y) * np.tanh(y)
     assert_allclose(host(function(tensor(x))), softmax(z.T) @ z, rtol=1e-12)
     assert grad_check(function, [tensor(x)], rng=rng) <= 1e-6
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("slope", [0.0, 0.2])
+def test_large_arrays(threads, slope, rng, tensor, array, monkeypatch):
+    # Worked on in blocks of rows by several threads, the last ones shorter than the others.
+    monkeypatch.setattr(backend, "threads", threads)
+    x, cotangent = away_from_kinks(rng, (401, 301)), rng.standard_normal((401, 301))
+    leaf = tensor(x)
+    y = ops.leaky_relu(leaf, slope) if slope else ops.relu(leaf)
+    (y + leaf * 2.0 - y * 3.0).backward(array(cotangent))  # sums of gradients are large as well
+    assert_allclose(host(y), np.where(x > 0, x, slope * x), rtol=1e-14)
+    assert_allclose(host(leaf.grad), cotangent * (2 - 2 * np.where(x > 0, 1, slope)), atol=1e-12)
 
 
 # --- dtypes ---------------------------------------------------------------------------------------

@@ -153,7 +153,8 @@ def test_animation_frames_size_and_durations(tmp_path, shape):
 def test_animation_of_one_wide_picture_is_made_smaller(tmp_path):
     paths = save_pictures(tmp_path, np.zeros((30, 900)))
     plots.save_animation(tmp_path / "one.gif", paths)
-    assert opened(tmp_path / "one.gif").size == (450, 15)
+    with Image.open(tmp_path / "one.gif") as animation:
+        assert animation.size == (450, 15)
 
 
 def test_importing_plots_does_not_import_matplotlib():

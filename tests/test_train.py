@@ -13,8 +13,8 @@ from tinyinfogan.models import InfoGAN, as_float
 from tinyinfogan.presets import MNIST, Settings
 
 TINY = Settings(
-    "tiny", noise=4, categorical=(10,), continuous=1, channels=2, hidden=16, batch_size=20, steps=12,
-    lambda_consistency=0.3, shift=2.0, rotation=10.0, zoom=0.1, decay=0.5, d_lr=1e-3,
+    "tiny", noise=4, categorical=(10,), continuous=1, channels=2, hidden=16, batch_size=20,
+    steps=12, lambda_consistency=0.3, shift=2.0, rotation=10.0, zoom=0.1, decay=0.5, d_lr=1e-3,
 )  # fmt: skip
 
 
@@ -94,7 +94,7 @@ def test_training_lowers_the_losses_of_d_and_q_on_real_digits(digits):
 
 
 def test_real_and_generated_batches_are_normalised_apart(digits):
-    """What D says of real images must not depend on the generated ones: no statistics are shared."""
+    """D never sees real and generated images in one batch, so they share no statistics."""
     model, *_ = players(TINY)
     seen = []
     forward = model.discriminator.forward
