@@ -155,7 +155,8 @@ def test_frozen_before_the_backward_pass(name, rng, tensor):
     result = OPERATIONS[name](*inputs, 2, 1)
     inputs[1].requires_grad = False
     result.backward(result.data)
-    assert inputs[0].grad is not None and inputs[1].grad is None
+    assert inputs[0].grad is not None
+    assert inputs[1].grad is None
 
 
 @each_operation

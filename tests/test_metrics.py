@@ -1,7 +1,6 @@
 """Metrics against brute force and against cases whose answer is plain."""
 
 import itertools
-import math
 
 import numpy as np
 import pytest
@@ -105,11 +104,6 @@ def test_format_by_hand():
     ]
 
 
-def test_entropy_is_in_nats():
-    assert metrics.categorical_entropy(1) == 0.0
-    assert math.isclose(metrics.categorical_entropy(10), 2.302585, abs_tol=1e-6)
-
-
 @pytest.mark.parametrize("call, message", [
     (lambda: metrics.confusion_table([0, 1], [0], 2), "got 2, 1"),
     (lambda: metrics.confusion_table([0, 5], [0, 0], 2), r"got 0\.\.5"),
@@ -124,7 +118,6 @@ def test_entropy_is_in_nats():
     (lambda: metrics.code_accuracy([3], [0], [0, 1]), r"got 3\.\.3"),
     (lambda: metrics.format_confusion([[1]], [0, 1]), "got 2"),
     (lambda: metrics.format_confusion([[1]], [4]), r"got 4\.\.4"),
-    (lambda: metrics.categorical_entropy(0), "got 0"),
 ])
 def test_bad_arguments_are_named(call, message):
     with pytest.raises(ValueError, match=message) as caught:

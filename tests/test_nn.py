@@ -311,6 +311,35 @@ def test_frozen_layers_hand_the_gradient_on(rng, tensor, device):
     assert np.abs(host(same.grad)).max() > 0
 
 
+@pytest.mark.parametrize(
+    "build, shape",
+    [
+        (lambda: nn.Linear(3, 2, bias=False), (4, 3)),
+        (lambda: nn.Conv2d(3, 2, 2, bias=False), (2, 4, 4, 3)),
+        (lambda: nn.ConvTranspose2d(3, 2, 2, bias=False), (2, 4, 4, 3)),
+    ],
+)
+@pytest.mark.parametrize("input_asks, weight_asks", [(True, True), (True, False), (False, True)])
+def test_a_gradient_not_asked_for_costs_no_product(
+    build, shape, input_asks, weight_asks, tensor, device, monkeypatch
+):
+    # Matrix products are what a step's time goes into: one forward, and one for each gradient.
+    products = []
+
+    def counting(a, b):
+        products.append((a.shape, b.shape))
+        return backend.product(a, b)
+
+    for module in ("ops", "conv"):
+        monkeypatch.setattr(f"tinyinfogan.engine.{module}.product", counting)
+    layer = build().to(device)
+    layer.weight.requires_grad = weight_asks
+    y = layer(tensor(np.ones(shape, np.float32), input_asks))
+    assert len(products) == 1
+    y.backward(y.data)
+    assert len(products) == 1 + input_asks + weight_asks
+
+
 def test_frozen_ends_with_an_exception_and_leaves_what_was_frozen():
     module = network()
     first, *others = module.parameters()

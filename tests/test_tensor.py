@@ -98,6 +98,16 @@ def test_gradients_are_nobody_elses_memory(tensor, array):
     assert_array_equal(host(cotangent), [1, 2, 3])
 
 
+def test_adding_to_a_gradient_leaves_what_it_was_alone(tensor):
+    # A caller may have kept it, to compare with, say.
+    x = tensor(np.array([1.0, 2.0]))
+    ops.sum(x * 3.0).backward()
+    kept = x.grad
+    ops.sum(x * 3.0).backward()
+    assert_array_equal(host(kept), [3.0, 3.0])
+    assert_array_equal(host(x.grad), [6.0, 6.0])
+
+
 @pytest.mark.parametrize(
     "view",
     [
@@ -150,6 +160,16 @@ def test_a_chain_of_ten_thousand_operations(tensor):
     y.backward()
     assert_allclose(host(x.grad), [1.0001**10_000], rtol=1e-9)
     del y
+
+
+def test_shared_nodes_are_walked_once(tensor):
+    # There are 2**60 ways from the end to x.
+    x = tensor(np.array([1.0]))
+    y = x
+    for _ in range(60):
+        y = y + y
+    y.backward()
+    assert_array_equal(host(x.grad), [2.0**60])
 
 
 # --- the shape of things --------------------------------------------------------------------------

@@ -8,7 +8,7 @@ would upset, is no way to tell Q the code.
 
 from typing import NamedTuple
 
-import numpy
+import numpy as np
 
 from tinyinfogan.engine.backend import array_module, to_device
 from tinyinfogan.engine.tensor import record
@@ -28,12 +28,12 @@ class Augmentation(NamedTuple):
 def draw_maps(augmentation, n, rng):
     """Draw n affine maps from `rng`, a numpy Generator.  Returns (n, 2, 3) float32, see `warp`."""
     shift, rotation, zoom = augmentation
-    angle = numpy.radians(rng.uniform(-rotation, rotation, n))
-    scale = numpy.exp(rng.uniform(-zoom, zoom, n))
-    cosine, sine = scale * numpy.cos(angle), scale * numpy.sin(angle)
-    row = numpy.stack([cosine, sine, rng.uniform(-shift, shift, n)], axis=1)
-    column = numpy.stack([-sine, cosine, rng.uniform(-shift, shift, n)], axis=1)
-    return numpy.stack([row, column], axis=1).astype(numpy.float32)
+    angle = np.radians(rng.uniform(-rotation, rotation, n))
+    scale = np.exp(rng.uniform(-zoom, zoom, n))
+    cosine, sine = scale * np.cos(angle), scale * np.sin(angle)
+    row = np.stack([cosine, sine, rng.uniform(-shift, shift, n)], axis=1)
+    column = np.stack([-sine, cosine, rng.uniform(-shift, shift, n)], axis=1)
+    return np.stack([row, column], axis=1).astype(np.float32)
 
 
 def warp(images, maps):
@@ -47,7 +47,7 @@ def warp(images, maps):
     """
     N, H, W, C = images.shape
     xp = array_module(images.data)
-    maps = to_device(maps, "cpu" if xp is numpy else "cuda")
+    maps = to_device(maps, "cpu" if xp is np else "cuda")
     row = (xp.arange(H, dtype=maps.dtype) - (H - 1) / 2)[:, None]
     column = xp.arange(W, dtype=maps.dtype) - (W - 1) / 2
     i, j = (
@@ -61,8 +61,8 @@ def warp(images, maps):
     neighbours = []
     for di, vertical in ((0, 1 - down), (1, down)):
         for dj, horizontal in ((0, 1 - right), (1, right)):
-            r = xp.clip(above + di, -1, H).astype(numpy.int64) + 1
-            c = xp.clip(left + dj, -1, W).astype(numpy.int64) + 1
+            r = xp.clip(above + di, -1, H).astype(np.int64) + 1
+            c = xp.clip(left + dj, -1, W).astype(np.int64) + 1
             weight = (vertical * horizontal).astype(images.dtype)[..., None]
             neighbours.append((first + r * (W + 2) + c, weight))
 

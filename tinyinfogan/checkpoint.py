@@ -9,7 +9,7 @@ import json
 import zipfile
 from pathlib import Path
 
-import numpy
+import numpy as np
 
 from tinyinfogan import files
 from tinyinfogan.engine import backend
@@ -36,7 +36,7 @@ def save(path, model, optimizers, step, config):
         for key, array in part.state_dict().items():
             arrays[f"{name}.{key}"] = backend.to_host(array)
     with files.replacing(path) as file:
-        numpy.savez(file, **arrays)
+        np.savez(file, **arrays)
 
 
 def read(path):
@@ -50,7 +50,7 @@ def read(path):
     if not path.is_file():
         raise CheckpointError(f"{path}: there is no checkpoint here; give a run's folder")
     try:
-        with numpy.load(path, allow_pickle=False) as file:
+        with np.load(path, allow_pickle=False) as file:
             arrays = dict(file.items()) if hasattr(file, "items") else {}
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise CheckpointError(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy
+import numpy as np
 
 
 class Code(NamedTuple):
@@ -20,7 +20,7 @@ class Code(NamedTuple):
     @property
     def entropy(self):
         """H(c) in nats: log K for K equal categories, log 2 (differential) for U(-1, 1)."""
-        return float(numpy.log(self.size or 2))
+        return float(np.log(self.size or 2))
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class LatentSpec:
 
     def sample(self, n, rng):
         """Draw n latent vectors from `rng`, a numpy Generator.  Returns (n, dim) float32."""
-        latents = numpy.empty((n, self.dim), numpy.float32)
+        latents = np.empty((n, self.dim), np.float32)
         latents[:, : self.noise] = rng.uniform(-1, 1, (n, self.noise))
         for code in self.codes:
             draw = rng.uniform(-1, 1, n) if code.size is None else rng.integers(code.size, size=n)
@@ -93,7 +93,7 @@ class LatentSpec:
         if code.size is None:
             columns[:, 0] = values
             return
-        values = numpy.broadcast_to(values, len(latents))
-        if not ((values >= 0) & (values < code.size) & (values == numpy.floor(values))).all():
+        values = np.broadcast_to(values, len(latents))
+        if not ((values >= 0) & (values < code.size) & (values == np.floor(values))).all():
             raise ValueError(f"{name} is {values}, expected categories from 0 to {code.size - 1}")
-        columns[...] = numpy.arange(code.size) == values[:, None]
+        columns[...] = np.arange(code.size) == values[:, None]

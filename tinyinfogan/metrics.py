@@ -150,16 +150,6 @@ def sort_codes(table, assignment):
     return table, assignment, order
 
 
-def categorical_entropy(size):
-    """H(c) = log K in nats for a code of K equally likely categories, the most I(c; x) can be.
-
-    Raises ValueError for a size below 1.
-    """
-    if size < 1:
-        raise ValueError(f"a categorical code has at least 1 category, got {size}")
-    return math.log(size)
-
-
 def _indices(values, name):
     values = np.asarray(values)
     # An empty list arrives as floats, though it holds no wrong value.

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-import numpy
+import numpy as np
 
 from tinyinfogan.engine import Tensor, backend, nn, no_grad, ops
 
@@ -73,8 +73,8 @@ class Encoding(NamedTuple):
     """
 
     probabilities: list
-    means: numpy.ndarray
-    standard_deviations: numpy.ndarray
+    means: np.ndarray
+    standard_deviations: np.ndarray
 
 
 class InfoGAN:
@@ -95,7 +95,7 @@ class InfoGAN:
     @property
     def device(self):
         """Where the model is, "cpu" or "cuda"."""
-        return "cpu" if isinstance(self.discriminator.d_head.weight.data, numpy.ndarray) else "cuda"
+        return "cpu" if isinstance(self.discriminator.d_head.weight.data, np.ndarray) else "cuda"
 
     @staticmethod
     def check(settings, image_shape):
@@ -139,7 +139,7 @@ class InfoGAN:
 
         Raises ValueError for an unknown code or a category out of range.
         """
-        rng = numpy.random.default_rng() if rng is None else rng
+        rng = np.random.default_rng() if rng is None else rng
         latents = self.spec.sample(n, rng)
         for name, values in (codes or {}).items():
             self.spec.set_code(latents, name, values)
@@ -147,7 +147,7 @@ class InfoGAN:
 
     def decode(self, latents):
         """Return G(latents), batch norm with running statistics: (N, dim) -> (N, H, W, C)."""
-        return numpy.concatenate(self._in_batches(self.generator, latents))
+        return np.concatenate(self._in_batches(self.generator, latents))
 
     def encode(self, images):
         """Return what Q reads in images, (N, H, W, C) in [0, 1] or uint8, as an Encoding.
@@ -163,7 +163,7 @@ class InfoGAN:
         def read(batch):
             return self.discriminator(batch)[1]
 
-        output = numpy.concatenate(self._in_batches(read, images))
+        output = np.concatenate(self._in_batches(read, images))
         probabilities, start = [], 0
         for size in self.spec.categorical:
             logits = Tensor(output[:, start : start + size])
@@ -171,7 +171,7 @@ class InfoGAN:
             start += size
         means = output[:, start : start + self.spec.continuous]
         log_sigmas = output[:, start + self.spec.continuous :]
-        deviations = numpy.exp(log_sigmas) if log_sigmas.size else numpy.ones_like(means)
+        deviations = np.exp(log_sigmas) if log_sigmas.size else np.ones_like(means)
         return Encoding(probabilities, means, deviations)
 
     def _in_batches(self, network, inputs, size=500):
@@ -190,5 +190,5 @@ class InfoGAN:
 
 def as_float(images):
     """Return uint8 images scaled to float32 in [0, 1]; floating ones as float32."""
-    floats = images.astype(numpy.float32, copy=False)
-    return floats / 255 if images.dtype == numpy.uint8 else floats
+    floats = images.astype(np.float32, copy=False)
+    return floats / 255 if images.dtype == np.uint8 else floats

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy
+import numpy as np
 
 from tinyinfogan import files, losses, metrics, plots
 
@@ -100,8 +100,8 @@ def one_line(spec, record):
 class CodeTable(NamedTuple):
     """table: (K, L) counts, rows = category.  assignment: (K,) classes.  accuracy: a share."""
 
-    table: numpy.ndarray
-    assignment: numpy.ndarray
+    table: np.ndarray
+    assignment: np.ndarray
     accuracy: float
 
 
@@ -138,10 +138,10 @@ def code_table(model, dataset, limit=10_000):
 
 def save_samples(out, model, step):
     """Write samples/STEP.png: ten images of each category (or of none), always the same."""
-    latents = model.spec.sample(100, numpy.random.default_rng(0))
+    latents = model.spec.sample(100, np.random.default_rng(0))
     if model.spec.categorical:
         size = model.spec.categorical[0]
-        model.spec.set_code(latents, "c0", numpy.arange(100) // 10 % size)
+        model.spec.set_code(latents, "c0", np.arange(100) // 10 % size)
     plots.save_grid(Path(out) / "samples" / f"{step:06d}.png", model.decode(latents), columns=10)
 
 
@@ -156,12 +156,12 @@ def traversals(model, categories=None, columns=10):
     spec, panels = model.spec, []
     sizes = spec.categorical
     categories = list(range(sizes[0]) if categories is None else categories) if sizes else []
-    noise = spec.sample(10, numpy.random.default_rng(1))
+    noise = spec.sample(10, np.random.default_rng(1))
 
     def grid(rows, name, values):
         """Images (R, K, H, W, C): each row of latents with each value of a code."""
-        latents = numpy.repeat(rows, len(values), axis=0)
-        spec.set_code(latents, name, numpy.tile(values, len(rows)))
+        latents = np.repeat(rows, len(values), axis=0)
+        spec.set_code(latents, name, np.tile(values, len(rows)))
         return model.decode(latents).reshape(len(rows), len(values), *model.image_shape)
 
     for index, code in enumerate(spec.codes):
@@ -172,13 +172,13 @@ def traversals(model, categories=None, columns=10):
             continue
         rows, labels = noise, None
         if categories:
-            rows = numpy.repeat(noise[:1], len(categories), axis=0)
+            rows = np.repeat(noise[:1], len(categories), axis=0)
             spec.set_code(rows, "c0", categories)
             labels = [f"c0={category}" for category in categories]
         for other in spec.codes:
             if other.size is None:
                 spec.set_code(rows, other.name, 0.0)
-        values = numpy.linspace(-2, 2, columns)
+        values = np.linspace(-2, 2, columns)
         title = f"{code.name}: from -2 to 2"
         panels.append(
             (title, [f"{v:.1f}" for v in values], labels, grid(rows, code.name, values))

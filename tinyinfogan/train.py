@@ -9,7 +9,7 @@ import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import numpy
+import numpy as np
 from tqdm import tqdm
 
 from tinyinfogan import checkpoint, data, losses, report
@@ -26,7 +26,7 @@ WEIGHTS, ORDER, LATENTS = range(3)
 
 def generator_for(seed, use, at=0):
     """Return the numpy Generator of one use of randomness at one step or epoch."""
-    return numpy.random.default_rng((seed, use, at))
+    return np.random.default_rng((seed, use, at))
 
 
 # --- one step -------------------------------------------------------------------------------------
@@ -181,7 +181,7 @@ def _gather(history, done):
     table = backend.to_host(xp.stack([xp.stack([row[name] for name in names]) for row in history]))
     for row, values in enumerate(table):
         for name, value in zip(names, values, strict=True):
-            if not numpy.isfinite(value):
+            if not np.isfinite(value):
                 raise TrainingError(
                     f"{name} is {value} in step {done - len(table) + row + 1}; the last checkpoint "
                     "is kept; lower the learning rates (--d-lr, --g-lr) or the λs and start again"
@@ -268,7 +268,8 @@ def prepare(args):
         dataset = data.load(config["data"])
     else:
         settings = PRESETS[args.preset or DEFAULT]
-        config = {"data": args.data, "seed": args.seed or 0}
+        source = args.data and str(Path(args.data).resolve())
+        config = {"data": source, "seed": args.seed or 0}
         out = Path(args.out) if args.out else _next_free(settings.preset)
         if (out / "config.json").exists() and not args.overwrite:
             raise UsageError(f"{out} holds a run; choose another --out, or give --overwrite")
@@ -304,7 +305,7 @@ def _next_free(preset):
 
 def main(argv=None):
     """Run the command.  Returns the exit status: 0, 2 for wrong arguments, 1 for failures."""
-    args = parser().parse_args(argv)
+    args, out = parser().parse_args(argv), None
     try:
         device = backend.resolve_device(args.device)
         dataset, config, out, resume = prepare(args)
@@ -325,7 +326,9 @@ def main(argv=None):
               file=sys.stderr)  # fmt: skip
         return 1
     except KeyboardInterrupt:
-        print(f"stopped; go on with: python -m tinyinfogan.train --resume {out}", file=sys.stderr)
+        saved = out is not None and (out / checkpoint.NAME).exists()
+        advice = f"go on with: python -m tinyinfogan.train --resume {out}"
+        print(f"train: stopped; {advice if saved else 'nothing to save yet'}", file=sys.stderr)
         return 130
     return 0
 

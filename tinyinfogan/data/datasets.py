@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .errors import DataError, reading
-from .idx import find_idx, read_idx
-from .image_folder import list_images, read_images
+from tinyinfogan.data.errors import DataError, reading
+from tinyinfogan.data.idx import find_idx, read_idx
+from tinyinfogan.data.image_folder import list_images, read_images
 
 BUNDLED_MNIST = Path(__file__).parent / "mnist"
 KNOWN_KINDS = (

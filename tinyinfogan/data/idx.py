@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from .errors import DataError, reading
+from tinyinfogan.data.errors import DataError, reading
 
 GZIP_MAGIC = b"\x1f\x8b"
 # Deflate spends at least one bit on a match of at most 258 bytes and so never shrinks its input

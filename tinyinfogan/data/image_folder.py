@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .errors import DataError, reading
+from tinyinfogan.data.errors import DataError, reading
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 FORMATS = ("PNG", "JPEG")  # the only decoders that Pillow may try, whatever a file is called

@@ -7,6 +7,7 @@ and writes the same expressions for both.  Importing this module never imports C
 import importlib.util
 import os
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy
@@ -84,6 +85,14 @@ def to_host(array):
 
 _LARGE = 1 << 18  # bytes; below this, malloc keeps memory for itself
 _kept = {}  # size in bytes -> owners of that size
+_kept_lock = threading.Lock()
+
+
+def _reference_counts(owners):
+    return [sys.getrefcount(owner) for owner in owners]
+
+
+(_FREE,) = _reference_counts([numpy.empty(0)])  # of an owner that only the list refers to
 
 
 def empty(shape, like, dtype=None):
@@ -99,27 +108,24 @@ def empty(shape, like, dtype=None):
         size *= length
     if size < _LARGE:
         return numpy.empty(shape, dtype)
-    owners = _kept.setdefault(size, [])
-    for owner in owners:
-        if sys.getrefcount(owner) == 3:  # `owners`, `owner` and the argument of getrefcount
-            break
-    else:
-        owner = numpy.empty(size, numpy.uint8)
-        owners.append(owner)
-    return owner.view(dtype).reshape(shape)
+    with _kept_lock:
+        if len(_kept) > 100 and size not in _kept:
+            _kept.clear()  # sizes that keep changing must not pile up
+        owners = _kept.setdefault(size, [])
+        counts = _reference_counts(owners)
+        if _FREE not in counts:
+            counts.append(_FREE)
+            owners.append(numpy.empty(size, numpy.uint8))
+        return owners[counts.index(_FREE)].view(dtype).reshape(shape)
 
 
 def product(a, b):
     """Return the matrix product a @ b; of two matrices, in a kept buffer."""
     if a.ndim != 2 or b.ndim != 2:
         return a @ b
-    out = empty((a.shape[0], b.shape[1]), like=a)
-    return array_module(a).matmul(a, b, out=out)
-
-
-def drop_kept_buffers():
-    """Give the memory of unused kept buffers back to the system."""
-    _kept.clear()
+    xp = array_module(a)
+    out = empty((a.shape[0], b.shape[1]), like=a, dtype=xp.result_type(a, b))
+    return xp.matmul(a, b, out=out)
 
 
 # --- threads --------------------------------------------------------------------------------------

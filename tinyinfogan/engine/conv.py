@@ -42,7 +42,7 @@ def conv2d(x, weight, stride=1, padding=0):
         dx = dw = None
         if needs_grad(x):
             dx = scatter_patches(product(g, matrix.T), x.shape, KH, KW, stride, padding)
-        if trains:
+        if trains and needs_grad(weight):
             dw = product(patches.T, g).reshape(weight.shape)
         return dx, dw
 

@@ -1,6 +1,6 @@
 """The numeric check of gradients, called by tests and lessons alike."""
 
-import numpy
+import numpy as np
 
 from tinyinfogan.engine import backend
 from tinyinfogan.engine.tensor import Tensor, no_grad
@@ -14,7 +14,7 @@ def grad_check(function, tensors, *, tolerance=1e-6, step=1e-5, rng=None):
     """Compare backward() with central differences, in one random direction for each input.
 
     function: takes the tensors and returns a Tensor of any shape.
-    tensors: float64 Tensors; those with requires_grad are checked.
+    tensors: float64 Tensors; those with requires_grad are checked, and their `.grad` replaced.
     tolerance: the largest relative error |a - b| / max(|a|, |b|, 1e-3) that passes; a and b below
         are sums of random terms, near 1 in size for results near 1.
     step: h below.  rng: a numpy Generator, one with a fixed seed by default.
@@ -30,9 +30,9 @@ def grad_check(function, tensors, *, tolerance=1e-6, step=1e-5, rng=None):
     float64, or none requires a gradient.
     """
     tensors = list(tensors)
-    rng = numpy.random.default_rng(0) if rng is None else rng
+    rng = np.random.default_rng(0) if rng is None else rng
     for index, x in enumerate(tensors):
-        if not isinstance(x, Tensor) or x.dtype != numpy.float64:
+        if not isinstance(x, Tensor) or x.dtype != np.float64:
             raise ValueError(f"grad_check: input {index} must be a Tensor of float64")
     if not any(x.requires_grad for x in tensors):
         raise ValueError("grad_check: no input has requires_grad=True: nothing to check")
@@ -49,11 +49,13 @@ def grad_check(function, tensors, *, tolerance=1e-6, step=1e-5, rng=None):
 
     def difference(x, direction, h):
         at, values = x.data, []
-        with no_grad():
-            for sign in (1, -1):
-                x.data = at + sign * h * direction
-                values.append(function(*tensors).data)
-        x.data = at
+        try:
+            with no_grad():
+                for sign in (1, -1):
+                    x.data = at + sign * h * direction
+                    values.append(function(*tensors).data)
+        finally:
+            x.data = at
         return float((cotangent * (values[0] - values[1])).sum()) / (2 * h)
 
     worst = 0.0

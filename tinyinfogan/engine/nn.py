@@ -2,7 +2,7 @@
 
 import contextlib
 
-import numpy
+import numpy as np
 
 from tinyinfogan.engine import backend, ops
 from tinyinfogan.engine.tensor import Tensor
@@ -34,7 +34,7 @@ class Module:
         """Yield (dotted name, owner, attribute) of each parameter and running statistic."""
         for prefix, module in self.named_modules():
             for name, value in vars(module).items():
-                if isinstance(value, Tensor) or hasattr(value, "dtype"):
+                if isinstance(value, Tensor) or getattr(value, "ndim", 0):
                     yield prefix + name, module, name
 
     def parameters(self):
@@ -101,12 +101,12 @@ def frozen(module):
 
 def _weight(shape, rng):
     """Return a parameter drawn from N(0, 0.02²), as Radford et al. 2016 start their GANs."""
-    rng = numpy.random.default_rng() if rng is None else rng
-    return Tensor(0.02 * rng.standard_normal(shape, numpy.float32), requires_grad=True)
+    rng = np.random.default_rng() if rng is None else rng
+    return Tensor(0.02 * rng.standard_normal(shape, np.float32), requires_grad=True)
 
 
 def _constant(value, features):
-    return Tensor(numpy.full(features, value, numpy.float32), requires_grad=True)
+    return Tensor(np.full(features, value, np.float32), requires_grad=True)
 
 
 class Linear(Module):
@@ -175,8 +175,8 @@ class BatchNorm(Module):
         _require_positive(features=features)
         self.momentum, self.eps = momentum, eps
         self.gamma, self.beta = _constant(1, features), _constant(0, features)
-        self.running_mean = numpy.zeros(features, numpy.float32)
-        self.running_var = numpy.ones(features, numpy.float32)
+        self.running_mean = np.zeros(features, np.float32)
+        self.running_var = np.ones(features, np.float32)
 
     def forward(self, x):
         return ops.batch_norm(

@@ -22,12 +22,14 @@ def batch_norm(
     variance), and where running statistics are needed and missing.
     """
     x, gamma, beta = (v if isinstance(v, Tensor) else Tensor(v) for v in (x, gamma, beta))
-    C = x.shape[-1]
+    C = x.shape[-1] if x.ndim else None
     if x.ndim < 2 or gamma.shape != (C,) or beta.shape != (C,):
         raise ValueError(
             f"batch_norm: x {x.shape}, gamma {gamma.shape} and beta {beta.shape} do not fit "
             f"(..., C), (C,) and (C,)"
         )
+    if (running_mean is None) != (running_var is None):
+        raise ValueError("batch_norm: give running_mean and running_var, or neither")
     xp = array_module(x.data)
     rows = x.data.reshape(-1, C)
     n = len(rows)
@@ -42,7 +44,7 @@ def batch_norm(
             running_mean += momentum * (mean - running_mean)
             running_var += momentum * (var * (n / (n - 1)) - running_var)
     else:
-        if running_mean is None or running_var is None:
+        if running_mean is None:
             raise ValueError("batch_norm: training=False needs running_mean and running_var")
         mean, var = running_mean, running_var
         in_blocks(lambda rows, z: xp.subtract(rows, mean, out=z), rows, z)

@@ -144,8 +144,9 @@ def leaky_relu(x, slope=0.1):
     xp = array_module(x.data)
 
     def forward(x, y):
-        xp.multiply(x, slope, out=y)
-        xp.maximum(x, y, out=y)
+        if slope:
+            xp.multiply(x, slope, out=y)
+        xp.maximum(x, y if slope else 0, out=y)
 
     def derivative(x, g, dx):
         xp.greater(x, 0, out=dx)

@@ -6,7 +6,8 @@ from tinyinfogan.engine.backend import array_module, in_blocks
 class Adam:
     """Adam with bias correction (algorithm 1).
 
-    parameters: Tensors; those without a gradient stay as they are in a step.
+    parameters: Tensors; those without a gradient stay as they are in a step.  The step number t,
+        which corrects the bias of the moments, is one for all.
     lr: the step size α.  betas: decay rates of the two moments; 0.5 for the first is the custom
         for GANs (Radford et al. 2016).  eps keeps the division finite.
 

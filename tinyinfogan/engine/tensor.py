@@ -2,7 +2,7 @@
 
 import contextlib
 
-import numpy
+import numpy as np
 
 from tinyinfogan.engine import backend
 
@@ -26,10 +26,10 @@ class Tensor:
         if isinstance(data, Tensor):
             raise TypeError("Tensor(data) takes an array; to cut a Tensor off, use .detach()")
         if not hasattr(data, "dtype"):
-            data = numpy.asarray(data, numpy.float32)
-        elif isinstance(data, numpy.generic):
-            data = numpy.asarray(data)
-        self.data = data if data.dtype.kind == "f" else data.astype(numpy.float32)
+            data = np.asarray(data, np.float32)
+        elif isinstance(data, np.generic):
+            data = np.asarray(data)
+        self.data = data if data.dtype.kind == "f" else data.astype(np.float32)
         self.grad = None
         self.requires_grad = requires_grad
         self._inputs = ()  # the tensors it was computed from, None where one needs no gradient,
@@ -93,7 +93,8 @@ class Tensor:
                 continue  # frozen since it was used
             if tensor._backward is None:
                 # Sums are new arrays: what `.grad` held may be in a caller's hands.
-                tensor.grad = xp.asarray(grad if tensor.grad is None else tensor.grad + grad)
+                total = grad if tensor.grad is None else tensor.grad + grad
+                tensor.grad = xp.asarray(total, dtype=tensor.dtype)
                 continue
             for source, part in zip(tensor._inputs, tensor._backward(grad), strict=True):
                 if source is None or part is None:
