@@ -24,6 +24,12 @@ def images(tmp_path):
     return str(path)
 
 
+@pytest.fixture()
+def no_pictures(monkeypatch):
+    """Drawing takes most of the time of a short run; most tests here are not about pictures."""
+    monkeypatch.setattr(train.report, "finish", lambda *_: None)
+
+
 def message_of(capsys, argv, status):
     """Run the command in this process; return its one line on stderr."""
     try:
@@ -45,14 +51,14 @@ def test_train_and_resume(images, tmp_path, capsys):
     assert steps == [2, 4]
 
 
-def test_runs_take_the_next_free_folder(images, tmp_path, monkeypatch):
+def test_runs_take_the_next_free_folder(images, tmp_path, monkeypatch, no_pictures):
     monkeypatch.chdir(tmp_path)
     for number in (1, 2):
         assert train.main([*FAST, "--data", images]) == 0
         assert (tmp_path / "runs" / f"mnist-{number}" / "checkpoint.npz").exists()
 
 
-def test_epochs_are_passes_over_the_data(images, tmp_path):
+def test_epochs_are_passes_over_the_data(images, tmp_path, no_pictures):
     out = tmp_path / "run"
     argv = [*FAST[:-2], "--epochs", "2", "--data", images, "--out", str(out)]
     assert train.main(argv) == 0
@@ -94,7 +100,7 @@ def test_cuda_that_is_not_there_says_what_is_missing(capsys, images, tmp_path, m
     assert "install" in message
 
 
-def test_an_existing_run_is_kept(images, tmp_path, capsys):
+def test_an_existing_run_is_kept(images, tmp_path, capsys, no_pictures):
     out = tmp_path / "run"
     argv = [*FAST, "--data", images, "--out", str(out)]
     assert train.main(argv) == 0
@@ -107,7 +113,7 @@ def test_an_existing_run_is_kept(images, tmp_path, capsys):
     assert (out / "mine.txt").exists()
 
 
-def test_overwrite_with_arguments_that_cannot_be_keeps_the_run(images, tmp_path, capsys):
+def test_arguments_that_cannot_be_overwrite_nothing(images, tmp_path, capsys, no_pictures):
     out = tmp_path / "run"
     assert train.main([*FAST, "--data", images, "--out", str(out)]) == 0
     before = (out / "checkpoint.npz").read_bytes()
@@ -134,7 +140,7 @@ def test_image_sizes_that_the_network_cannot_take(tmp_path, capsys):
     assert "27×27×3" in message_of(capsys, argv, 2)
 
 
-def test_resume_refuses_changed_settings_and_strange_files(images, tmp_path, capsys):
+def test_resume_refuses_changes_and_strange_files(images, tmp_path, capsys, no_pictures):
     out = tmp_path / "run"
     assert train.main([*FAST, "--data", images, "--out", str(out)]) == 0
     assert "--batch-size" in message_of(capsys, ["--resume", str(out), "--batch-size", "5"], 2)
