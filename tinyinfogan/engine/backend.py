@@ -175,3 +175,26 @@ def in_blocks(function, *arrays, block=_BLOCK):
     run(starts[:share])
     for other in others:
         other.result()
+
+
+def add(a, b):
+    """Return a + b, of arrays or numbers, which broadcast as in NumPy.
+
+    Large sums are made block by block, in a kept buffer, where b is as long as a or is repeated
+    along a's first axis, as the bias of a layer is.
+    """
+    shape = getattr(b, "shape", ())
+    large = isinstance(a, numpy.ndarray) and a.nbytes >= _LARGE and len(shape) <= a.ndim
+    if not large or numpy.broadcast_shapes(a.shape, shape) != a.shape:
+        return a + b
+    out = empty(a.shape, like=a, dtype=numpy.result_type(a, b))
+    if shape[:1] == a.shape[:1] and len(shape) == a.ndim:
+        in_blocks(lambda a, b, out: numpy.add(a, b, out=out), a, b, out)
+    else:
+        in_blocks(lambda a, out: numpy.add(a, b, out=out), a, out)
+    return out
+
+
+def sum_rows(x):
+    """Return Σ_n x[n] of an array (N, C): as a matrix product, which runs on all cores."""
+    return array_module(x).ones(len(x), x.dtype) @ x

@@ -8,7 +8,8 @@ NumPy, and shapes that do not fit raise ValueError.
 import math
 import numbers
 
-from tinyinfogan.engine.backend import array_module, empty, in_blocks, product
+from tinyinfogan.engine import backend
+from tinyinfogan.engine.backend import array_module, empty, in_blocks, product, sum_rows
 from tinyinfogan.engine.conv import conv2d, conv_transpose2d
 from tinyinfogan.engine.norm import batch_norm
 from tinyinfogan.engine.tensor import Tensor, needs_grad, record
@@ -30,6 +31,8 @@ def unbroadcast(grad, shape):
     """Sum `grad` over the axes along which `shape` was repeated: the adjoint of broadcasting."""
     if grad.shape == shape:
         return grad
+    if shape == grad.shape[-1:]:  # a bias
+        return sum_rows(grad.reshape(-1, *shape))
     extra = grad.ndim - len(shape)
     repeated = tuple(range(extra)) + tuple(
         extra + axis for axis, n in enumerate(shape) if n == 1 and grad.shape[extra + axis] != 1
@@ -53,7 +56,7 @@ def add(a, b):
     def backward(g):
         return _to_each((a, lambda: g), (b, lambda: g))
 
-    return record(_value(a) + _value(b), (a, b), backward)
+    return record(backend.add(_value(a), _value(b)), (a, b), backward)
 
 
 def subtract(a, b):

@@ -1,5 +1,7 @@
 """Adam (Kingma and Ba 2015, arXiv 1412.6980)."""
 
+import math
+
 from tinyinfogan.engine.backend import array_module, in_blocks
 
 
@@ -37,11 +39,14 @@ class Adam:
         """Move every parameter that has a gradient, in place.
 
         m = β₁ m + (1 - β₁) g,  v = β₂ v + (1 - β₂) g²,
-        θ = θ - α · m / (1 - β₁ᵗ) / (√(v / (1 - β₂ᵗ)) + eps).
+        θ = θ - α · m / (1 - β₁ᵗ) / (√(v / (1 - β₂ᵗ)) + eps),
+
+        computed as α √(1 - β₂ᵗ) / (1 - β₁ᵗ) · m / (√v + eps √(1 - β₂ᵗ)), in fewer passes.
         """
         self.steps += 1
         beta1, beta2 = self.betas
-        correction1, correction2 = 1 - beta1**self.steps, 1 - beta2**self.steps
+        root = math.sqrt(1 - beta2**self.steps)
+        rate = self.lr * root / (1 - beta1**self.steps)
 
         def update(theta, g, m, v):
             xp = array_module(theta)
@@ -52,16 +57,15 @@ class Adam:
             xp.multiply(g, g, out=work)
             work *= 1 - beta2
             v += work
-            xp.multiply(v, 1 / correction2, out=work)
-            xp.sqrt(work, out=work)
-            work += self.eps
+            xp.sqrt(v, out=work)
+            work += self.eps * root
             xp.divide(m, work, out=work)
-            work *= self.lr / correction1
+            work *= rate
             theta -= work
 
         for p, m, v in zip(self.parameters, self.first_moments, self.second_moments, strict=True):
             if p.grad is not None:
-                in_blocks(update, p.data, p.grad, m, v)
+                in_blocks(update, p.data, p.grad, m, v, block=1 << 16)
 
     def state_dict(self):
         """Return {name: array} of the moments and the number of steps (not copies)."""
