@@ -365,3 +365,28 @@ def test_memory_of_large_results_is_used_again(tensor, device):
     x = tensor(np.ones((512, 1024), np.float32), requires_grad=False)
     places = {ops.relu(x).data.__array_interface__["data"][0] for _ in range(20)}
     assert len(places) <= 2
+
+
+def test_a_tape_that_is_not_kept_is_let_go(tensor):
+    x = tensor(np.arange(3.0))
+    y = x * x
+    z = (y * 2).sum()
+    z.backward(keep_tape=False)
+    assert_array_equal(host(x.grad), 4 * np.arange(3.0))
+    for result in (z, y):
+        with pytest.raises(RuntimeError, match="let go"):
+            result.backward(result.data)
+    assert_array_equal(host(x.grad), 4 * np.arange(3.0))
+
+
+def test_operations_let_go_free_what_they_saved(tensor):
+    """When a chain of squares has been walked back to its start, the later ones are gone."""
+    seen, alive = [], []
+    y = first = tensor(np.arange(3.0)) * 1.0
+    for _ in range(4):
+        y = y * y
+        alive.append(weakref.ref(y))
+    inner = first._backward
+    first._backward = lambda g: (seen.append([r() is None for r in alive]), inner(g))[1]
+    y.backward(np.ones(3), keep_tape=False)
+    assert seen == [[True, True, True, False]]  # the last one has a name here

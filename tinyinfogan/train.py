@@ -69,18 +69,18 @@ def train_step(model, d_adam, g_adam, real, rng):
     if settings.lambda_consistency:
         consistency = losses.consistency_loss(spec, real_read[: N // 2], real_read[N // 2 :])
         objective = objective + settings.lambda_consistency * consistency
-    d_adam.zero_grad()
-    objective.backward()
+    objective.backward(keep_tape=False)
     d_adam.step()
+    d_adam.zero_grad()
 
     # G: maximise log D(G(z, c)) + λ L_I, through the D and Q that have just moved.
     with frozen(D):
         fake_logits, fake_read = D(seen(fake))
         information, term = information_term(fake_read)
         g_loss = losses.generator_loss(fake_logits)
-        g_adam.zero_grad()
-        (g_loss - term).backward()
+        (g_loss - term).backward(keep_tape=False)
         g_adam.step()
+        g_adam.zero_grad()
 
     values = {"d_loss": d_loss, "g_loss": g_loss, **information}
     return {name: value.data for name, value in values.items()}

@@ -58,15 +58,17 @@ class Tensor:
         """Return the single element as a Python number; from a GPU this waits for it."""
         return self.data.item()
 
-    def backward(self, grad=None):
+    def backward(self, grad=None, keep_tape=True):
         """Add d(self)/d(leaf), weighted by `grad`, to the `.grad` of every leaf that asked for one.
 
         grad: array of this tensor's shape, the cotangent; 1 by default, where there is but one
             element.  Reverse-mode differentiation, first order only: gradients are plain arrays
             and carry no tape of their own.
+        keep_tape: False lets each operation go, with what it had saved, as soon as it is done with;
+            then backward() cannot pass through it again.
 
-        Raises RuntimeError where nothing on the tape requires a gradient or `grad` itself does,
-        ValueError where `grad` is missing or of another shape.
+        Raises RuntimeError where nothing on the tape requires a gradient, `grad` itself does, or
+        the tape has been let go, ValueError where `grad` is missing or of another shape.
         """
         if not self.requires_grad:
             raise RuntimeError("backward() on a tensor that nothing with requires_grad=True made")
@@ -87,7 +89,9 @@ class Tensor:
         grads = {self: grad}
         if self._backward is None:
             grads[self] = grad.copy()
-        for tensor in _topological_order(self):
+        order = _topological_order(self)
+        while order:
+            tensor = order.pop()
             grad = grads.pop(tensor, None)
             if grad is None:
                 continue  # frozen since it was used
@@ -105,10 +109,16 @@ class Tensor:
                     grads[source] = part.copy()  # a leaf's gradient is its own
                 else:
                     grads[source] = part
+            if not keep_tape:
+                tensor._inputs, tensor._backward = (), _let_go
+
+
+def _let_go(grad):
+    raise RuntimeError("backward() through a tape that an earlier backward() has let go")
 
 
 def _topological_order(last):
-    """Return the tensors that `last` depends on and gradients flow to, each before its inputs.
+    """Return the tensors that `last` depends on and gradients flow to, each after its inputs.
 
     A depth-first walk with its own stack: recursion would end at about 1,000 operations.
     """
@@ -123,7 +133,7 @@ def _topological_order(last):
         else:
             order.append(tensor)
             stack.pop()
-    return reversed(order)
+    return order
 
 
 _recording = True

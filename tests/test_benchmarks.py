@@ -1,0 +1,179 @@
+"""The benchmarks: all sides compute the same; the work is counted right; tables are printed."""
+
+import importlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from benchmarks import agreement, common, networks, profile, scaling, sides, table
+from tinyinfogan.engine import ops
+from tinyinfogan.presets import PRESETS
+
+# What needs a library that is not installed is skipped; the rest runs with NumPy alone.
+OTHERS = [
+    pytest.param(side, variant, library, id=sides.title(side, variant))
+    for side, library in (("pytorch", "torch"), ("jax", "jax"))
+    for variant in sides.VARIANTS[side]
+]
+
+
+def tiny(preset, dtype="float64", **changes):
+    """A Problem of four batches of 8 images which are not square."""
+    sizes = {"channels": 4, "hidden": 16, "batch_size": 8}
+    images = np.random.default_rng(0).integers(0, 256, (32, 12, 8, 1), np.uint8)
+    return sides.Problem(replace(PRESETS[preset], **sizes, **changes), images, dtype)
+
+
+def run(side, variant, problem):
+    return sides.prepare(side, variant, problem)("agree", agreement.CHECK_STEPS)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("side, variant, library", OTHERS)
+def test_all_sides_take_the_same_steps(side, variant, library, preset):
+    pytest.importorskip(library)
+    for dtype, compare in (
+        ("float64", agreement.in_float64),
+        ("float32", agreement.in_float32),
+    ):
+        problem = tiny(preset, dtype)
+        passed, words = compare(run("ours", {}, problem), run(side, variant, problem))
+        assert passed, words
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"lambda_consistency": 0.301}, {"lambda_categorical": 0.101}, {"g_lr": 1.01e-3}],
+    ids=lambda change: next(iter(change)),
+)
+def test_the_check_sees_a_small_difference(change):
+    reference = run("ours", {}, tiny("mnist"))
+    assert agreement.in_float64(reference, run("ours", {}, tiny("mnist")))[0]
+    assert not agreement.in_float64(reference, run("ours", {}, tiny("mnist", **change)))[0]
+
+
+def test_the_check_does_not_pass_what_is_not_finite():
+    reference = run("ours", {}, tiny("paper-mnist"))
+    losses, state = run("ours", {}, tiny("paper-mnist"))
+    name = next(iter(state))
+    state[name][0, 0] = np.nan
+    assert not agreement.in_float64(reference, (losses, state))[0]
+    losses[0]["g_loss"] = np.nan
+    assert not agreement.in_float32(reference, (losses, state))[0]
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_work_is_counted_as_it_is_done(preset):
+    problem = tiny(preset, "float32")
+    step, _ = sides.loader("ours")(problem, sides.draw_batches(problem))
+    record = profile.Record()
+    with profile.timers(record):
+        step(0)
+    done = 0
+    for ((rows, inner), (_, columns), *_), calls in record.products.items():
+        done += 2 * rows * inner * columns * len(calls)
+    assert done == networks.product_flops(problem.settings, problem.image_shape, 8)
+
+
+def test_work_of_layers_counted_by_hand():
+    conv = networks.Layer("conv", (28, 28, 1), (14, 14, 64))
+    assert conv.flops == 14 * 14 * 64 * 16 * 2
+    spread = networks.Layer("conv_transpose", (14, 14, 64), (28, 28, 1))
+    assert spread.flops == conv.flops  # one is the adjoint of the other
+    assert networks.Layer("linear", (1024,), (10,), bias=True).flops == 2 * 1024 * 10
+    assert networks.Layer("relu", (1024,), (1024,)).flops == 0
+
+
+def test_the_tables_have_the_arrays_of_our_state():
+    problem = tiny("paper-mnist")
+    parts = networks.tables(problem.settings, problem.image_shape).values()
+    assert sum(layer.arrays for part in parts for layer in part) == len(
+        sides.model(problem).state_dict()
+    )
+
+
+def test_timers_leave_no_trace():
+    before = ops.matmul, ops.Tensor.__add__
+    with profile.timers(profile.Record()):
+        assert ops.matmul is not before[0]
+    assert (ops.matmul, ops.Tensor.__add__) == before
+
+
+def test_profile_adds_up():
+    found = profile.measure(tiny("mnist", "float32"), steps=2)
+    parts = sum(sum(kinds.values()) for kinds in found["operations"].values())
+    assert parts == pytest.approx(found["sum ms"])
+    assert {"conv2d forward", "matmul backward", "Adam step"} <= found["operations"].keys()
+    assert 0 < found["products"]["share of the step"] < 1
+
+
+def test_growth_is_that_of_time_per_work():
+    def result(ms, flops):
+        return {"ms": {"median": ms}, "flops": flops}
+
+    assert scaling.growth({1: result(3, 1), 2: result(4, 2), 3: result(9, 3)}) == 1.5
+
+
+def test_worker_answers_and_reports_failures():
+    with common.worker(divider, 6) as ask:
+        assert ask(3) == 2
+        with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+            ask(0)
+
+
+def divider(number):
+    return lambda divisor: number // divisor
+
+
+def test_alternating_sides_start_in_turn():
+    calls = []
+    turns = {name: lambda name=name: calls.append(name) or len(calls) for name in "ab"}
+    assert common.alternate(turns, 2) == {"a": [1, 4], "b": [2, 3]}
+
+
+def test_results_are_kept_and_become_tables(tmp_path):
+    assert table.markdown(tmp_path) == ""
+    side = {"variant": "", "ms": common.spread([10, 12, 14]), "ours / it": common.spread([1.0])}
+    common.save("step", {"mnist/32": {"ours": side}}, tmp_path)
+    common.save("step", {"mnist/128": {"ours": side, "jax": side}}, tmp_path)
+    common.save("start", {"help": common.spread([0.25])}, tmp_path)
+    text = table.markdown(tmp_path)
+    assert "| `mnist`, batch 32 | 12 |  |  |" in text
+    assert "| `mnist`, batch 128 | 12 | 12 | 1.00 (1.00–1.00) |" in text
+    assert "| `--help` answers | 0.25 (0.25–0.25) |" in text
+    assert text.count(np.__version__) == 1  # one machine, named once
+
+
+@pytest.mark.parametrize("name", ["memory", "ops", "profile", "scaling"])
+def test_each_result_has_its_table(name, tmp_path):
+    amounts = {"total": 3e8, "training": 2e8}
+    case = {"ms": [1.0, 2.0], "of the machine's rate": [0.5, None]}
+    results = {
+        "memory": {"mnist/128": {"ours": amounts}},
+        "ops": {"128": {"rates": {}, "cases": {"Adam": {"ours": case, "pytorch": case}}}},
+        "profile": {"mnist/64": {"step ms": 60, "products": {
+            "share of the step": 0.7, "of the best rate": 0.9}}},
+        "scaling": {"batch": {64: {"ms": common.spread([2]), "flops": 1e9, "memory": amounts}}},
+    }  # fmt: skip
+    common.save(name, results[name], tmp_path)
+    expected = {"memory": "| 300 | 200 |", "ops": "| 1.00 (50%) |  |", "profile": "| 70% | 90% |",
+                "scaling": "| batch 64 | 2 | 1.0 | 2.0 | 300 |"}  # fmt: skip
+    assert expected[name] in table.markdown(tmp_path)
+
+
+def test_peak_memory_is_not_that_of_the_process_which_started_it():
+    ballast = np.ones(1 << 25)  # 256 MB
+    with common.worker(memory_now) as ask:
+        now, peak = ask()
+    assert now <= peak < ballast.nbytes
+
+
+def memory_now():
+    return common.memory
+
+
+def test_nothing_else_is_imported():
+    """Importing a benchmark must not need PyTorch or JAX."""
+    for name in ("step", "ops", "profile", "scaling", "table"):
+        importlib.import_module(f"benchmarks.{name}")
