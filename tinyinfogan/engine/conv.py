@@ -12,6 +12,8 @@ gradient with respect to its input (Dumoulin and Visin 2016, arXiv 1603.07285, c
 from tinyinfogan.engine.backend import array_module, empty, in_blocks, product
 from tinyinfogan.engine.tensor import Tensor, needs_grad, record
 
+_SOME = 1 << 20  # elements of patches made at a time where they are not kept
+
 
 def conv2d(x, weight, stride=1, padding=0):
     """Slide KH×KW windows over images.
@@ -41,7 +43,7 @@ def conv2d(x, weight, stride=1, padding=0):
         g = g.reshape(N * OH * OW, C_out)
         dx = dw = None
         if needs_grad(x):
-            dx = scatter_patches(product(g, matrix.T), x.shape, KH, KW, stride, padding)
+            dx = scatter_product(g, matrix, x.shape, KH, KW, stride, padding)
         if trains and needs_grad(weight):
             dw = product(patches.T, g).reshape(weight.shape)
         return dx, dw
@@ -68,7 +70,7 @@ def conv_transpose2d(x, weight, stride=1, padding=0):
         )
     matrix = weight.data.reshape(KH * KW * C_out, C_in)
     pixels = x.data.reshape(N * H * W, C_in)
-    y = scatter_patches(product(pixels, matrix.T), (N, OH, OW, C_out), KH, KW, stride, padding)
+    y = scatter_product(pixels, matrix, (N, OH, OW, C_out), KH, KW, stride, padding)
 
     def backward(g):
         patches = gather_patches(g, KH, KW, stride, padding)
@@ -108,10 +110,26 @@ def gather_patches(x, KH, KW, stride, padding):
     return patches.reshape(N * OH * OW, KH * KW * C)
 
 
-def scatter_patches(patches, shape, KH, KW, stride, padding):
+def scatter_product(rows, matrix, shape, KH, KW, stride, padding):
+    """Return scatter(rows · matrixᵀ), images of `shape` (N, H, W, C).
+
+    rows: array (N·OH·OW, C').  matrix: array (KH·KW·C, C').  Some images at a time, so that their
+    patches, many times larger than rows and images, are still in the cache when they are added up.
+    """
+    N = shape[0]
+    images = empty(shape, like=rows)
+    windows = len(rows) // N
+    some = max(1, _SOME // (windows * len(matrix)))
+    for start in range(0, N, some):
+        patches = product(rows[start * windows : (start + some) * windows], matrix.T)
+        scatter_patches(patches, images[start : start + some], KH, KW, stride, padding)
+    return images
+
+
+def scatter_patches(patches, images, KH, KW, stride, padding):
     """Add up windows where they overlap: the adjoint of gather_patches.
 
-    patches: array (N·OH·OW, KH·KW·C).  Returns images of `shape` (N, H, W, C).
+    patches: array (N·OH·OW, KH·KW·C).  images: array (N, H, W, C), written to.
 
     Cut into tiles of stride×stride pixels, a window covers U×V tiles, and the windows' tiles (u, v)
     do not overlap one another: U·V additions do it, in place of KH·KW, and each moves stride·C
@@ -119,7 +137,7 @@ def scatter_patches(patches, shape, KH, KW, stride, padding):
     the longer runs are along the rows of windows.
     """
     xp = array_module(patches)
-    N, H, W, C = shape
+    N, H, W, C = images.shape
     OH, OW = (H + 2 * padding - KH) // stride + 1, (W + 2 * padding - KW) // stride + 1
     patches = patches.reshape(N, OH, OW, KH, KW, C).transpose(0, 1, 3, 2, 4, 5)
     U, V = -(-KH // stride), -(-KW // stride)
@@ -127,7 +145,6 @@ def scatter_patches(patches, shape, KH, KW, stride, padding):
     TH = max(OH - 1 + U, -(-(H + padding) // stride))
     TW = max(OW - 1 + V, -(-(W + padding) // stride))
     width = stride if stride * C >= 16 else 1
-    images = empty(shape, like=patches)
 
     def scatter(patches, images):
         tiles = xp.zeros((len(images), TH, stride, TW, stride, C), images.dtype)
@@ -141,7 +158,6 @@ def scatter_patches(patches, shape, KH, KW, stride, padding):
         images[...] = pixels[:, padding : padding + H, padding : padding + W]
 
     in_blocks(scatter, patches, images)
-    return images
 
 
 def _checked(name, x, weight, stride, padding, channels_axis):

@@ -73,7 +73,11 @@ class Module:
         return self.train(False)
 
     def to(self, device=None, dtype=None):
-        """Move all arrays to `device` ("cpu", "cuda") and to `dtype`.  Returns the module."""
+        """Move all arrays to `device` (see backend.resolve_device) and to `dtype`.
+
+        Returns the module.  Raises ValueError for an unknown device, DeviceError for a missing one.
+        """
+        device = device and backend.resolve_device(device)
         for _, owner, name in self._slots():
             value = getattr(owner, name)
             array = value.data if isinstance(value, Tensor) else value

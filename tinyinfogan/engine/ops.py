@@ -152,9 +152,8 @@ def leaky_relu(x, slope=0.1):
         xp.maximum(x, y if slope else 0, out=y)
 
     def derivative(x, g, dx):
-        xp.greater(x, 0, out=dx)
-        if slope:
-            xp.maximum(dx, slope, out=dx)
+        xp.sign(x, out=dx)
+        xp.maximum(dx, slope, out=dx)
         xp.multiply(g, dx, out=dx)
 
     def backward(g):
