@@ -28,8 +28,8 @@ def tiny(preset, dtype="float64", **changes):
     return sides.Problem(replace(PRESETS[preset], **sizes, **changes), images, dtype)
 
 
-def run(side, variant, problem):
-    return sides.prepare(side, variant, problem)("agree", agreement.CHECK_STEPS)
+def run(side, variant, problem, steps=agreement.CHECK_STEPS):
+    return sides.prepare(side, variant, problem)("agree", steps)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -45,8 +45,11 @@ def test_all_sides_take_the_same_steps(side, variant, library, preset):
 def test_pytorch_agrees_in_float32(preset):
     pytest.importorskip("torch")
     problem = tiny(preset, "float32")
-    other = run("pytorch", sides.VARIANTS["pytorch"][-1], problem)
-    passed, words = agreement.in_float32(run("ours", {}, problem), other)
+    initial = sides.model(problem).state_dict()
+    variant = sides.VARIANTS["pytorch"][-1]
+    passed, words = agreement.in_float32(
+        initial, run("ours", {}, problem, steps=1), run("pytorch", variant, problem, steps=1)
+    )
     assert passed, words
 
 
@@ -61,14 +64,27 @@ def test_the_check_sees_a_small_difference(change):
     assert not agreement.in_float64(reference, run("ours", {}, tiny("mnist", **change)))[0]
 
 
-def test_the_check_does_not_pass_what_is_not_finite():
-    reference = run("ours", {}, tiny("paper-mnist"))
-    losses, state = run("ours", {}, tiny("paper-mnist"))
+@pytest.mark.parametrize("player", ["generator", "discriminator"])
+def test_the_check_in_float32_sees_a_missing_update(player):
+    problem = tiny("mnist", "float32")
+    initial = sides.model(problem).state_dict()
+    losses, state = run("ours", {}, problem, steps=1)
+    assert agreement.in_float32(initial, (losses, state), (losses, state))[0]
+    stays = {name: initial[name] if name.startswith(player) else state[name] for name in state}
+    assert not agreement.in_float32(initial, (losses, state), (losses, stays))[0]
+
+
+def test_the_checks_do_not_pass_what_is_not_finite():
+    problem = tiny("paper-mnist")
+    initial = sides.model(problem).state_dict()
+    reference = run("ours", {}, problem)
+    losses, state = run("ours", {}, problem)
     name = next(iter(state))
     state[name][0, 0] = np.nan
     assert not agreement.in_float64(reference, (losses, state))[0]
-    losses[0]["g_loss"] = np.nan
-    assert not agreement.in_float32(reference, (losses, state))[0]
+    assert not agreement.in_float32(initial, reference, (losses, state))[0]
+    losses["g_loss"] = np.nan
+    assert not agreement.in_float32(initial, reference, (losses, reference[1]))[0]
 
 
 @pytest.mark.parametrize("preset", PRESETS)

@@ -56,6 +56,15 @@ def test_a_step_moves_every_parameter(digits):
         assert (array != before[name]).any(), name
 
 
+def test_a_step_leaves_no_gradient_behind(digits):
+    """Not in G, and not in D either, through which G's gradient has come."""
+    model, d_adam, g_adam = players(TINY)
+    train.train_step(model, d_adam, g_adam, as_float(digits.images[:20]), np.random.default_rng(0))
+    for part in (model.generator, model.discriminator):
+        assert all(parameter.grad is None for parameter in part.parameters())
+        assert all(parameter.requires_grad for parameter in part.parameters())
+
+
 @pytest.mark.parametrize("player", ["d_adam", "g_adam"])
 def test_each_optimizer_owns_its_player(digits, player):
     """D's optimiser moves the trunk, the D head and Q, G's moves G, and neither the other's."""

@@ -1,0 +1,220 @@
+"""The training step in PyTorch, eager or compiled, in either memory format."""
+
+import math
+from functools import partial
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from benchmarks import sides
+from benchmarks.networks import KERNEL, SLOPE, tables
+from tinyinfogan.engine import backend
+
+
+def start(problem, batches, layout, adam, transform=lambda function: function):
+    """Return (step, state), see sides.loader.
+
+    layout: "NCHW" or "channels_last".  adam: "foreach" or "fused".  transform: what is done to the
+    functions that compute, such as torch.compile.
+    """
+    torch.set_num_threads(backend.threads)
+    settings, spec, half = problem.settings, problem.settings.spec, len(batches[0].real) // 2
+    networks = tables(settings, problem.image_shape)
+    G, trunk, d_head, q_head = (network(layers, layout) for layers in networks.values())
+    D = nn.ModuleList([trunk, d_head, q_head])
+    for part in (G, D):
+        part.to(dtype=getattr(torch, problem.dtype))
+        if layout == "channels_last":
+            part.to(memory_format=torch.channels_last)
+    initial = sides.model(problem).state_dict()
+    entries = state_entries(networks, (G, trunk, d_head, q_head), layout)
+    with torch.no_grad():
+        for array, (tensor, to_torch, _) in zip(initial.values(), entries, strict=True):
+            tensor.copy_(torch.from_numpy(np.ascontiguousarray(to_torch(array))))
+    names = list(initial)
+    del initial
+    d_adam, g_adam = (
+        torch.optim.Adam(part.parameters(), lr, sides.BETAS, sides.EPS, **{adam: True})
+        for part, lr in ((D, settings.d_lr), (G, settings.g_lr))
+    )
+    data = [tensors(batch, layout) for batch in batches]
+
+    def discriminator(images):
+        features = trunk(images)
+        return d_head(features)[:, 0], q_head(features)
+
+    term = partial(sides.information_term, settings)
+
+    def d_objective(real, fake, latents, real_map, fake_map):
+        if settings.lambda_consistency:
+            real = torch.cat([real[:half], real[:half]])
+        real_logits, real_read = discriminator(warp(real, real_map))
+        fake_logits, fake_read = discriminator(warp(fake, fake_map))
+        information = mutual_information(spec, fake_read, latents)
+        loss = functional.softplus(-real_logits).mean() + functional.softplus(fake_logits).mean()
+        objective = loss - term(information)
+        if settings.lambda_consistency:
+            consistency = consistency_loss(spec, real_read[:half], real_read[half:])
+            objective = objective + settings.lambda_consistency * consistency
+        return objective, loss.detach()
+
+    def g_objective(fake, latents, fake_map):
+        logits, read = discriminator(warp(fake, fake_map))
+        information = mutual_information(spec, read, latents)
+        loss = functional.softplus(-logits).mean()
+        held = {name: value.detach() for name, value in information.items()}
+        return loss - term(information), loss.detach(), held
+
+    generate, d_objective, g_objective = map(transform, (G, d_objective, g_objective))
+
+    def step(index):
+        real, latents, (real_map, fake_map, g_map) = data[index]
+        fake = generate(latents)
+        objective, d_loss = d_objective(real, fake.detach(), latents, real_map, fake_map)
+        d_adam.zero_grad()
+        objective.backward()
+        d_adam.step()
+
+        D.requires_grad_(False)
+        objective, g_loss, information = g_objective(fake, latents, g_map)
+        g_adam.zero_grad()
+        objective.backward()
+        g_adam.step()
+        D.requires_grad_(True)
+        return {"d_loss": d_loss, "g_loss": g_loss, **information}
+
+    def state():
+        arrays = (back(tensor.detach().numpy()) for tensor, _, back in entries)
+        return dict(zip(names, arrays, strict=True))
+
+    return step, state
+
+
+def start_compiled(problem, batches, **variant):
+    """As `start`, with torch.compile on G and on both players' objectives."""
+    return start(problem, batches, **variant, transform=lambda f: torch.compile(f, dynamic=False))
+
+
+# --- networks -------------------------------------------------------------------------------------
+
+
+class Reshape(nn.Module):
+    """Features to images or back, in the order that costs no copy."""
+
+    def __init__(self, shape, layout):
+        super().__init__()
+        self.shape, self.last = shape, layout == "channels_last"
+
+    def forward(self, x):
+        if len(self.shape) == 1:
+            return (x.permute(0, 2, 3, 1) if self.last else x).reshape(len(x), -1)
+        H, W, C = self.shape
+        return x.view(-1, H, W, C).permute(0, 3, 1, 2) if self.last else x.view(-1, C, H, W)
+
+
+def network(layers, layout):
+    """Return the nn.Sequential of a table."""
+    return nn.Sequential(*[module(layer, layout) for layer in layers])
+
+
+def module(layer, layout, inplace=True):
+    """Return the module of one Layer; activations write over their input if `inplace`."""
+    if layer.kind == "linear":
+        return nn.Linear(math.prod(layer.inside), math.prod(layer.outside), layer.bias)
+    if layer.kind in ("conv", "conv_transpose"):
+        kind = nn.Conv2d if layer.kind == "conv" else nn.ConvTranspose2d
+        return kind(layer.inside[2], layer.outside[2], KERNEL, 2, 1, bias=layer.bias)
+    if layer.kind == "batch_norm":
+        kind = nn.BatchNorm1d if len(layer.inside) == 1 else nn.BatchNorm2d
+        return kind(layer.inside[-1])
+    if layer.kind == "reshape":
+        return Reshape(layer.outside, layout)
+    return {
+        "relu": lambda: nn.ReLU(inplace),
+        "leaky_relu": lambda: nn.LeakyReLU(SLOPE, inplace),
+        "sigmoid": nn.Sigmoid,
+    }[layer.kind]()
+
+
+def state_entries(networks, modules, layout):
+    """Return [(tensor, function from our array to its layout, function back)] in our order."""
+    entries = []
+    for layers, sequential in zip(networks.values(), modules, strict=True):
+        for layer, own in zip(layers, sequential, strict=True):
+            tensors = [t for t in own.state_dict().values() if t.dtype.is_floating_point]
+            assert len(tensors) == layer.arrays, (layer, len(tensors))
+            entries += [(tensor, *conversion(layer, tensor.ndim, layout)) for tensor in tensors]
+    return entries
+
+
+def conversion(layer, ndim, layout):
+    """Return (function from one of our arrays to PyTorch's, function back)."""
+    axes = {1: (0,), 2: (1, 0), 4: (3, 2, 0, 1)}[ndim]
+    grid = layer.reads or layer.makes
+    if layout != "NCHW" or not grid:
+        return lambda array: array.transpose(axes), lambda array: array.transpose(np.argsort(axes))
+    # There flat features stand for (C, H, W).
+    order = np.arange(math.prod(grid)).reshape(grid).transpose(2, 0, 1).ravel()
+    axis = 0 if layer.reads else -1
+    return (
+        lambda array: array.take(order, axis).transpose(axes),
+        lambda array: array.transpose(np.argsort(axes)).take(np.argsort(order), axis),
+    )
+
+
+def tensors(batch, layout):
+    """Return (real, latents, maps) of a Batch as tensors."""
+    real = torch.from_numpy(batch.real).permute(0, 3, 1, 2)
+    if layout == "NCHW":
+        real = real.contiguous()
+    thetas = [m if m is None else torch.from_numpy(theta(m, batch.real)) for m in batch.maps]
+    return real, torch.from_numpy(batch.latents), thetas
+
+
+# --- augmentation and losses ----------------------------------------------------------------------
+
+
+def theta(maps, images):
+    """Return our affine maps as affine_grid wants them: columns first, -1 to 1 across the image.
+
+    Our (i, j) are pixels from the image's centre, so with align_corners=False x = 2 j / W and
+    y = 2 i / H.
+    """
+    (_, H, W, _), (row, column) = images.shape, maps.transpose(1, 0, 2)
+    x = np.stack([column[:, 1], column[:, 0] * (H / W), column[:, 2] * (2 / W)], axis=1)
+    y = np.stack([row[:, 1] * (W / H), row[:, 0], row[:, 2] * (2 / H)], axis=1)
+    return np.stack([x, y], axis=1)
+
+
+def warp(images, maps):
+    """Move images (N, C, H, W) by maps as `theta` returns them, or not at all by None."""
+    if maps is None:
+        return images
+    grid = functional.affine_grid(maps, images.shape, align_corners=False)
+    return functional.grid_sample(images, grid, "bilinear", "zeros", align_corners=False)
+
+
+def mutual_information(spec, read, latents):
+    """L_I of each code, with σ = 1."""
+    information = {}
+    for code in spec.codes:
+        own, true = read[:, code.columns], latents[:, spec.noise :][:, code.columns]
+        if code.size is None:
+            log_q = -0.5 * math.log(2 * math.pi) - 0.5 * (true - own) ** 2
+        else:
+            log_q = functional.log_softmax(own, dim=1) * true
+        information[code.name] = code.entropy + log_q.sum() / len(latents)
+    return information
+
+
+def consistency_loss(spec, one, other):
+    """The cross-entropy between Q's categories for two views, each in turn held still."""
+    total = 0.0
+    for code in spec.codes:
+        if code.size is not None:
+            a, b = (functional.log_softmax(x[:, code.columns], dim=1) for x in (one, other))
+            for held, moving in ((a, b), (b, a)):
+                total = total - 0.5 * (held.detach().exp() * moving).sum(1).mean()
+    return total

@@ -1,0 +1,186 @@
+"""The whole training step against PyTorch and JAX: agreement, time, peak memory, start.
+
+    python -m benchmarks.step [--preset mnist paper-mnist] [--batch 32 128 512] [--rounds 7]
+    python -m benchmarks.step --memory
+    python -m benchmarks.step --start
+
+See benchmarks/README.md.  The exit status is 1 where a side does not agree with ours.
+"""
+
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from functools import partial
+
+from benchmarks import agreement, common, sides
+from tinyinfogan.presets import DEFAULT, PRESETS
+
+# --- time -----------------------------------------------------------------------------------------
+
+
+def fastest(side, workers, steps):
+    """Return the index of the fastest of a side's workers, by two short rounds."""
+    if len(workers) == 1:
+        return 0
+    turns = {index: partial(ask, "time", steps) for index, ask in enumerate(workers)}
+    times = {index: min(values) for index, values in common.alternate(turns, 2).items()}
+    for index, value in times.items():
+        print(f"  {sides.title(side, sides.VARIANTS[side][index])}: {value:.1f} ms", flush=True)
+    return min(times, key=times.get)
+
+
+def measure(problem, names, rounds, steps):
+    """Return {side: its times and ratio} for a problem, or None where a side does not agree."""
+    chosen, variants, agreed = {}, {}, True
+    initial, reference = sides.model(problem).state_dict(), None
+    with ExitStack() as stack:
+        for side in names:
+            with ExitStack() as candidates:
+                workers = []
+                for variant in sides.VARIANTS[side]:
+                    ask = candidates.enter_context(
+                        common.worker(sides.prepare, side, variant, problem)
+                    )
+                    result = ask("agree", 1)
+                    if side == "ours":
+                        reference = result
+                    else:
+                        outcome = agreement.in_float32(initial, reference, result)
+                        agreed &= agreement.tell(side, variant, *outcome)
+                    workers.append(ask)
+                variants[side] = sides.VARIANTS[side][fastest(side, workers, steps)]
+            chosen[side] = stack.enter_context(
+                common.worker(sides.prepare, side, variants[side], problem)
+            )
+            chosen[side]("time", 1)  # compiles, where a side does
+        if not agreed:
+            return None
+        turns = {side: partial(ask, "time", steps) for side, ask in chosen.items()}
+        times = common.alternate(turns, rounds)
+    return {
+        side: {
+            "variant": " ".join(variants[side].values()),
+            "ms": common.spread(values),
+            "ours / it": common.spread([a / b for a, b in zip(times["ours"], values)]),
+            "rounds": [round(value, 3) for value in values],
+        }
+        for side, values in times.items()
+    }
+
+
+def report(key, results):
+    """Print the times of one problem."""
+    print(f"{key}: ms a step, median (min–max) of the rounds")
+    for side, result in results.items():
+        ms, ratio = (
+            "{median:8.3f} ({min:.3f}–{max:.3f})".format(**result[name])
+            for name in ("ms", "ours / it")
+        )
+        print(f"  {sides.TITLES[side]:14} {result['variant']:22} {ms}   ours / it {ratio}")
+
+
+# --- peak memory and start ------------------------------------------------------------------------
+
+
+def measure_memory(names, preset, batch, steps=10):
+    """Return {side: {"total", "training"} in bytes}, of several variants that of the least."""
+    problem, results = sides.mnist(preset, batch), {}
+    for side in names:
+        for variant in sides.VARIANTS[side]:
+            with common.worker(sides.peak_memory, side, variant, problem, steps) as ask:
+                found = {"variant": " ".join(variant.values()), **ask()}
+            print(f"  {sides.TITLES[side]:14} {found['variant']:22} whole process "
+                  f"{found['total'] / 1e6:7.0f} MB, training {found['training'] / 1e6:7.0f} MB",
+                  flush=True)  # fmt: skip
+            if side not in results or found["training"] < results[side]["training"]:
+                results[side] = found
+    return results
+
+
+FIRST_STEP = """
+import sys
+from tinyinfogan import train
+
+def train_step(*inputs, step=train.train_step):
+    step(*inputs)
+    print("first step", flush=True)
+    raise SystemExit
+
+train.train_step = train_step
+train.main(["--out", sys.argv[1], "--overwrite"])
+"""
+
+
+def measure_start(repeats=5):
+    """Return the seconds from starting Python to the help, and to the end of the first step.
+
+    The first step is that of a run with all settings as they are; it is stopped right after it.
+    """
+    def seconds_until(command, marker):
+        """Start a command; return when it has printed `marker`, or ended where that is None."""
+        since = time.perf_counter()
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                              text=True) as process:  # fmt: skip
+            lines = iter(process.stdout.readline, "")
+            found = any(line.strip() == marker for line in lines)
+            taken = time.perf_counter() - since
+            process.communicate()
+        if process.returncode or (marker and not found):
+            raise RuntimeError(f"{command[1:3]} failed with exit status {process.returncode}")
+        return taken
+
+    with tempfile.TemporaryDirectory() as folder:
+        commands = {
+            "help": ([sys.executable, "-m", "tinyinfogan.train", "--help"], None),
+            "first step": ([sys.executable, "-c", FIRST_STEP, folder], "first step"),
+        }
+        turns = {name: partial(seconds_until, *c) for name, c in commands.items()}
+        common.alternate(turns, 1)  # files come from the disk only once
+        return {name: common.spread(t) for name, t in common.alternate(turns, repeats).items()}
+
+
+# --- the command ----------------------------------------------------------------------------------
+
+
+def main(argv=None):
+    """Run the command.  Returns the exit status."""
+    parser = common.parser("step", __doc__)
+    parser.add_argument("--preset", nargs="+", choices=PRESETS, default=["paper-mnist", DEFAULT])
+    parser.add_argument("--batch", nargs="+", type=int, help="default: 32 128 512; memory: 128")
+    parser.add_argument("--sides", nargs="+", choices=sides.VARIANTS, default=list(sides.VARIANTS))
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--steps", type=int, default=5, help="timed steps in each round")
+    parser.add_argument("--memory", action="store_true", help="measure peak memory instead")
+    parser.add_argument("--start", action="store_true", help="measure the start instead")
+    args = parser.parse_args(argv)
+    names = ["ours", *(side for side in args.sides if side != "ours")]
+
+    if args.start:
+        results = measure_start()
+        for name, seconds in results.items():
+            print("{}: {median:.3f} s ({min:.3f}–{max:.3f})".format(name, **seconds))
+        common.save("start", results)
+        return 0
+    for preset in args.preset:
+        if not args.memory:
+            print(f"{preset}, float64:", flush=True)
+            if not agreement.check(preset, names):
+                return 1
+        for batch in args.batch or ([128] if args.memory else [32, 128, 512]):
+            key = f"{preset}/{batch}"
+            print(f"{key}:", flush=True)
+            if args.memory:
+                common.save("memory", {key: measure_memory(names, preset, batch)})
+                continue
+            results = measure(sides.mnist(preset, batch), names, args.rounds, args.steps)
+            if results is None:
+                return 1
+            report(key, results)
+            common.save("step", {key: results})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
