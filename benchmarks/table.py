@@ -99,8 +99,19 @@ def scaling_table(content):
     return rows(["`paper-mnist` with", "ms", "GFLOP", "ms / GFLOP", "peak memory, MB"], body)
 
 
+def ablation_table(content):
+    """One line for each measure that was taken away."""
+    body = [
+        [name if name == "everything" else f"without {name}", f"{result['ms']['median']:.0f}",
+         f"{result['of the whole']['median']:.2f}"]
+        for results in content["results"].values() for name, result in results.items()
+    ]  # fmt: skip
+    return rows(["our step with", "ms", "of the time with everything"], body)
+
+
 TABLES = {"step": step_table, "memory": memory_table, "start": start_table,
-          "profile": profile_table, "ops": ops_table, "scaling": scaling_table}  # fmt: skip
+          "profile": profile_table, "ablation": ablation_table,
+          "ops": ops_table, "scaling": scaling_table}  # fmt: skip
 
 
 def markdown(folder=None):
