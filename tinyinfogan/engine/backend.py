@@ -10,7 +10,12 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy
+# After a matrix product, OpenBLAS's threads wait for the next one in a busy loop, for 2^26 cycles
+# by default, and take the cores from our own threads (see in_blocks) that long.  It reads this when
+# NumPy is first imported.
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "10")
+
+import numpy  # noqa: E402
 
 CUDA_INSTALL = 'pip install -e ".[cuda13]" (or ".[cuda12]" for a CUDA 12 driver)'
 
@@ -130,7 +135,9 @@ def product(a, b):
 
 # --- threads --------------------------------------------------------------------------------------
 
-_BLOCK = 1 << 15  # elements; a few float32 blocks of this size stay in a core's own cache
+# Elements: a few float32 blocks of this size stay in a core's own cache, and work on them is long
+# enough for threads not to wait for each other at the interpreter lock.
+_BLOCK = 1 << 16
 
 
 def _thread_count():

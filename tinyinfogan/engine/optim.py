@@ -65,7 +65,7 @@ class Adam:
 
         for p, m, v in zip(self.parameters, self.first_moments, self.second_moments, strict=True):
             if p.grad is not None:
-                in_blocks(update, p.data, p.grad, m, v, block=1 << 16)
+                in_blocks(update, p.data, p.grad, m, v)
 
     def state_dict(self):
         """Return {name: array} of the moments and the number of steps (not copies)."""
