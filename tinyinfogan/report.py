@@ -84,14 +84,15 @@ def summary(settings, values):
 
 
 def one_line(spec, record):
-    """Return a log record as the text beside the progress bar."""
-    parts = [f"D {record['d_loss']:.2f}", f"G {record['g_loss']:.2f}"]
-    for code in spec.codes:
-        limit = f"/{code.entropy:.2f}" if code.size else ""
-        parts.append(f"L_I({code.name}) {record['mi_nats'][code.name]:.2f}{limit} nats")
+    """Return a log record as the text beside the progress bar, the L_I in the codes' order."""
+    parts = [f"D {record['d_loss']:.2f} G {record['g_loss']:.2f}"]
     if record["code_accuracy"] is not None:
         parts.append(f"accuracy {100 * record['code_accuracy']:.1f}%")
-    return ", ".join(parts)
+    information = (
+        f"{record['mi_nats'][code.name]:.2f}" + (f" of {code.entropy:.2f}" if code.size else "")
+        for code in spec.codes
+    )
+    return ", ".join([*parts, "L_I " + ", ".join(information) + " nats"])
 
 
 # --- code accuracy --------------------------------------------------------------------------------

@@ -12,7 +12,10 @@ gradient with respect to its input (Dumoulin and Visin 2016, arXiv 1603.07285, c
 from tinyinfogan.engine.backend import array_module, empty, in_blocks, product
 from tinyinfogan.engine.tensor import Tensor, needs_grad, record
 
-_SOME = 1 << 20  # elements of patches made at a time where they are not kept
+# Elements of patches made at a time where they are not kept, and the blocks that threads share them
+# in: fewer and larger ones than elsewhere, as the copies in a block are many and short, and threads
+# would queue for the interpreter lock.
+_SOME = 1 << 21
 
 
 def conv2d(x, weight, stride=1, padding=0):
@@ -106,7 +109,7 @@ def gather_patches(x, KH, KW, stride, padding):
             padded, patches.shape, (n, h * stride, w * stride, h, w, c)
         )
 
-    in_blocks(gather, x, patches)
+    in_blocks(gather, x, patches, block=_SOME // 16)
     return patches.reshape(N * OH * OW, KH * KW * C)
 
 
@@ -157,7 +160,7 @@ def scatter_patches(patches, images, KH, KW, stride, padding):
         pixels = tiles.reshape(len(images), TH * stride, TW * stride, C)
         images[...] = pixels[:, padding : padding + H, padding : padding + W]
 
-    in_blocks(scatter, patches, images)
+    in_blocks(scatter, patches, images, block=_SOME // 4)
 
 
 def _checked(name, x, weight, stride, padding, channels_axis):
