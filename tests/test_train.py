@@ -56,6 +56,21 @@ def test_a_step_moves_every_parameter(digits):
         assert (array != before[name]).any(), name
 
 
+@pytest.mark.parametrize("player", ["d_adam", "g_adam"])
+def test_the_information_term_is_in_both_players_objectives(digits, player):
+    """With the other player standing still, its weights differ with λ."""
+    weights = []
+    for factor in (0.0, 1.0):
+        settings = replace(TINY, lambda_categorical=factor, lambda_continuous=factor)
+        model, d_adam, g_adam = players(settings)
+        (g_adam if player == "d_adam" else d_adam).step = lambda: None
+        rng, real = np.random.default_rng(0), as_float(digits.images[:20])
+        train.train_step(model, d_adam, g_adam, real, rng)
+        part = model.discriminator if player == "d_adam" else model.generator
+        weights.append([parameter.data for parameter in part.parameters()])
+    assert any((a != b).any() for a, b in zip(*weights))
+
+
 def test_a_step_leaves_no_gradient_behind(digits):
     """Not in G, and not in D either, through which G's gradient has come."""
     model, d_adam, g_adam = players(TINY)
