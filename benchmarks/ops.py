@@ -57,6 +57,18 @@ def work(layer, shapes, batch):
     return "bytes", 2 * array, 3 * array
 
 
+def passes(module, x, g, steps):
+    """Time module(x) and backward(g), of ours or PyTorch, see `times`."""
+    leaves = [x, *module.parameters()]
+
+    def backward(y):
+        y.backward(g)
+        for leaf in leaves:
+            leaf.grad = None
+
+    return times(lambda: module(x), backward, steps)
+
+
 def our_module(layer):
     """Return our module for a Layer."""
     if layer.kind == "linear":
@@ -104,14 +116,7 @@ def prepare_ours(batch):
         if layer.kind == "linear":
             x = Tensor(x.data.reshape(batch, -1), requires_grad=True)
         g = normal(module(x).shape)
-        leaves = [x, *module.parameters()]
-
-        def backward(y):
-            y.backward(g)
-            for leaf in leaves:
-                leaf.grad = None
-
-        return times(lambda: module(x), backward, steps)
+        return passes(module, x, g, steps)
 
     return handle
 
@@ -147,14 +152,7 @@ def prepare_pytorch(batch, layout, adam):
         if layer.kind == "linear":
             x = x.detach().reshape(batch, -1).requires_grad_()
         g = torch.randn_like(module(x))  # in the memory format of the result
-        leaves = [x, *module.parameters()]
-
-        def backward(y):
-            y.backward(g)
-            for leaf in leaves:
-                leaf.grad = None
-
-        return times(lambda: module(x), backward, steps)
+        return passes(module, x, g, steps)
 
     return handle
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tinyinfogan.engine.backend import array_module, to_device
+from tinyinfogan.engine.backend import array_module, device_of, to_device
 from tinyinfogan.engine.tensor import record
 
 
@@ -47,7 +47,7 @@ def warp(images, maps):
     """
     N, H, W, C = images.shape
     xp = array_module(images.data)
-    maps = to_device(maps, "cpu" if xp is np else "cuda")
+    maps = to_device(maps, device_of(images.data))
     row = (xp.arange(H, dtype=maps.dtype) - (H - 1) / 2)[:, None]
     column = xp.arange(W, dtype=maps.dtype) - (W - 1) / 2
     i, j = (

@@ -95,7 +95,7 @@ class InfoGAN:
     @property
     def device(self):
         """Where the model is, "cpu" or "cuda"."""
-        return "cpu" if isinstance(self.discriminator.d_head.weight.data, np.ndarray) else "cuda"
+        return backend.device_of(self.discriminator.d_head.weight.data)
 
     @staticmethod
     def check(settings, image_shape):

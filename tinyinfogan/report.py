@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tinyinfogan import files, losses, metrics, plots
+from tinyinfogan import checkpoint, files, losses, metrics, plots
 
 LOG = "metrics.jsonl"
-OF_A_RUN = ("config.json", LOG, "checkpoint.npz", "traversal.png", "curves.png", "training.gif",
+OF_A_RUN = ("config.json", LOG, checkpoint.NAME, "traversal.png", "curves.png", "training.gif",
             "confusion.png", "confusion.txt")  # fmt: skip
 
 

@@ -68,6 +68,11 @@ def array_module(array):
     return cupy
 
 
+def device_of(array):
+    """Return where `array` is, "cpu" or "cuda"."""
+    return "cpu" if array_module(array) is numpy else "cuda"
+
+
 def to_device(array, device):
     """Return `array` on `device` ("cpu" or "cuda"); no copy where it is there already."""
     if device == "cpu":

@@ -30,7 +30,7 @@ def conv2d(x, weight, stride=1, padding=0):
     x, weight = _checked("conv2d", x, weight, stride, padding, channels_axis=2)
     KH, KW, C_in, C_out = weight.shape
     N, H, W, _ = x.shape
-    OH, OW = (H + 2 * padding - KH) // stride + 1, (W + 2 * padding - KW) // stride + 1
+    OH, OW = _windows(H, W, KH, KW, stride, padding)
     if OH < 1 or OW < 1:
         raise ValueError(
             f"conv2d: a {KH}×{KW} kernel is larger than the {H}×{W} image with padding {padding}"
@@ -87,6 +87,11 @@ def conv_transpose2d(x, weight, stride=1, padding=0):
     return record(y, (x, weight), backward)
 
 
+def _windows(H, W, KH, KW, stride, padding):
+    """Return how many windows there are down and across an image: conv2d's OH and OW."""
+    return (H + 2 * padding - KH) // stride + 1, (W + 2 * padding - KW) // stride + 1
+
+
 def gather_patches(x, KH, KW, stride, padding):
     """Return the windows of images as rows of a matrix.
 
@@ -94,7 +99,7 @@ def gather_patches(x, KH, KW, stride, padding):
     """
     xp = array_module(x)
     N, H, W, C = x.shape
-    OH, OW = (H + 2 * padding - KH) // stride + 1, (W + 2 * padding - KW) // stride + 1
+    OH, OW = _windows(H, W, KH, KW, stride, padding)
     patches = empty((N, OH, OW, KH, KW, C), like=x)
 
     def gather(x, patches):
@@ -141,7 +146,7 @@ def scatter_patches(patches, images, KH, KW, stride, padding):
     """
     xp = array_module(patches)
     N, H, W, C = images.shape
-    OH, OW = (H + 2 * padding - KH) // stride + 1, (W + 2 * padding - KW) // stride + 1
+    OH, OW = _windows(H, W, KH, KW, stride, padding)
     patches = patches.reshape(N, OH, OW, KH, KW, C).transpose(0, 1, 3, 2, 4, 5)
     U, V = -(-KH // stride), -(-KW // stride)
     # As many tiles as the windows need, and enough to cut the images out of them.
