@@ -190,9 +190,10 @@ PAPER_CHAIRS = Settings(
     steps=10000,
 )
 """Appendix C.5 (tables 6 and 7).  Table 7 has other λs for each factor; taken are those of
-rotation: 10 for the continuous code, 1 for the categorical ones.  For width give --lambda-continuous 0.05
---lambda-categorical 2.  The rates are 2e-4 and 1e-3 for both.  3 categorical codes, as the appendix
-has it: 128 + 3 · 20 + 1 is the length of 189 that it states.  Section 7.2 says 4."""
+rotation: 10 for the continuous code, 1 for the categorical ones.  For width give
+--lambda-continuous 0.05 --lambda-categorical 2.  The rates are 2e-4 and 1e-3 for both.
+3 categorical codes, as the appendix has it: 128 + 3 · 20 + 1 is the length of 189 that it states.
+Section 7.2 says 4."""
 
 TUTORIAL_MNIST = Settings(
     "tutorial-mnist",
