@@ -12,7 +12,8 @@ class Discriminator(nn.Module):
     """D and Q on one trunk: images (N, H, W, C) -> logits (N,), Q's output (N, ·).
 
     trunk, d_head, q_head: see `networks.Networks`.  For Q's output see
-    `losses.mutual_information`.
+    `losses.mutual_information`.  q_apart: whether Q only watches, so that no gradient of what it
+    reads reaches the trunk or the images: a plain GAN whose information can be measured.
 
     The paper's tables name each batch norm after its leaky ReLU; the code that the authors released
     applies it before, and so do we.  After, it would be the last thing before the linear D head,
@@ -20,13 +21,14 @@ class Discriminator(nn.Module):
     mean, whatever D does: measured, D's loss stays at 2 log 2 and nothing is learnt.
     """
 
-    def __init__(self, trunk, d_head, q_head):
+    def __init__(self, trunk, d_head, q_head, q_apart=False):
         self.trunk, self.d_head, self.q_head = trunk, d_head, q_head
+        self.q_apart = q_apart
 
     def forward(self, images):
         features = self.trunk(images)
         logits = ops.reshape(self.d_head(features), (images.shape[0],))
-        return logits, self.q_head(features)
+        return logits, self.q_head(features.detach() if self.q_apart else features)
 
 
 class Encoding(NamedTuple):
@@ -58,7 +60,9 @@ class InfoGAN:
             self.spec.code_dim + log_sigmas, rng,
         )  # fmt: skip
         self.generator = networks.generator
-        self.discriminator = Discriminator(networks.trunk, networks.d_head, networks.q_head)
+        self.discriminator = Discriminator(
+            networks.trunk, networks.d_head, networks.q_head, q_apart=settings.plain_gan
+        )
 
     @property
     def device(self):

@@ -23,7 +23,9 @@ class Settings:
     network: the networks' tables, one of `networks.FAMILIES`.
     channels, hidden: their size, see `networks`; hidden is 0 for svhn, which has no such layer.
     q_sigma: σ of Q's Gaussians, "fixed" at 1 or "learnt".
-    lambda_categorical, lambda_continuous: λ of equation 6 for each kind of code.
+    lambda_categorical, lambda_continuous: λ of equation 6 for each kind of code.  With both 0 the
+        players know nothing of the codes, and Q's head alone maximises L_I on what the trunk gives:
+        figure 1's plain GAN, whose L_I and code accuracy can be compared.
     info_updates: who maximises λ L_I, the two "players" in their own steps, as in equation 6, or
         a third step over the parameters of "all".
     generator_loss: of `losses.GENERATOR_LOSSES`.
@@ -97,6 +99,11 @@ class Settings:
         return FAMILIES[self.network].image_shape
 
     @property
+    def plain_gan(self):
+        """Whether the information term has no weight: λ = 0."""
+        return not (self.lambda_categorical or self.lambda_continuous)
+
+    @property
     def spec(self):
         """The LatentSpec."""
         return LatentSpec(self.noise, self.categorical, self.continuous)
@@ -140,8 +147,8 @@ GAN = replace(
     MNIST, preset="gan", lambda_categorical=0.0, lambda_continuous=0.0, lambda_consistency=0.0
 )
 """The baseline: the default's networks, rates and augmentation with λ = 0 (equation 1).  Without
-the consistency term too, which would teach Q the digits from real images.  So nothing trains Q's
-head: it stays as it was drawn, and what it reads is chance."""
+the consistency term too, which would teach Q the digits from real images.  Q's head still learns to
+read the codes, and the players do not know (figure 1)."""
 
 PAPER_SVHN = Settings(
     "paper-svhn",

@@ -53,6 +53,8 @@ def train_step(model, d_adam, g_adam, real, rng, q_adam=None):
         """(L_I of each code, λ L_I)."""
         information = losses.mutual_information(spec, q_output, latents)
         weights = settings.lambda_categorical, settings.lambda_continuous
+        if settings.plain_gan:  # then the term reaches Q's head only, see models.Discriminator
+            weights = 1, 1
         return information, losses.weighted(spec, information, *weights)
 
     latents = backend.to_device(spec.sample(N, rng), model.device)
