@@ -14,6 +14,8 @@ setup(
     extras_require={
         "test": ["pytest", "ruff"],
         "bench": ["torch", "jax"],
+        "docs": ["sphinx", "sphinx-gallery", "furo", "myst-parser", "sphinx-mathjax-offline"],
+        "mpi": ["mpi4py"],
         "cuda12": ["cupy-cuda12x>=14"],
         "cuda13": ["cupy-cuda13x>=14"],
     },
