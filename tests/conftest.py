@@ -1,7 +1,11 @@
 """Fixtures for all tests: the device they run on, a seeded generator, tensors on that device."""
 
+import sys
+
 import numpy as np
+import on_cpu
 import pytest
+import stand_in
 
 from tinyinfogan.engine import Tensor, backend
 
@@ -10,15 +14,24 @@ def pytest_addoption(parser):
     parser.addoption(
         "--device",
         default="cpu",
-        choices=("cpu", "cuda"),
-        help="where the tests run; cuda skips, with the reason, where there is none",
+        choices=("cpu", "cuda", "stand-in"),
+        help="where the tests run; cuda skips, with the reason, where there is none; stand-in runs "
+        "them as on a GPU, but on the CPU (see stand_in.py)",
     )
+
+
+def pytest_configure(config):
+    if config.getoption("--device") == "stand-in":
+        if on_cpu.COMPILER is None:
+            raise pytest.UsageError("--device stand-in needs a C++ compiler for the kernels")
+        sys.modules["cupy"] = stand_in.module()
 
 
 @pytest.fixture(scope="session")
 def device(request):
+    asked = request.config.getoption("--device")
     try:
-        return backend.resolve_device(request.config.getoption("--device"))
+        return backend.resolve_device("cuda" if asked == "stand-in" else asked)
     except backend.DeviceError as error:
         pytest.skip(str(error))
 

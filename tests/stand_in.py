@@ -1,0 +1,299 @@
+"""A strict stand-in for CuPy: NumPy arrays in a type that obeys the rules of a GPU.
+
+    pytest --device stand-in        # the tests, with this module's `cupy` in place of CuPy
+    python tests/stand_in.py        # record the names of the CuPy that is installed
+
+Its arrays refuse to mix with NumPy's and to turn into NumPy arrays or Python numbers unasked; copies
+to the host, which have to be asked for, are counted.  It has only names, and keywords of functions,
+that CuPy has: they are in `cupy_names.txt`.  CUDA kernels run on the CPU, see `on_cpu.py`.
+"""
+
+import contextlib
+import importlib.machinery
+import inspect
+import operator
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import on_cpu
+
+NAMES = Path(__file__).with_name("cupy_names.txt")
+# What is recorded, besides `cupy` itself: the parts that the package and the tests use.
+PARTS = ("ndarray", "lib.stride_tricks", "cuda", "cuda.runtime", "cuda.Event", "cuda.Stream",
+         "cuda.Graph", "cuda.Device", "cuda.MemoryPool", "RawModule")  # fmt: skip
+UFUNC = ["casting", "dtype", "out"]  # the keywords that a ufunc of CuPy takes
+
+
+# --- the names that CuPy has ----------------------------------------------------------------------
+
+
+def names_of(cupy):
+    """Return {dotted name: list of its keywords, or None where that cannot be told}."""
+    found = {}
+    for part in ("", *PARTS):
+        owner = operator.attrgetter(part)(cupy) if part else cupy
+        for name in dir(owner):
+            value = getattr(owner, name, None)
+            if name.startswith("_") or (inspect.ismodule(value) and part):
+                continue
+            try:
+                keywords = sorted(inspect.signature(value).parameters)
+            except (TypeError, ValueError):
+                keywords = UFUNC if isinstance(value, cupy.ufunc) else None
+            if keywords and {"args", "kwargs"} & {*keywords} and "out" not in keywords:
+                keywords = None
+            found[f"{part}.{name}".lstrip(".")] = keywords
+    return found
+
+
+def recorded():
+    """Return names_of() the CuPy that was last recorded."""
+    lines = [line.split() for line in NAMES.read_text().splitlines() if line[0] != "#"]
+    return {name: None if keywords == ["?"] else keywords for name, *keywords in lines}
+
+
+def record(cupy):
+    """Write the names of the CuPy that is installed."""
+    text = [f"# Names and keywords of CuPy {cupy.__version__}: python tests/stand_in.py"]
+    for name, keywords in sorted(names_of(cupy).items()):
+        text.append(" ".join([name, *(["?"] if keywords is None else keywords)]))
+    NAMES.write_text("\n".join(text) + "\n")
+
+
+_known = recorded() if NAMES.exists() else {}
+
+
+def _require(name, keywords=()):
+    if name not in _known:
+        raise AttributeError(f"CuPy has no {name}")
+    if _known[name] is not None and not {*keywords} <= {*_known[name]}:
+        raise TypeError(f"cupy.{name} takes the keywords {_known[name]}, not all of {[*keywords]}")
+
+
+# --- copies to the host ---------------------------------------------------------------------------
+
+host_copies = 0
+_forbidden = False
+
+
+@contextlib.contextmanager
+def no_host_copies():
+    """Inside, a copy from the device to the host raises AssertionError where it is made."""
+    global _forbidden
+    _forbidden = True
+    try:
+        yield
+    finally:
+        _forbidden = False
+
+
+def _to_host(array):
+    global host_copies
+    if _forbidden:
+        raise AssertionError("a copy to the host, where there is to be none")
+    _not_in_capture("a copy to the host")
+    host_copies += 1
+    return array._array.copy()
+
+
+# --- arrays ---------------------------------------------------------------------------------------
+
+
+class ndarray:
+    """An array "on the device".  Its attributes are those of cupy.ndarray."""
+
+    __slots__ = ("_array", "__weakref__")
+    __array_ufunc__ = None  # NumPy's operators leave it to ours, and its ufuncs refuse
+    __hash__ = None
+
+    def __getattr__(self, name):
+        _require(f"ndarray.{name}")
+        value = getattr(self._array, name)
+        if not callable(value):
+            return _wrap(value)
+        return lambda *args, **kwargs: _call(getattr(np.ndarray, name), self, *args, **kwargs)
+
+    @property
+    def data(self):
+        return types.SimpleNamespace(ptr=self._array.ctypes.data)
+
+    def get(self, out=None):
+        host = _to_host(self)
+        if out is None:
+            return host
+        out[...] = host
+        return out
+
+    def item(self):
+        return _to_host(self).item()
+
+    def tolist(self):
+        return _to_host(self).tolist()
+
+    def set(self, array):
+        _not_in_capture("a copy from the host")
+        if not isinstance(array, np.ndarray) or array.shape != self.shape:
+            raise TypeError("ndarray.set takes a NumPy array of the same shape")
+        self._array[...] = array
+
+    def __getitem__(self, index):
+        return _call(operator.getitem, self, index)
+
+    def __setitem__(self, index, value):
+        _call(operator.setitem, self, index, value)
+
+    def __len__(self):
+        return len(self._array)
+
+    def __iter__(self):
+        if self._array.ndim < 2:
+            raise TypeError("iterating over the elements of a CuPy array makes an array of each")
+        return (self[index] for index in range(len(self)))
+
+    def __repr__(self):
+        return repr(_to_host(self))
+
+
+def _refuse(what):
+    def method(self, *args, **kwargs):
+        raise TypeError(f"a CuPy array does not turn into {what} unasked; use .get() or .item()")
+
+    return method
+
+
+def _operator(name, in_place=False):
+    def method(self, *other):
+        result = _call(getattr(np.ndarray, name), self, *other)
+        return self if in_place else result
+
+    return method
+
+
+for _name, _what in {
+    "array": "a NumPy array", "array_function": "a NumPy array", "float": "a number",
+    "int": "a number", "index": "a number", "complex": "a number", "bool": "a truth value",
+}.items():  # fmt: skip
+    setattr(ndarray, f"__{_name}__", _refuse(_what))
+for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or",
+              "xor", "lt", "le", "gt", "ge", "eq", "ne", "neg", "pos", "abs", "invert"):  # fmt: skip
+    for _form in (_name, f"r{_name}"):
+        if hasattr(np.ndarray, f"__{_form}__"):
+            setattr(ndarray, f"__{_form}__", _operator(f"__{_form}__"))
+    if hasattr(np.ndarray, f"__i{_name}__"):
+        setattr(ndarray, f"__i{_name}__", _operator(f"__i{_name}__", in_place=True))
+
+
+def _wrap(value):
+    """Return `value` with the NumPy arrays and scalars in it as arrays on the device."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        array = object.__new__(ndarray)
+        array._array = np.asarray(value)
+        return array
+    return type(value)(map(_wrap, value)) if type(value) in (list, tuple) else value
+
+
+def _unwrap(value):
+    """Return `value` with the arrays on the device in it as NumPy's."""
+    if isinstance(value, ndarray):
+        return value._array
+    if isinstance(value, np.ndarray):
+        raise TypeError(f"a NumPy array {value.shape} among CuPy's")
+    return type(value)(map(_unwrap, value)) if type(value) in (list, tuple) else value
+
+
+def _call(function, *args, **kwargs):
+    """Call a function of NumPy with arrays of the device; all that the device does comes here."""
+    args, kwargs = _unwrap(args), {name: _unwrap(value) for name, value in kwargs.items()}
+    return _wrap(function(*args, **kwargs))
+
+
+def _not_in_capture(what):
+    pass
+
+
+# --- the module -----------------------------------------------------------------------------------
+
+
+class _Namespace(types.ModuleType):
+    """A module of CuPy: what is set here, else NumPy's function of that name, where CuPy has it."""
+
+    def __init__(self, name, like=None, **own):
+        super().__init__(name)
+        self.__spec__ = importlib.machinery.ModuleSpec(name, None)
+        self._prefix, self._like = name.removeprefix("cupy").lstrip("."), like
+        self._prefix += "." if self._prefix else ""
+        for key, value in own.items():
+            if not isinstance(value, _Namespace) and key != "__version__":
+                _require(self._prefix + key)
+            setattr(self, key, value)
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        _require(self._prefix + name)
+        value = getattr(self._like, name)
+        if isinstance(value, type) or not callable(value):
+            return value
+
+        def function(*args, **kwargs):
+            _require(self._prefix + name, kwargs)
+            return _call(value, *args, **kwargs)
+
+        return function
+
+
+def _asarray(a, dtype=None, copy=False):
+    if isinstance(a, ndarray):
+        return _call(np.array if copy else np.asarray, a, dtype)
+    _not_in_capture("a copy from the host")
+    return _wrap(np.array(a, dtype))
+
+
+class RawModule:
+    """Kernels, compiled for the CPU from the same source."""
+
+    def __init__(self, code, options=()):
+        self._library = on_cpu.compile(code, options)
+
+    def get_function(self, name):
+        def launch(grid, block, args):
+            on_cpu.launch(self._library, name, grid, block, _unwrap(list(args)))
+
+        return launch
+
+
+def module():
+    """Return a module to be registered as `cupy`."""
+    runtime = _Namespace(
+        "cupy.cuda.runtime", getDeviceCount=lambda: 1, driverGetVersion=lambda: 13000,
+        runtimeGetVersion=lambda: 13000, memGetInfo=lambda: (1 << 33, 1 << 33),
+        getDeviceProperties=lambda device: {"name": b"the stand-in", "major": 0, "minor": 0},
+    )  # fmt: skip
+    cuda = _Namespace("cupy.cuda", is_available=lambda: True, runtime=runtime)
+    tricks = _Namespace("cupy.lib.stride_tricks", np.lib.stride_tricks)
+    return _Namespace(
+        "cupy", np, ndarray=ndarray, RawModule=RawModule, cuda=cuda, asnumpy=_to_host,
+        lib=_Namespace("cupy.lib", stride_tricks=tricks), asarray=_asarray, __version__="stand-in",
+        array=lambda a, dtype=None, copy=True: _asarray(a, dtype, copy),
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def installed():
+    """Inside, `import cupy` gives the stand-in."""
+    before = sys.modules.get("cupy")
+    sys.modules["cupy"] = module()
+    try:
+        yield sys.modules["cupy"]
+    finally:
+        del sys.modules["cupy"]
+        if before is not None:
+            sys.modules["cupy"] = before
+
+
+if __name__ == "__main__":
+    import cupy
+
+    record(cupy)
