@@ -259,7 +259,9 @@ class RawModule:
 
     def get_function(self, name):
         def launch(grid, block, args):
-            on_cpu.launch(self._library, name, grid, block, _unwrap(list(args)))
+            structs = [isinstance(a, np.ndarray) and a.dtype.names and a.size == 1 for a in args]
+            args = [a if by_value else _unwrap(a) for a, by_value in zip(args, structs)]
+            on_cpu.launch(self._library, name, grid, block, args)
 
         return launch
 

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tinyinfogan.engine.backend import array_module, device_of, to_device
+from tinyinfogan.engine import kernels
+from tinyinfogan.engine.backend import array_module, device_of, empty, to_device
 from tinyinfogan.engine.tensor import record
 
 
@@ -48,6 +49,8 @@ def warp(images, maps):
     N, H, W, C = images.shape
     xp = array_module(images.data)
     maps = to_device(maps, device_of(images.data))
+    if kernels.serve(images.data):
+        return _warp_on_gpu(images, maps)
     row = (xp.arange(H, dtype=maps.dtype) - (H - 1) / 2)[:, None]
     column = xp.arange(W, dtype=maps.dtype) - (W - 1) / 2
     i, j = (
@@ -79,4 +82,15 @@ def warp(images, maps):
             dx[:, channel] = xp.bincount(at, parts, minlength=len(dx))
         return (dx.reshape(N, H + 2, W + 2, C)[:, 1:-1, 1:-1],)
 
+    return record(y, (images,), backward)
+
+
+def _warp_on_gpu(images, maps):
+    def backward(g):
+        dx = empty(images.shape, like=g)
+        kernels.warp_backward(g, maps, dx)
+        return (dx,)
+
+    y = empty(images.shape, like=images.data)
+    kernels.warp(images.data, maps, y)
     return record(y, (images,), backward)

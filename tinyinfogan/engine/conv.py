@@ -9,6 +9,9 @@ gradient with respect to its input (Dumoulin and Visin 2016, arXiv 1603.07285, c
     conv_transpose2d:  y = scatter(x · Wᵀ)       dx = gather(g) · W       dW = gather(g)ᵀ · x
 """
 
+import numpy as np
+
+from tinyinfogan.engine import kernels
 from tinyinfogan.engine.backend import array_module, empty, in_blocks, product
 from tinyinfogan.engine.tensor import Tensor, needs_grad, record
 
@@ -16,6 +19,7 @@ from tinyinfogan.engine.tensor import Tensor, needs_grad, record
 # in: fewer and larger ones than elsewhere, as the copies in a block are many and short, and threads
 # would queue for the interpreter lock.
 _SOME = 1 << 21
+_ON_GPU = 1 << 28  # there a few large products are better, and this bounds the memory they take
 
 
 def conv2d(x, weight, stride=1, padding=0):
@@ -114,7 +118,10 @@ def gather_patches(x, KH, KW, stride, padding):
             padded, patches.shape, (n, h * stride, w * stride, h, w, c)
         )
 
-    in_blocks(gather, x, patches, block=_SOME // 16)
+    if kernels.serve(x):
+        kernels.gather_patches(x, patches, KH, KW, stride, padding)
+    else:
+        in_blocks(gather, x, patches, block=_SOME // 16)
     return patches.reshape(N * OH * OW, KH * KW * C)
 
 
@@ -127,7 +134,8 @@ def scatter_product(rows, matrix, shape, KH, KW, stride, padding):
     N = shape[0]
     images = empty(shape, like=rows)
     windows = len(rows) // N
-    some = max(1, _SOME // (windows * len(matrix)))
+    most = _SOME if isinstance(rows, np.ndarray) else _ON_GPU
+    some = max(1, most // (windows * len(matrix)))
     for start in range(0, N, some):
         patches = product(rows[start * windows : (start + some) * windows], matrix.T)
         scatter_patches(patches, images[start : start + some], KH, KW, stride, padding)
@@ -147,6 +155,9 @@ def scatter_patches(patches, images, KH, KW, stride, padding):
     xp = array_module(patches)
     N, H, W, C = images.shape
     OH, OW = _windows(H, W, KH, KW, stride, padding)
+    if kernels.serve(patches, images):
+        kernels.scatter_patches(patches, images, OH, OW, KH, KW, stride, padding)
+        return
     patches = patches.reshape(N, OH, OW, KH, KW, C).transpose(0, 1, 3, 2, 4, 5)
     U, V = -(-KH // stride), -(-KW // stride)
     # As many tiles as the windows need, and enough to cut the images out of them.

@@ -56,14 +56,14 @@ def grad_check(function, tensors, *, tolerance=1e-6, step=1e-5, rng=None):
                     values.append(function(*tensors).data)
         finally:
             x.data = at
-        return float((cotangent * (values[0] - values[1])).sum()) / (2 * h)
+        return (cotangent * (values[0] - values[1])).sum().item() / (2 * h)
 
     worst = 0.0
     for index, x in enumerate(tensors):
         if not x.requires_grad:
             continue
         direction = draw(x)
-        analytic = 0.0 if x.grad is None else float((x.grad * direction).sum())
+        analytic = 0.0 if x.grad is None else (x.grad * direction).sum().item()
         whole, half = difference(x, direction, step), difference(x, direction, step / 2)
         reference = (4 * half - whole) / 3
         error = _relative(analytic, reference)

@@ -1,5 +1,6 @@
 """Batch normalisation (Ioffe and Szegedy 2015, arXiv 1502.03167)."""
 
+from tinyinfogan.engine import kernels
 from tinyinfogan.engine.backend import array_module, empty, in_blocks, sum_rows
 from tinyinfogan.engine.tensor import Tensor, needs_grad, record
 
@@ -62,7 +63,10 @@ def batch_norm(
         xp.add(y, beta.data, out=y)
 
     y = empty(rows.shape, like=rows)
-    in_blocks(forward, z, y)
+    if kernels.serve(rows):
+        kernels.normalise(z, scale, gamma.data, beta.data, y)
+    else:
+        in_blocks(forward, z, y)
 
     def backward(g):
         g = g.reshape(-1, C)
@@ -78,7 +82,10 @@ def batch_norm(
 
             if training:
                 mean_gz, mean_g = total(xp.stack([dgamma, dbeta])) / n
-                in_blocks(statistics, g, z, dx)
+                if kernels.serve(dx):
+                    kernels.normalise_backward(g, z, mean_g, mean_gz, gamma.data * scale, dx)
+                else:
+                    in_blocks(statistics, g, z, dx)
             else:
                 xp.multiply(g, gamma.data * scale, out=dx)
             dx = dx.reshape(x.shape)
@@ -93,6 +100,8 @@ def sum_products(a, b, group=128):
     Each `group` of rows has a sum of its own first: added up one by one, 100,000 float32 numbers
     would lose two digits.
     """
+    if kernels.serve(a):
+        return kernels.sum_products(a, b)
     N, C = a.shape
     whole = N - N % group
     sums = empty((whole // group + 1, C), like=a)

@@ -8,7 +8,7 @@ NumPy, and shapes that do not fit raise ValueError.
 import math
 import numbers
 
-from tinyinfogan.engine import backend
+from tinyinfogan.engine import backend, kernels
 from tinyinfogan.engine.backend import array_module, empty, in_blocks, product, sum_rows
 from tinyinfogan.engine.conv import conv2d, conv_transpose2d
 from tinyinfogan.engine.norm import batch_norm
@@ -159,11 +159,17 @@ def leaky_relu(x, slope=0.1):
 
     def backward(g):
         dx = empty(x.shape, like=x.data)
-        in_blocks(derivative, x.data, g, dx)
+        if kernels.serve(x.data):
+            kernels.leaky_relu_backward(x.data, g, dx, slope)
+        else:
+            in_blocks(derivative, x.data, g, dx)
         return (dx,)
 
     y = empty(x.shape, like=x.data)
-    in_blocks(forward, x.data, y)
+    if kernels.serve(x.data):
+        kernels.leaky_relu(x.data, y, slope)
+    else:
+        in_blocks(forward, x.data, y)
     return record(y, (x,), backward)
 
 

@@ -1,7 +1,9 @@
 """Adam (Kingma and Ba 2015, arXiv 1412.6980)."""
 
 import math
+from itertools import chain
 
+from tinyinfogan.engine import kernels
 from tinyinfogan.engine.backend import array_module, in_blocks
 
 
@@ -63,9 +65,13 @@ class Adam:
             work *= rate
             theta -= work
 
-        for p, m, v in zip(self.parameters, self.first_moments, self.second_moments, strict=True):
-            if p.grad is not None:
-                in_blocks(update, p.data, p.grad, m, v)
+        own = zip(self.parameters, self.first_moments, self.second_moments, strict=True)
+        moving = [(p.data, p.grad, m, v) for p, m, v in own if p.grad is not None]
+        if kernels.serve(*chain(*moving)):
+            kernels.adam(moving, beta1, beta2, rate, self.eps * root)
+        else:
+            for arrays in moving:
+                in_blocks(update, *arrays)
 
     def state_dict(self):
         """Return {name: array} of the moments and the number of steps (not copies)."""
