@@ -1,5 +1,6 @@
 """Fixtures for all tests: the device they run on, a seeded generator, tensors on that device."""
 
+import importlib
 import sys
 
 import numpy as np
@@ -34,6 +35,18 @@ def device(request):
         return backend.resolve_device("cuda" if asked == "stand-in" else asked)
     except backend.DeviceError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture
+def gpu(device):
+    """CuPy: its stand-in, where the tests do not run on a GPU."""
+    if device == "cuda":
+        yield importlib.import_module("cupy")
+        return
+    if on_cpu.COMPILER is None:
+        pytest.skip("running CUDA kernels on the CPU needs a C++ compiler")
+    with stand_in.installed() as cupy:
+        yield cupy
 
 
 @pytest.fixture

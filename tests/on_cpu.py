@@ -47,8 +47,8 @@ extern "C" void launch_{0}(unsigned x, unsigned y, unsigned threads, void** valu
 
 
 @functools.cache
-def compile(code, options=()):
-    """Return the ctypes library of CUDA source, compiled with the options that CuPy is given."""
+def compile(code):
+    """Return the ctypes library of CUDA source."""
     if COMPILER is None:
         raise RuntimeError("there is no C++ compiler")
     names = re.findall(r"__global__ void (\w+)\(", code)
@@ -56,7 +56,7 @@ def compile(code, options=()):
         source, library = Path(folder) / "kernels.cpp", Path(folder) / "kernels.so"
         source.write_text(HEAD + code + "".join(LAUNCH.format(name) for name in names))
         flags = ["-std=c++17", "-O2", "-ffp-contract=off", "-shared", "-fPIC", "-Wall", "-Werror"]
-        subprocess.run([COMPILER, *flags, *options, source, "-o", library], check=True)
+        subprocess.run([COMPILER, *flags, source, "-o", library], check=True)
         return ctypes.CDLL(str(library))
 
 

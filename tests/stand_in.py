@@ -3,9 +3,10 @@
     pytest --device stand-in        # the tests, with this module's `cupy` in place of CuPy
     python tests/stand_in.py        # record the names of the CuPy that is installed
 
-Its arrays refuse to mix with NumPy's and to turn into NumPy arrays or Python numbers unasked; copies
-to the host, which have to be asked for, are counted.  It has only names, and keywords of functions,
-that CuPy has: they are in `cupy_names.txt`.  CUDA kernels run on the CPU, see `on_cpu.py`.
+Its arrays refuse to mix with NumPy's and to turn into NumPy arrays or Python numbers unasked;
+copies to the host, which have to be asked for, are counted.  It has only names, and keywords of
+functions, that CuPy has: they are in `cupy_names.txt`.  CUDA kernels run on the CPU: see
+`on_cpu.py`.
 """
 
 import contextlib
@@ -217,7 +218,7 @@ def _not_in_capture(what):
 
 
 class _Namespace(types.ModuleType):
-    """A module of CuPy: what is set here, else NumPy's function of that name, where CuPy has it."""
+    """A module of CuPy: what is set here, else what NumPy has of that name, where CuPy has it."""
 
     def __init__(self, name, like=None, **own):
         super().__init__(name)
@@ -254,8 +255,8 @@ def _asarray(a, dtype=None, copy=False):
 class RawModule:
     """Kernels, compiled for the CPU from the same source."""
 
-    def __init__(self, code, options=()):
-        self._library = on_cpu.compile(code, options)
+    def __init__(self, code):
+        self._library = on_cpu.compile(code)
 
     def get_function(self, name):
         def launch(grid, block, args):
