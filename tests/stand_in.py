@@ -177,8 +177,9 @@ for _name, _what in {
     "int": "a number", "index": "a number", "complex": "a number", "bool": "a truth value",
 }.items():  # fmt: skip
     setattr(ndarray, f"__{_name}__", _refuse(_what))
-for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or",
-              "xor", "lt", "le", "gt", "ge", "eq", "ne", "neg", "pos", "abs", "invert"):  # fmt: skip
+for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul",
+              "and", "or", "xor", "lt", "le", "gt", "ge", "eq", "ne", "neg", "pos", "abs",
+              "invert"):  # fmt: skip
     for _form in (_name, f"r{_name}"):
         if hasattr(np.ndarray, f"__{_form}__"):
             setattr(ndarray, f"__{_form}__", _operator(f"__{_form}__"))

@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 
 from tinyinfogan.augment import Augmentation, draw_maps, warp
-from tinyinfogan.engine import Tensor, grad_check
+from tinyinfogan.engine import grad_check
 
 IDENTITY = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
 
 
-def test_identity_and_whole_shifts_move_pixels_exactly(rng):
+def test_identity_and_whole_shifts_move_pixels_exactly(rng, tensor):
     images = rng.random((3, 6, 5, 2))
     maps = np.stack([IDENTITY] * 3)
     maps[1, :, 2] = 1, -2  # the value comes from one row below and two columns to the left
     maps[2, :, 2] = 100, 0
-    moved = warp(Tensor(images), maps).numpy()
+    moved = warp(tensor(images), maps).numpy()
     np.testing.assert_allclose(moved[0], images[0])
     np.testing.assert_allclose(moved[1, :-1, 2:], images[1, 1:, :-2])
     assert (moved[1, -1] == 0).all()
@@ -22,23 +22,23 @@ def test_identity_and_whole_shifts_move_pixels_exactly(rng):
     assert (moved[2] == 0).all()
 
 
-def test_half_a_pixel_is_the_mean_of_neighbours(rng):
+def test_half_a_pixel_is_the_mean_of_neighbours(rng, tensor):
     images = rng.random((1, 4, 4, 1))
     maps = IDENTITY[None].copy()
     maps[0, 0, 2] = 0.5
-    moved = warp(Tensor(images), maps).numpy()
+    moved = warp(tensor(images), maps).numpy()
     np.testing.assert_allclose(moved[0, :-1], (images[0, :-1] + images[0, 1:]) / 2)
 
 
-def test_a_quarter_turn(rng):
+def test_a_quarter_turn(rng, tensor):
     images = rng.random((1, 5, 5, 1))
     maps = np.array([[[0, 1, 0], [-1, 0, 0]]], np.float32)
-    np.testing.assert_allclose(warp(Tensor(images), maps).numpy(), np.rot90(images, 1, (1, 2)))
+    np.testing.assert_allclose(warp(tensor(images), maps).numpy(), np.rot90(images, 1, (1, 2)))
 
 
-def test_gradient(rng):
+def test_gradient(rng, tensor):
     maps = draw_maps(Augmentation(shift=2, rotation=30, zoom=0.2), 3, rng)
-    x = Tensor(rng.standard_normal((3, 7, 6, 2)), requires_grad=True)
+    x = tensor(rng.standard_normal((3, 7, 6, 2)))
     assert grad_check(lambda x: warp(x, maps), [x]) < 1e-6
 
 
