@@ -276,11 +276,13 @@ def module():
         getDeviceProperties=lambda device: {"name": b"the stand-in", "major": 0, "minor": 0},
     )  # fmt: skip
     cuda = _Namespace("cupy.cuda", is_available=lambda: True, runtime=runtime)
+    pool = types.SimpleNamespace(total_bytes=lambda: 1 << 20)
     tricks = _Namespace("cupy.lib.stride_tricks", np.lib.stride_tricks)
     return _Namespace(
         "cupy", np, ndarray=ndarray, RawModule=RawModule, cuda=cuda, asnumpy=_to_host,
         lib=_Namespace("cupy.lib", stride_tricks=tricks), asarray=_asarray, __version__="stand-in",
         array=lambda a, dtype=None, copy=True: _asarray(a, dtype, copy),
+        get_default_memory_pool=lambda: pool,
     )  # fmt: skip
 
 

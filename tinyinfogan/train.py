@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from tinyinfogan import checkpoint, data, losses, report
+from tinyinfogan import checkpoint, data, losses, memory, report
 from tinyinfogan.augment import draw_maps, warp
 from tinyinfogan.engine import Tensor, backend, optim
 from tinyinfogan.engine.nn import frozen
@@ -353,6 +353,18 @@ def _next_free(preset):
     return Path("runs", f"{preset}-{number}")
 
 
+def _trial(config):
+    """Return (model, step) for `memory.advice`: step(n) trains it on n black images, on the CPU."""
+    model = InfoGAN(Settings(**config["settings"]), config["image_shape"])
+    adams, rng = optimizers(model), generator_for(0, LATENTS)
+
+    def step(n):
+        real = np.zeros((n, *model.image_shape), np.float32)
+        train_step(model, adams["d_adam"], adams["g_adam"], real, rng, adams.get("q_adam"))
+
+    return model, step
+
+
 def main(argv=None):
     """Run the command.  Returns the exit status: 0, 2 for wrong arguments, 1 for failures."""
     args, out = parser().parse_args(argv), None
@@ -373,6 +385,13 @@ def main(argv=None):
         return 2
     except (data.DataError, checkpoint.CheckpointError, TrainingError) as error:
         print(f"train: {error}", file=sys.stderr)
+        return 1
+    except MemoryError:  # CuPy's too
+        if out is None:
+            print("train: too little memory to read the data", file=sys.stderr)
+        else:
+            advice = memory.advice(*_trial(config), len(dataset.images), device)
+            print(f"train: {advice}", file=sys.stderr)
         return 1
     except OSError as error:
         print(f"train: cannot write the run: {error}; free some space or give another --out",

@@ -143,12 +143,11 @@ def empty(shape, like, dtype=None):
 
 
 def product(a, b):
-    """Return the matrix product a @ b; of two matrices, in a kept buffer."""
-    if a.ndim != 2 or b.ndim != 2:
+    """Return the matrix product a @ b; of two matrices of NumPy, in a kept buffer."""
+    if a.ndim != 2 or b.ndim != 2 or not isinstance(a, numpy.ndarray):
         return a @ b
-    xp = array_module(a)
-    out = empty((a.shape[0], b.shape[1]), like=a, dtype=xp.result_type(a, b))
-    return xp.matmul(a, b, out=out)
+    out = empty((a.shape[0], b.shape[1]), like=a, dtype=numpy.result_type(a, b))
+    return numpy.matmul(a, b, out=out)
 
 
 # --- threads --------------------------------------------------------------------------------------
