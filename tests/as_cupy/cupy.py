@@ -1,0 +1,10 @@
+"""On a path before CuPy's, this folder puts the stand-in in its place in every process:
+
+    PYTHONPATH=tests/as_cupy:tests python -m benchmarks.on_gpu --dry-run
+"""
+
+import sys
+
+import stand_in
+
+sys.modules["cupy"] = stand_in.module()
