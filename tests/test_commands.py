@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -96,8 +97,30 @@ def test_cuda_that_is_not_there_says_what_is_missing(capsys, images, tmp_path, m
         pytest.skip("CUDA is there")
     argv = ["--device", "cuda", "--data", images, "--out", str(tmp_path / "run")]
     message = message_of(capsys, argv, 2)
-    assert "CuPy is not installed" in message or "no GPU" in message or "does not start" in message
+    assert "CuPy is not installed" in message or "no GPU" in message or "does not work" in message
     assert "install" in message
+
+
+@pytest.mark.parametrize("broken, words", [
+    ("import", "CuPy does not work (libcublas.so.13: cannot open"), ("device", "sees no GPU"),
+    ("product", "CuPy does not work (the driver is too old)"),
+])  # fmt: skip
+def test_a_cupy_that_does_not_work(broken, words, monkeypatch, gpu):
+    """One line says why and which one to install."""
+    def fail(*args):
+        raise RuntimeError("the driver is too old\nand more")
+
+    if broken == "product":
+        monkeypatch.setattr(gpu, "ones", fail)
+    elif broken == "device":
+        monkeypatch.setattr(gpu.cuda, "is_available", lambda: False)
+    else:
+        text = "libcublas.so.13: cannot open shared object file"
+        monkeypatch.setattr(gpu.cuda, "is_available", mock.Mock(side_effect=ImportError(text)))
+    with pytest.raises(backend.DeviceError) as caught:
+        backend.resolve_device("cuda")
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+    assert backend.resolve_device("auto") == "cpu"
 
 
 def test_an_existing_run_is_kept(images, tmp_path, capsys, no_pictures):

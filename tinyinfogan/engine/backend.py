@@ -62,14 +62,16 @@ def missing_for_cuda():
     try:
         import cupy
 
-        if cupy.cuda.is_available():
-            return None
+        if not cupy.cuda.is_available():
+            return (
+                "CuPy is installed but sees no GPU; install the NVIDIA driver (nvidia-smi shows "
+                "whether it works, and up to which CUDA), or use --device cpu"
+            )
+        product(*[cupy.ones((2, 2), numpy.float32)] * 2).get()  # CUDA's libraries work too
     except Exception as error:  # a CuPy built for another CUDA fails in many ways
-        return f"CuPy does not start ({error}); install the one for your driver: {CUDA_INSTALL}"
-    return (
-        "CuPy is installed but sees no GPU; install the NVIDIA driver (nvidia-smi shows whether it "
-        "works), or use --device cpu"
-    )
+        reason = str(error).partition("\n")[0]
+        return f"CuPy does not work ({reason}); install the one for your driver: {CUDA_INSTALL}"
+    return None
 
 
 def array_module(array):
