@@ -81,7 +81,7 @@ def compare(seconds=10):
     for name, settings in PRESETS.items():
         if time.perf_counter() > until:
             break
-        small = dict(batch_size=8, shift=0.0, rotation=0.0, zoom=0.0)
+        small = {"batch_size": 8, "shift": 0.0, "rotation": 0.0, "zoom": 0.0}
         found = difference(train.replace(settings, **small), settings.image_shape)
         near &= found <= TOLERANCE
         verdict = "agree" if found <= TOLERANCE else "DO NOT AGREE"
