@@ -13,6 +13,7 @@ setup(
     install_requires=["numpy>=2", "matplotlib", "tqdm", "pillow"],
     extras_require={
         "test": ["pytest", "ruff"],
+        "svhn": ["scipy"],
         "bench": ["torch", "jax"],
         "cuda12": ["cupy-cuda12x>=14"],
         "cuda13": ["cupy-cuda13x>=14"],

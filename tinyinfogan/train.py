@@ -213,9 +213,11 @@ def parser():
         description="Train an InfoGAN.  Settings not given are the preset's.",
     )
     p.add_argument("--preset", choices=PRESETS, help=f"named settings (default: {DEFAULT})")
+    p.add_argument("--dataset", choices=data.NAMES,
+                   help="a data set by its name (default: mnist, which comes with the package)")
     p.add_argument("--data", metavar="PATH",
                    help="your images: a folder of PNG or JPEG files or of IDX files, or an .npz "
-                        "file (default: MNIST, which comes with the package)")  # fmt: skip
+                        "file; with --dataset, the folder that its files are in")  # fmt: skip
     p.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto",
                    help="auto takes the GPU where there is one (default)")  # fmt: skip
     p.add_argument("--seed", type=int, help="one seed makes a run (default: 0)")
@@ -258,24 +260,24 @@ def prepare(args):
     resume = None
     if args.resume:
         fixed = given.keys() - {"steps"}
-        fixed |= {n for n in ("preset", "data", "seed", "out") if getattr(args, n) is not None}
+        fixed |= {n for n in ("preset", "dataset", "data", "seed", "out") if getattr(args, n) is not None}
         if fixed:
             options = ", ".join(sorted(f"--{n.replace('_', '-')}" for n in fixed))
             raise UsageError(f"a resumed run keeps its settings; leave out {options}")
         resume = checkpoint.read(args.resume)
         config, settings = checkpoint.config_of(resume, args.resume)
         out = Path(args.resume)
-        dataset = data.load(config["data"])
+        dataset = data.of_run(config)
     else:
         settings = PRESETS[args.preset or DEFAULT]
         source = args.data and str(Path(args.data).resolve())
-        config = {"data": source, "seed": args.seed or 0}
+        config = {"dataset": args.dataset, "data": source, "seed": args.seed or 0}
         out = Path(args.out) if args.out else _next_free(settings.preset)
         if (out / "config.json").exists() and not args.overwrite:
             raise UsageError(f"{out} holds a run; choose another --out, or give --overwrite")
         if out.exists() and not out.is_dir():
             raise UsageError(f"{out} is a file; --out takes a folder")
-        dataset = data.load(args.data)
+        dataset = data.of_run(config)
 
     try:
         settings = replace(settings, **given)
@@ -315,7 +317,7 @@ def main(argv=None):
             dataset, config, out, device, args.checkpoint_every, args.log_every, resume
         )
         report.finish(out, model, dataset)
-    except (UsageError, backend.DeviceError) as error:
+    except (UsageError, data.ChoiceError, backend.DeviceError) as error:
         print(f"train: {error}", file=sys.stderr)
         return 2
     except (data.DataError, checkpoint.CheckpointError, TrainingError) as error:
