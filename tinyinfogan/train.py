@@ -260,7 +260,8 @@ def prepare(args):
     resume = None
     if args.resume:
         fixed = given.keys() - {"steps"}
-        fixed |= {n for n in ("preset", "dataset", "data", "seed", "out") if getattr(args, n) is not None}
+        others = ("preset", "dataset", "data", "seed", "out")
+        fixed |= {n for n in others if getattr(args, n) is not None}
         if fixed:
             options = ", ".join(sorted(f"--{n.replace('_', '-')}" for n in fixed))
             raise UsageError(f"a resumed run keeps its settings; leave out {options}")

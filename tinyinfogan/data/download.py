@@ -8,6 +8,7 @@ import http.client
 import os
 import sys
 import time
+import zlib
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -92,7 +93,7 @@ def _is_whole(path: str | Path, file: File) -> bool:
         with gzip.open(path) if file.gzipped else open(path, "rb") as stream:
             while piece := stream.read(1 << 20):
                 digest.update(piece)
-    except (OSError, EOFError, ValueError, gzip.zlib.error):
+    except (OSError, EOFError, ValueError, zlib.error):
         return False
     return digest.hexdigest() == file.sha256
 
@@ -102,7 +103,7 @@ def _transfer(url: str, output: BinaryIO, file: File) -> None:
     # A broken transfer goes on only if the server can tell that its file is still the same one
     # (RFC 9110, If-Range), so that no file is ever sewn together from two.
     validator, resumes = None, 0
-    with tqdm(desc=file.name, unit="B", unit_scale=True, dynamic_ncols=True) as bar:
+    with tqdm(desc=file.name, unit="B", unit_scale=True, dynamic_ncols=True, delay=1) as bar:
         while True:
             before = output.tell()
             try:

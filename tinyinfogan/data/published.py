@@ -24,7 +24,7 @@ from tinyinfogan.data.download import File, cache_folder, fetch
 from tinyinfogan.data.errors import ChoiceError, DataError, reading
 from tinyinfogan.data.image_folder import FORMATS, list_images
 
-ARRAYS = ("labels", "test_images", "test_labels", "images")  # as in datasets.Dataset
+ARRAYS = ("images", "labels", "test_images", "test_labels")  # as in datasets.Dataset
 LARGEST_PICTURE = 1 << 24  # bytes of one picture in an archive; the real ones are far smaller
 DECODER = 1  # goes up when the same files become other arrays
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")  # package dataset-fashion-mnist
@@ -75,15 +75,17 @@ def decoded(name: str, path: Path | None) -> dict[str, np.ndarray]:
         arrays = PUBLISHED[name].read(sources)
         try:
             cache.mkdir(parents=True, exist_ok=True)
-            for part in ARRAYS:  # the images last: where they are, all is there
+            for part in ARRAYS:
                 if part in arrays:
                     with files.replacing(cache / f"{part}.npy") as file:
                         _write(file, arrays[part])
-            with files.replacing(cache / "version") as file:
+            with files.replacing(cache / "version") as file:  # last: where it is, all is there
                 file.write(str(DECODER).encode())
         except OSError as error:
-            raise DataError(f"{cache}: the decoded images cannot be written ({error}); free some "
-                            "space, or set TINYINFOGAN_DATA to another folder") from error  # fmt: skip
+            raise DataError(
+                f"{cache}: the decoded images cannot be written ({error}); free some space, or set "
+                "TINYINFOGAN_DATA to another folder"
+            ) from error
     return {part: _map(cache / f"{part}.npy") for part in ARRAYS
             if (cache / f"{part}.npy").exists()}  # fmt: skip
 
@@ -221,15 +223,17 @@ def _faces(folder: Path) -> list[Path]:
 
 
 def _decode(name: str, content: bytes, size: int, mode: str, crop: int | None = None) -> np.ndarray:
-    """Return a picture's middle square of `crop` pixels (all that fits), as (size, size, 1 or 3)."""
+    """Return the middle square of a picture, `crop` pixels or all that fit, as (size, size, C)."""
     from PIL import Image
 
     with reading(name, "a PNG or JPEG image"):
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             side = crop or min(image.size)
             if min(image.size) < side:
-                raise DataError(f"{name}: is {image.size[0]}x{image.size[1]}, expected {crop}x{crop} "
-                                "pixels or more; is this the published file?")  # fmt: skip
+                raise DataError(
+                    f"{name}: is {image.width}x{image.height}, expected {side}x{side} pixels or "
+                    "more; is this the published file?"
+                )
             left, top = (image.width - side) // 2, (image.height - side) // 2
             image = image.convert(mode).resize(
                 (size, size), Image.Resampling.BILINEAR, (left, top, left + side, top + side)

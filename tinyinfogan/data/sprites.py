@@ -26,7 +26,8 @@ SMALLEST_SCALE = 0.5  # lengths, relative to the largest scale
 def render(factors: np.ndarray) -> np.ndarray:
     """Return the images of `factors`, uint8 (N, 64, 64, 1), 0 outside the shape and 255 inside.
 
-    factors: integers (N, 5), one row for an image, columns as in NAMES, each from 0 to SIZES - 1.
+    factors: integers (N, 5), one row for an image, columns as in NAMES, each from 0 to SIZES - 1;
+    orientation turns anticlockwise, x goes to the right and y down.
     Raises ValueError for other shapes, types and values.
     """
     factors = np.asarray(factors)
