@@ -1,4 +1,4 @@
-"""Downloads against a local server that fails in every way: no half of a file is taken for whole."""
+"""Downloads against a local server that fails in many ways: no half is ever taken for whole."""
 
 import gzip
 import hashlib
@@ -13,6 +13,7 @@ from tinyinfogan.data.download import File, cache_folder, fetch
 BODY = bytes(range(256)) * 2000  # several times what is read at once
 HALF = len(BODY) // 2
 OTHER = BODY[::-1]
+LENGTH = len(BODY)
 SUM = hashlib.sha256(BODY).hexdigest()
 
 
@@ -24,7 +25,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *args):
         pass
 
-    def start(self, status=200, length=len(BODY), **headers):
+    def start(self, status=200, length=LENGTH, **headers):
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name.replace("_", "-"), value)
@@ -93,8 +94,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         else:
             start = int(begun[len("bytes=") : -1])
             assert self.headers["If-Range"] == '"1"'
-            self.start(206, len(BODY) - start, ETag='"1"',
-                       Content_Range=f"bytes {start}-{len(BODY) - 1}/{len(BODY)}")  # fmt: skip
+            self.start(206, LENGTH - start, ETag='"1"',
+                       Content_Range=f"bytes {start}-{LENGTH - 1}/{LENGTH}")  # fmt: skip
             self.wfile.write(BODY[start:])
 
     def changed(self, begun):
@@ -107,7 +108,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if begun is None:
             self.broken(begun)
         else:
-            self.start(206, HALF, ETag='"1"', Content_Range=f"bytes 0-{HALF - 1}/{len(BODY)}")
+            self.start(206, HALF, ETag='"1"', Content_Range=f"bytes 0-{HALF - 1}/{LENGTH}")
             self.wfile.write(BODY[:HALF])
 
     def hopeless(self, begun):
