@@ -155,7 +155,7 @@ def test_faces_of_any_size_become_grey_squares(folder):
 
 
 def test_decoded_once_and_mapped(folder, cache, monkeypatch):
-    write_celeba(folder, {n: FACE for n in range(30)})
+    write_celeba(folder, dict.fromkeys(range(30), FACE))
     first = load(folder, "celeba").images
     monkeypatch.setattr(published, "_decode", None)  # would fail
     images = load(folder, "celeba").images
@@ -339,7 +339,8 @@ def test_the_command_says_so(tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_knows_its_data(tmp_path, folder):
+def test_a_run_knows_its_data(tmp_path, folder, monkeypatch):
+    monkeypatch.setattr(train.report, "finish", lambda *_: None)  # pictures, which take long
     write_fashion(folder, 8)
     out = tmp_path / "run"
     small = ["--batch-size", "4", "--channels", "2", "--hidden", "4", "--steps"]

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from tinyinfogan import files
 from tinyinfogan.data.download import File, cache_folder, fetch
 from tinyinfogan.data.errors import ChoiceError, DataError, reading
-from tinyinfogan.data.image_folder import FORMATS, list_images
+from tinyinfogan.data.image_folder import FORMATS, list_images, pixels_of
 
 ARRAYS = ("images", "labels", "test_images", "test_labels")  # as in datasets.Dataset
 LARGEST_PICTURE = 1 << 24  # bytes of one picture in an archive; the real ones are far smaller
@@ -235,10 +235,10 @@ def _decode(name: str, content: bytes, size: int, mode: str, crop: int | None = 
                     "more; is this the published file?"
                 )
             left, top = (image.width - side) // 2, (image.height - side) // 2
-            image = image.convert(mode).resize(
-                (size, size), Image.Resampling.BILINEAR, (left, top, left + side, top + side)
-            )
-            return np.atleast_3d(np.asarray(image))
+            pixels = pixels_of(image)[top : top + side, left : left + side]
+        square = Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[..., 0]).convert(mode)
+        # Pillow's bilinear filter widens with the reduction, and so does not alias.
+        return np.atleast_3d(np.asarray(square.resize((size, size), Image.Resampling.BILINEAR)))
 
 
 def _check_size(path, name, size):
