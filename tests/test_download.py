@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import http.server
 import threading
+import time
 
 import pytest
 
@@ -78,7 +79,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def drip(self, begun):
         self.start()
-        for position in range(200):
+        for position in range(500):
             self.wfile.write(BODY[position : position + 1])
             if self.server.over.wait(0.02):
                 return
@@ -146,8 +147,10 @@ FAULTS = ["missing", "empty", "corrupt", "truncated", "unmeasured", "stall", "si
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_bad_mirror_leaves_nothing_and_is_named(tmp_path, published, fault):
     folder = tmp_path / "cache"
+    start = time.monotonic()
     with pytest.raises(DataError) as caught:
         fetch((published(fault),), folder)
+    assert time.monotonic() - start < 3, "a server that stalls or drips is left"
     assert list(folder.iterdir()) == []
     message = str(caught.value)
     assert f"/{fault}: " in message and f"put a.bin in {folder}" in message

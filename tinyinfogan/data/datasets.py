@@ -90,7 +90,7 @@ def of_run(config: dict) -> Dataset:
 
 def _load_named(name: str, path: str | PathLike | None) -> Dataset:
     path = None if path is None else Path(path)
-    published.usage_of(name, path)
+    published.check_choice(name, path)
     if path is not None and not path.is_dir():
         raise DataError(f"{path}: is not a folder; give the one that the files of {name} are in")
     if name == "mnist":

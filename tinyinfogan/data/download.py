@@ -41,6 +41,14 @@ class _TransferError(Exception):
     """This mirror failed; the message is one short reason."""
 
 
+class _BrokenOff(_TransferError):
+    """The connection ended early.  validator: the server's name for this version, or None."""
+
+    def __init__(self, message, validator):
+        super().__init__(message)
+        self.validator = validator
+
+
 def cache_folder() -> Path:
     """Return the folder for downloads: TINYINFOGAN_DATA, else one in the platform's cache."""
     if folder := os.environ.get("TINYINFOGAN_DATA"):
@@ -107,23 +115,19 @@ def _transfer(url: str, output: BinaryIO, file: File) -> None:
         while True:
             before = output.tell()
             try:
-                validator = _receive(url, output, validator, bar, file.sha256 is not None)
-                return
+                return _receive(url, output, validator, bar, file.sha256 is not None)
             except _BrokenOff as error:
                 validator, resumes = error.validator, resumes + 1
                 if validator is None or resumes > RESUMES or output.tell() == before:
                     raise
 
 
-class _BrokenOff(_TransferError):
-    """The connection ended early.  validator: names the version of the file, or None."""
-
-    validator = None
-
-
 def _receive(url, output, validator, bar, length_optional):
-    """One request; from where `output` is, if `validator` names the version there.  May raise
-    _BrokenOff, which carries the validator for the next request."""
+    """Write the answer to one request, for the part from where `output` is at.
+
+    validator: names the version that the part before is of.  Raises _BrokenOff, with the validator
+    for the next request, where the answer is cut short, and _TransferError where it is wrong.
+    """
     import urllib.request  # here, since it takes long to import and most runs need none of it
 
     headers = {"User-Agent": "tinyinfogan", "Accept-Encoding": "identity"}
@@ -144,18 +148,16 @@ def _receive(url, output, validator, bar, length_optional):
         length = response.headers.get("Content-Length")
         if length is None and not length_optional:
             raise _TransferError("it does not say how long the file is, and no sum is published")
-        bar.total, bar.n = length and start + int(length), start
+        bar.total, bar.n = None if length is None else start + int(length), start
         error = _copy(response, output, bar)
         if error is None and (length is None or output.tell() == bar.total):
-            return None
-        broken = _BrokenOff(
-            f"the transfer stopped after {output.tell()} bytes of {bar.total or 'unknown'}"
-            + (f" ({error})" if error else "")
-        )
+            return
         etag = response.headers.get("ETag")
-        if etag and not etag.startswith("W/") and response.headers.get("Accept-Ranges") != "none":
-            broken.validator = etag
-        raise broken
+        if etag and etag.startswith("W/"):  # a weak one, which does not promise the same bytes
+            etag = None
+        reason = f" ({error})" if error else ""
+        total = "unknown" if length is None else bar.total
+        raise _BrokenOff(f"it stopped after {output.tell()} bytes of {total}{reason}", etag)
 
 
 def _copy(response, output, bar):

@@ -252,7 +252,7 @@ def _check_some(path, pictures):
         raise DataError(f"{path}: there are no pictures in it; is this the right one?")
 
 
-def usage_of(name: str, path: Path | None) -> None:
+def check_choice(name: str, path: Path | None) -> None:
     """Raise ChoiceError for a data set that is unknown, or does not go with, or without, a path."""
     if name not in NAMES:
         raise ChoiceError(f"--dataset {name} is unknown; choose one of {', '.join(NAMES)}")
