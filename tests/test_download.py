@@ -104,6 +104,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.start(ETag='"1"' if begun is None else '"2"')
         self.wfile.write(OTHER[:HALF] if begun is None else BODY)
 
+    def shrunk(self, begun):
+        """Breaks off; by the next request the file is another one, shorter than what has come."""
+        if begun is None:
+            self.broken(begun)
+        else:
+            self.start(length=1000, ETag='"2"')
+            self.wfile.write(OTHER[:1000])
+
     def misplaced(self, begun):
         """Goes on at another place than asked for."""
         if begun is None:
@@ -206,6 +214,11 @@ def test_a_broken_transfer_goes_on(tmp_path, server, published, sha256):
 def test_two_versions_are_never_sewn_together(tmp_path, published, sha256):
     fetch((published("changed", sha256=sha256),), tmp_path)
     assert (tmp_path / "a.bin").read_bytes() == BODY
+
+
+def test_nothing_is_left_of_a_longer_version(tmp_path, published):
+    fetch((published("shrunk", sha256=None),), tmp_path)
+    assert (tmp_path / "a.bin").read_bytes() == OTHER[:1000]
 
 
 def test_the_sum_is_of_what_a_gzip_file_unpacks_to(tmp_path, server, published):

@@ -113,12 +113,11 @@ def _transfer(url: str, output: BinaryIO, file: File) -> None:
     validator, resumes = None, 0
     with tqdm(desc=file.name, unit="B", unit_scale=True, dynamic_ncols=True, delay=1) as bar:
         while True:
-            before = output.tell()
             try:
                 return _receive(url, output, validator, bar, file.sha256 is not None)
             except _BrokenOff as error:
                 validator, resumes = error.validator, resumes + 1
-                if validator is None or resumes > RESUMES or output.tell() == before:
+                if validator is None or resumes > RESUMES:
                     raise
 
 
