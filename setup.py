@@ -12,7 +12,8 @@ setup(
     package_data={"tinyinfogan.data": ["mnist/*"]},
     install_requires=["numpy>=2", "matplotlib", "tqdm", "pillow"],
     extras_require={
-        "test": ["pytest", "ruff"],
+        "test": ["pytest", "ruff", "scipy"],
+        "svhn": ["scipy"],
         "bench": ["torch", "jax"],
         "docs": ["sphinx", "sphinx-gallery", "furo", "myst-parser", "sphinx-mathjax-offline"],
         "mpi": ["mpi4py"],

@@ -14,6 +14,8 @@ from tinyinfogan.engine import backend, nn
 
 # What tells a process how many there are: set by MPICH and Intel MPI, and by Open MPI.
 _SIZE = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")
+# All of it begins with one of these; a process of its own must not see it.
+OF_MPIEXEC = ("PMI", "OMPI", "MPI_", "HYDI_", "PMIX")
 # What users set to make MPICH, Open MPI and MVAPICH read the GPU's memory themselves.
 _CUDA_AWARE = ("MPICH_GPU_SUPPORT_ENABLED", "OMPI_MCA_opal_cuda_support", "MV2_USE_CUDA")
 

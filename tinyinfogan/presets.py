@@ -225,3 +225,6 @@ PRESETS = {
                      TUTORIAL_MNIST)
 }  # fmt: skip
 DEFAULT = MNIST.preset
+DATASETS = {"paper-svhn": "svhn", "paper-celeba": "celeba", "paper-faces": "faces",
+            "paper-chairs": "chairs"}  # fmt: skip
+"""The data, as `data.load` names them, of the presets that are not for MNIST."""

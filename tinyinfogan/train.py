@@ -17,7 +17,7 @@ from tinyinfogan.augment import draw_maps, warp
 from tinyinfogan.engine import Tensor, backend, optim
 from tinyinfogan.engine.nn import frozen
 from tinyinfogan.models import InfoGAN, as_float, describe
-from tinyinfogan.presets import DEFAULT, PRESETS, Settings
+from tinyinfogan.presets import DATASETS, DEFAULT, PRESETS, Settings
 
 # One seed makes a run.  Every use has a generator of its own, made from the seed, the use and the
 # epoch or step it is for: a resumed run needs nothing but the step to go on exactly.
@@ -240,9 +240,11 @@ def parser():
         description="Train an InfoGAN.  Settings not given are the preset's.",
     )
     p.add_argument("--preset", choices=PRESETS, help=f"named settings (default: {DEFAULT})")
+    p.add_argument("--dataset", choices=data.NAMES,
+                   help="a data set by its name (default: the preset's)")
     p.add_argument("--data", metavar="PATH",
                    help="your images: a folder of PNG or JPEG files or of IDX files, or an .npz "
-                        "file (default: MNIST, which comes with the package)")  # fmt: skip
+                        "file; with --dataset, the folder that its files are in")  # fmt: skip
     p.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto",
                    help="auto takes the GPU where there is one (default)")  # fmt: skip
     p.add_argument("--seed", type=int, help="one seed makes a run (default: 0)")
@@ -289,28 +291,31 @@ def prepare(args):
     resume = None
     if args.resume:
         fixed = given.keys() - {"steps"}
-        fixed |= {n for n in ("preset", "data", "seed", "out") if getattr(args, n) is not None}
+        others = ("preset", "dataset", "data", "seed", "out")
+        fixed |= {n for n in others if getattr(args, n) is not None}
         if fixed:
             options = ", ".join(sorted(f"--{n.replace('_', '-')}" for n in fixed))
             raise UsageError(f"a resumed run keeps its settings; leave out {options}")
         resume = checkpoint.read(args.resume)
         config, settings = checkpoint.config_of(resume, args.resume)
         out = Path(args.resume)
-        dataset = data.load(config["data"])
     else:
         settings = PRESETS[args.preset or DEFAULT]
         source = args.data and str(Path(args.data).resolve())
-        config = {"data": source, "seed": args.seed or 0}
+        dataset = args.dataset or (None if source else DATASETS.get(settings.preset))
+        config = {"dataset": dataset, "data": source, "seed": args.seed or 0}
         out = Path(args.out) if args.out else _next_free(settings.preset)
         if (out / "config.json").exists() and not args.overwrite:
             raise UsageError(f"{out} holds a run; choose another --out, or give --overwrite")
         if out.exists() and not out.is_dir():
             raise UsageError(f"{out} is a file; --out takes a folder")
-        dataset = data.load(args.data)
 
     try:
         settings = replace(settings, **given)
-        dataset = data.pad(dataset, settings.pad)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    dataset = data.of_run(config | {"settings": asdict(settings)})
+    try:
         if settings.batch_size > len(dataset.images):
             raise ValueError(
                 f"batch_size is {settings.batch_size}, more than the {len(dataset.images)} images "
@@ -336,8 +341,9 @@ def _given(args):
 
 def described(args):
     """Return the text of --describe.  Raises UsageError for settings that cannot be."""
-    if args.resume or args.data:
-        raise UsageError("--describe is about a preset and its images; leave out --resume, --data")
+    if args.resume or args.data or args.dataset:
+        raise UsageError("--describe is about a preset and its images; leave out --resume, --data "
+                         "and --dataset")  # fmt: skip
     try:
         settings = replace(PRESETS[args.preset or DEFAULT], **_given(args))
         tables = describe(InfoGAN(settings, settings.image_shape))
@@ -380,7 +386,7 @@ def main(argv=None):
             dataset, config, out, device, args.checkpoint_every, args.log_every, resume
         )
         report.finish(out, model, dataset)
-    except (UsageError, backend.DeviceError) as error:
+    except (UsageError, data.ChoiceError, backend.DeviceError) as error:
         print(f"train: {error}", file=sys.stderr)
         return 2
     except (data.DataError, checkpoint.CheckpointError, TrainingError) as error:
