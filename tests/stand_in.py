@@ -10,6 +10,7 @@ functions, that CuPy has: they are in `cupy_names.txt`.  CUDA kernels run on the
 """
 
 import contextlib
+import ctypes
 import importlib.machinery
 import inspect
 import operator
@@ -205,14 +206,122 @@ def _unwrap(value):
     return type(value)(map(_unwrap, value)) if type(value) in (list, tuple) else value
 
 
+_WRITERS = {"setitem", "fill", "put", "copyto"}
+
+
 def _call(function, *args, **kwargs):
-    """Call a function of NumPy with arrays of the device; all that the device does comes here."""
+    """Call a function of NumPy with arrays of the device; what the device does comes here."""
     args, kwargs = _unwrap(args), {name: _unwrap(value) for name, value in kwargs.items()}
-    return _wrap(function(*args, **kwargs))
+    if _tape is None:
+        return _wrap(function(*args, **kwargs))
+    name = function.__name__
+    if name in ("stack", "concatenate") and len(args[0]) > 8:
+        raise NotImplementedError(f"CuPy's {name} of more than 8 arrays reads the host's memory")
+    if function in (np.matmul, np.dot, np.ndarray.__matmul__, np.ndarray.dot, np.tensordot):
+        raise NotImplementedError("CuPy's calls of cuBLAS are refused while a graph is captured")
+    out = kwargs.get("out")
+    if out is None and (name in _WRITERS or name.startswith("__i") and name != "__invert__"):
+        out = args[0]
+    if out is not None:
+        _tape.append(lambda: function(*args, **kwargs))
+        return _wrap(out)
+    result = function(*args, **kwargs)
+    if isinstance(result, np.generic):
+        result = np.asarray(result)
+    if isinstance(result, np.ndarray) and not _is_view(result, args):
+        result = result.copy()  # and nothing in it yet
+        result[...] = np.nan if result.dtype.kind == "f" else 99
+        _tape.append(lambda: np.copyto(result, function(*args, **kwargs)))
+    return _wrap(result)
+
+
+def _is_view(result, values):
+    return any(
+        _is_view(result, value) if isinstance(value, (list, tuple))
+        else isinstance(value, np.ndarray) and np.may_share_memory(result, value)
+        for value in values
+    )  # fmt: skip
+
+
+# --- CUDA graphs, and what is started by hand -----------------------------------------------------
+
+_tape = None  # while a graph is captured, the list of what it is to do
+
+
+def _do(work):
+    """Do what a kernel does, or note it down."""
+    work() if _tape is None else _tape.append(work)
 
 
 def _not_in_capture(what):
-    pass
+    if _tape is not None:
+        raise RuntimeError(f"{what}, while a CUDA graph is captured")
+
+
+class Graph:
+    def __init__(self, tape):
+        self._tape = tape
+
+    def launch(self, stream=None):
+        for work in self._tape:
+            work()
+
+
+class Stream:
+    """Work on it is done at once, so that streams need no order."""
+
+    current, ptr = [], 1
+
+    def __init__(self, null=False, non_blocking=False):
+        self.ptr = id(self)
+
+    def __enter__(self):
+        Stream.current.append(self)
+
+    def __exit__(self, *error):
+        Stream.current.pop()
+
+    def synchronize(self):
+        _not_in_capture("waiting for the device")
+
+    def begin_capture(self, mode=None):
+        global _tape
+        assert Stream.current[-1:] == [self]
+        _tape = []
+
+    def end_capture(self):
+        global _tape
+        tape, _tape = _tape, None
+        return Graph(tape)
+
+
+class Cublas:
+    """What of cuBLAS is called, on the memory that the addresses are of."""
+
+    def __getattr__(self, name):  # cublasCreate and others that need do nothing here
+        return lambda *args: 0
+
+    def cublasSgemm_v2(self, *args):
+        return self._gemm(np.float32, *args)
+
+    def cublasDgemm_v2(self, *args):
+        return self._gemm(np.float64, *args)
+
+    def _gemm(self, dtype, handle, a_turned, b_turned, m, n, k, one, a, lda, b, ldb, zero, c, ldc):
+        """C (m, n) = op(A) op(B), columns lying one after another, ld elements apart."""
+        assert one._obj.value == 1 and zero._obj.value == 0
+        assert lda >= (k if a_turned else m) and ldb >= (n if b_turned else k) and ldc >= m
+
+        def matrix(address, lines, step, length):
+            number = {np.float32: ctypes.c_float, np.float64: ctypes.c_double}[dtype]
+            flat = (number * (lines * step)).from_address(address.value)
+            return np.frombuffer(flat, dtype).reshape(lines, step)[:, :length]
+
+        a = matrix(a, m, lda, k) if a_turned else matrix(a, k, lda, m).T
+        b = matrix(b, k, ldb, n) if b_turned else matrix(b, n, ldb, k).T
+        c = matrix(c, n, ldc, m)
+        _do(lambda: np.copyto(c, (a @ b).T))
+        return 0
 
 
 # --- the module -----------------------------------------------------------------------------------
@@ -263,9 +372,18 @@ class RawModule:
         def launch(grid, block, args):
             structs = [isinstance(a, np.ndarray) and a.dtype.names and a.size == 1 for a in args]
             args = [a if by_value else _unwrap(a) for a, by_value in zip(args, structs)]
-            on_cpu.launch(self._library, name, grid, block, args)
+            _do(lambda: on_cpu.launch(self._library, name, grid, block, args))
 
         return launch
+
+
+def install():
+    """Let `import cupy` give the stand-in, which is returned."""
+    from tinyinfogan.engine import cublas
+
+    cublas._library = Cublas
+    sys.modules["cupy"] = module()
+    return sys.modules["cupy"]
 
 
 def module():
@@ -275,7 +393,12 @@ def module():
         runtimeGetVersion=lambda: 13000, memGetInfo=lambda: (1 << 33, 1 << 33),
         getDeviceProperties=lambda device: {"name": b"the stand-in", "major": 0, "minor": 0},
     )  # fmt: skip
-    cuda = _Namespace("cupy.cuda", is_available=lambda: True, runtime=runtime)
+    cuda = _Namespace(
+        "cupy.cuda", is_available=lambda: True, runtime=runtime, Stream=Stream,
+        get_current_stream=lambda: Stream.current[-1] if Stream.current else Stream,
+        MemoryPool=lambda: types.SimpleNamespace(malloc=None),
+        using_allocator=contextlib.nullcontext,
+    )  # fmt: skip
     pool = types.SimpleNamespace(total_bytes=lambda: 1 << 20)
     tricks = _Namespace("cupy.lib.stride_tricks", np.lib.stride_tricks)
     return _Namespace(
@@ -289,11 +412,13 @@ def module():
 @contextlib.contextmanager
 def installed():
     """Inside, `import cupy` gives the stand-in."""
-    before = sys.modules.get("cupy")
-    sys.modules["cupy"] = module()
+    from tinyinfogan.engine import cublas
+
+    before, library = sys.modules.get("cupy"), cublas._library
     try:
-        yield sys.modules["cupy"]
+        yield install()
     finally:
+        cublas._library = library
         del sys.modules["cupy"]
         if before is not None:
             sys.modules["cupy"] = before

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from tinyinfogan import checkpoint, data, losses, memory, report
 from tinyinfogan.augment import draw_maps, warp
-from tinyinfogan.engine import Tensor, backend, optim
+from tinyinfogan.engine import Tensor, backend, cublas, graph, optim
 from tinyinfogan.engine.nn import frozen
 from tinyinfogan.models import InfoGAN, as_float, describe
 from tinyinfogan.presets import DATASETS, DEFAULT, PRESETS, Settings
@@ -36,18 +36,20 @@ def train_step(model, d_adam, g_adam, real, rng, q_adam=None):
     """Update D and Q once, then G once, then, where info_updates is "all", all of them with q_adam.
 
     real: images (N, H, W, C) in [0, 1], an array on the model's device.  rng: numpy Generator for
-    latents and augmentation.  Returns {"d_loss", "g_loss", code name: L_I}: arrays on the device,
-    each with one element, which nobody has to wait for.
+    latents and augmentation, or an iterator of what `draws` takes from one.  Returns {"d_loss",
+    "g_loss", code name: L_I}: arrays on the device, each with one element, which nobody has to wait
+    for.
     """
     settings, spec, (N, *_) = model.settings, model.spec, real.shape
     G, D = model.generator, model.discriminator
     players = settings.info_updates == "players"
+    drawn = draws(model, N, rng) if isinstance(rng, np.random.Generator) else rng
 
     def seen(images):
         """What D sees of images: each moved a little, at random."""
         if not any(settings.augmentation):
             return images
-        return warp(images, draw_maps(settings.augmentation, len(images), rng))
+        return warp(images, next(drawn))
 
     def information_term(q_output):
         """(L_I of each code, λ L_I)."""
@@ -57,7 +59,7 @@ def train_step(model, d_adam, g_adam, real, rng, q_adam=None):
             weights = 1, 1
         return information, losses.weighted(spec, information, *weights)
 
-    latents = backend.to_device(spec.sample(N, rng), model.device)
+    latents = backend.to_device(next(drawn), model.device)
     fake = G(Tensor(latents))
 
     # D and Q: maximise V + λ L_I.  Real and generated images go through D apart, as batch norm
@@ -96,6 +98,32 @@ def train_step(model, d_adam, g_adam, real, rng, q_adam=None):
     return {name: value.data for name, value in values.items()}
 
 
+def draws(model, N, rng):
+    """Yield what a step with N examples draws from `rng`, in its order: latents, affine maps."""
+    settings = model.settings
+    yield model.spec.sample(N, rng)
+    if any(settings.augmentation):
+        real = N // 2 * 2 if settings.lambda_consistency else N
+        for n in (real, N, N, N) if settings.info_updates == "all" else (real, N, N):
+            yield draw_maps(settings.augmentation, n, rng)
+
+
+def stepper(model, adams, replay=True):
+    """Return step(real, rng), which is train_step of a model and its optimizers(model).
+
+    On a GPU, unless `replay` is False, it becomes a CUDA graph (see engine.graph); then all calls
+    must have equally many images.
+    """
+
+    def step(real, *drawn):
+        players = adams["d_adam"], adams["g_adam"]
+        return train_step(model, *players, real, iter(drawn), adams.get("q_adam"))
+
+    if replay and model.device == "cuda":
+        step = graph.replayed(step, adams.values())
+    return lambda real, rng: step(real, *draws(model, len(real), rng))
+
+
 def optimizers(model):
     """Return what train_step updates a model with: {"d_adam", "g_adam" and perhaps "q_adam": Adam}.
 
@@ -118,11 +146,13 @@ class TrainingError(RuntimeError):
     """Training cannot go on; the message is one line: what happened, and what to do."""
 
 
-def train(dataset, config, out, device="cpu", checkpoint_every=500, log_every=100, resume=None):
+def train(dataset, config, out, device="cpu", checkpoint_every=500, log_every=100, resume=None,
+          replay=True):  # fmt: skip
     """Train from the start, or from the checkpoint arrays `resume`, and write the run to `out`.
 
     dataset: a data.Dataset.  config: as in config.json, with "settings", "image_shape" and "seed".
     out: the run's folder, a Path.  checkpoint_every, log_every: in steps.
+    replay: see `stepper`.
 
     Returns the InfoGAN.  Ctrl-C saves a checkpoint and passes on.  Raises TrainingError where a
     loss is not finite any more, leaving the last checkpoint, and OSError where nothing can be
@@ -144,6 +174,7 @@ def train(dataset, config, out, device="cpu", checkpoint_every=500, log_every=10
     def save(step):
         checkpoint.save(out / checkpoint.NAME, model, adams, step, config)
 
+    take_step = stepper(model, adams, replay)
     history, accuracy, order = [], None, None
     since = time.perf_counter() - seconds
     bar = tqdm(total=settings.steps, initial=start, unit="step", dynamic_ncols=True)
@@ -158,9 +189,7 @@ def train(dataset, config, out, device="cpu", checkpoint_every=500, log_every=10
             for adam, lr in zip(adams.values(), rates):
                 adam.lr = lr * settings.rate(step)
             rng = generator_for(seed, LATENTS, step)
-            history.append(
-                train_step(model, adams["d_adam"], adams["g_adam"], real, rng, adams.get("q_adam"))
-            )
+            history.append(take_step(real, rng))
             done = step + 1
             bar.update()
 
@@ -247,6 +276,10 @@ def parser():
                         "file; with --dataset, the folder that its files are in")  # fmt: skip
     p.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto",
                    help="auto takes the GPU where there is one (default)")  # fmt: skip
+    p.add_argument("--tf32", action="store_true",
+                   help="on a GPU: faster products of float32 with inputs of 10 bits")  # fmt: skip
+    p.add_argument("--no-graph", action="store_true",
+                   help="on a GPU: start every kernel apart, not steps as a whole")  # fmt: skip
     p.add_argument("--seed", type=int, help="one seed makes a run (default: 0)")
     p.add_argument("--out", metavar="DIR", help="the run's folder (default: runs/PRESET-N)")
     p.add_argument("--overwrite", action="store_true", help="let --out replace a run")
@@ -382,9 +415,9 @@ def main(argv=None):
         dataset, config, out, resume = prepare(args)
         report.start_run(out, config, fresh=resume is None)
         print(f"{config['settings']['preset']} on {dataset.name}, {device}: writing to {out}")
-        model = train(
-            dataset, config, out, device, args.checkpoint_every, args.log_every, resume
-        )
+        cublas.tf32 = args.tf32
+        model = train(dataset, config, out, device, args.checkpoint_every, args.log_every, resume,
+                      not args.no_graph)  # fmt: skip
         report.finish(out, model, dataset)
     except (UsageError, data.ChoiceError, backend.DeviceError) as error:
         print(f"train: {error}", file=sys.stderr)

@@ -30,6 +30,8 @@ _tune_openblas()
 
 import numpy  # noqa: E402
 
+from tinyinfogan.engine import cublas  # noqa: E402
+
 CUDA_INSTALL = 'pip install -e ".[cuda13]" (or ".[cuda12]" for a CUDA 12 driver)'
 
 
@@ -146,7 +148,9 @@ def empty(shape, like, dtype=None):
 
 def product(a, b):
     """Return the matrix product a @ b; of two matrices of NumPy, in a kept buffer."""
-    if a.ndim != 2 or b.ndim != 2 or not isinstance(a, numpy.ndarray):
+    if not isinstance(a, numpy.ndarray):
+        return cublas.product(a, b) if cublas.serve(a, b) else a @ b
+    if a.ndim != 2 or b.ndim != 2:
         return a @ b
     out = empty((a.shape[0], b.shape[1]), like=a, dtype=numpy.result_type(a, b))
     return numpy.matmul(a, b, out=out)
@@ -223,4 +227,6 @@ def add(a, b):
 
 def sum_rows(x):
     """Return Σ_n x[n] of an array (N, C): as a matrix product, which runs on all cores."""
-    return array_module(x).ones(len(x), x.dtype) @ x
+    if isinstance(x, numpy.ndarray):
+        return numpy.ones(len(x), x.dtype) @ x
+    return product(array_module(x).ones((1, len(x)), x.dtype), x)[0]

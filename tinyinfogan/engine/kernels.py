@@ -104,7 +104,8 @@ __global__ void leaky_relu_backward(const T* x, const T* g, T* dx, int n, T slop
 
 // optim.Adam.step.  blockIdx.y counts the parameters; a thread takes every so many-th element.
 // The shares of what is new, 1 - β, come as numbers of their own: 1 - 0.999f would be off by 1e-5.
-__global__ void adam(Parameters all, T beta1, T new1, T beta2, T new2, T rate, T eps) {
+__global__ void adam(Parameters all, T beta1, T new1, T beta2, T new2, const T* numbers) {
+    T rate = numbers[0], eps = numbers[1];
     T *theta = all.theta[blockIdx.y], *m = all.m[blockIdx.y], *v = all.v[blockIdx.y];
     const T *g = all.g[blockIdx.y];
     int i = blockIdx.x * blockDim.x + threadIdx.x, n = all.size[blockIdx.y];
@@ -277,8 +278,11 @@ def leaky_relu_backward(x, g, dx, slope):
     _start("leaky_relu_backward", dx, x, g, dx, dx.size, float(slope))
 
 
-def adam(parameters, beta1, beta2, rate, eps):
-    """Move parameters, a list of arrays (θ, gradient, m, v), all in one kernel."""
+def adam(parameters, beta1, beta2, numbers):
+    """Move parameters, a list of arrays (θ, gradient, m, v), all in one kernel.
+
+    numbers: array (2,) of their dtype, the rate and the eps of this step (see optim.Adam.count).
+    """
     for start in range(0, len(parameters), _MANY):
         some = [arrays for arrays in parameters[start : start + _MANY] if arrays[0].size]
         table = np.zeros((), _PARAMETERS)
@@ -287,8 +291,8 @@ def adam(parameters, beta1, beta2, rate, eps):
         table["size"][: len(some)] = [theta.size for theta, *_ in some]
         largest = max((theta for theta, *_ in some), key=lambda theta: theta.size)
         blocks = min(-(-largest.size // _THREADS), 1024)
-        numbers = (beta1, 1 - beta1, beta2, 1 - beta2, rate, eps)
-        _start("adam", largest, table, *map(float, numbers), grid=(blocks, len(some)))
+        shares = map(float, (beta1, 1 - beta1, beta2, 1 - beta2))
+        _start("adam", largest, table, *shares, numbers, grid=(blocks, len(some)))
 
 
 def warp(x, maps, y):

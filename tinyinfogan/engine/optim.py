@@ -3,7 +3,9 @@
 import math
 from itertools import chain
 
-from tinyinfogan.engine import kernels
+import numpy as np
+
+from tinyinfogan.engine import graph, kernels
 from tinyinfogan.engine.backend import array_module, in_blocks
 
 
@@ -27,7 +29,7 @@ class Adam:
         if not all(0 <= beta < 1 for beta in betas):
             raise ValueError(f"Adam: betas are {betas}, expected numbers from 0 to below 1")
         self.lr, self.betas, self.eps = lr, betas, eps
-        self.steps = 0
+        self.steps, self._on_device = 0, None
         zeros = [array_module(p.data).zeros_like for p in self.parameters]
         self.first_moments = [zero(p.data) for zero, p in zip(zeros, self.parameters)]
         self.second_moments = [zero(p.data) for zero, p in zip(zeros, self.parameters)]
@@ -37,6 +39,21 @@ class Adam:
         for parameter in self.parameters:
             parameter.grad = None
 
+    def count(self):
+        """Begin the next step: t = t + 1, and what hangs on t and α.  Part of step(), but apart.
+
+        A CUDA graph repeats the same work; these numbers change, so the GPU finds them in memory.
+        """
+        self.steps += 1
+        beta1, beta2 = self.betas
+        root = math.sqrt(1 - beta2**self.steps)
+        self._numbers = self.lr * root / (1 - beta1**self.steps), self.eps * root
+        theta = self.parameters[0].data
+        if not isinstance(theta, np.ndarray):
+            if self._on_device is None:
+                self._on_device = array_module(theta).empty(2, theta.dtype)
+            self._on_device.set(np.array(self._numbers, theta.dtype))
+
     def step(self):
         """Move every parameter that has a gradient, in place.
 
@@ -45,10 +62,9 @@ class Adam:
 
         computed as α √(1 - β₂ᵗ) / (1 - β₁ᵗ) · m / (√v + eps √(1 - β₂ᵗ)), in fewer passes.
         """
-        self.steps += 1
-        beta1, beta2 = self.betas
-        root = math.sqrt(1 - beta2**self.steps)
-        rate = self.lr * root / (1 - beta1**self.steps)
+        if not graph.capturing:
+            self.count()
+        (beta1, beta2), (rate, eps) = self.betas, self._numbers
 
         def update(theta, g, m, v):
             xp = array_module(theta)
@@ -60,7 +76,7 @@ class Adam:
             work *= 1 - beta2
             v += work
             xp.sqrt(v, out=work)
-            work += self.eps * root
+            work += eps
             xp.divide(m, work, out=work)
             work *= rate
             theta -= work
@@ -68,7 +84,7 @@ class Adam:
         own = zip(self.parameters, self.first_moments, self.second_moments, strict=True)
         moving = [(p.data, p.grad, m, v) for p, m, v in own if p.grad is not None]
         if kernels.serve(*chain(*moving)):
-            kernels.adam(moving, beta1, beta2, rate, self.eps * root)
+            kernels.adam(moving, beta1, beta2, self._on_device)
         else:
             for arrays in moving:
                 in_blocks(update, *arrays)

@@ -1,0 +1,86 @@
+"""Matrix products by NVIDIA's cuBLAS, called directly.
+
+CuPy's own calls are refused while a CUDA graph is captured (see `graph`), and these are not.  They
+are used with and without a graph, so that both give the same numbers.
+"""
+
+import ctypes
+import functools
+
+_FUNCTIONS = {
+    "float32": ("cublasSgemm_v2", ctypes.c_float), "float64": ("cublasDgemm_v2", ctypes.c_double)
+}  # fmt: skip
+_TF32, _WORKSPACE = 3, 32 << 20  # CUBLAS_TF32_TENSOR_OP_MATH; bytes, as NVIDIA advises for Hopper
+
+tf32 = False
+"""Whether float32 products may round their inputs to TF32's 10 bits, many times as fast on tensor
+cores.  To be set before the first product."""
+
+
+@functools.cache
+def _library():
+    from cuda import pathfinder  # comes with CuPy
+
+    return ctypes.CDLL(pathfinder.load_nvidia_dynamic_lib("cublas").abs_path)
+
+
+def _check(status, name):
+    if status:
+        raise RuntimeError(f"{name} failed with status {status}")
+
+
+@functools.cache
+def _handle(cupy, stream, library):
+    """Return (handle, workspace) for the stream with this address, of one device.
+
+    Each has a workspace of its own: cuBLAS would allocate one in the middle of a capture.
+    """
+    handle, workspace = ctypes.c_void_p(), cupy.empty(_WORKSPACE, "uint8")
+    place = ctypes.c_void_p(workspace.data.ptr)
+    _check(library.cublasCreate_v2(ctypes.byref(handle)), "cublasCreate")
+    _check(library.cublasSetStream_v2(handle, ctypes.c_void_p(stream)), "cublasSetStream")
+    size = ctypes.c_size_t(_WORKSPACE)
+    _check(library.cublasSetWorkspace_v2(handle, place, size), "cublasSetWorkspace")
+    if tf32:
+        _check(library.cublasSetMathMode(handle, _TF32), "cublasSetMathMode")
+    return handle, workspace
+
+
+def product(a, b):
+    """Return a @ b, of CuPy arrays (M, K) and (K, N), both float32 or both float64.
+
+    Raises RuntimeError where cuBLAS fails.
+    """
+    import cupy
+
+    name, number = _FUNCTIONS[a.dtype.name]
+    (M, K), N = a.shape, b.shape[1]
+    out = cupy.empty((M, N), a.dtype)
+    if not (M and N and K):
+        out.fill(0)
+        return out
+    handle, _ = _handle(cupy, cupy.cuda.get_current_stream().ptr, _library())
+    # cuBLAS counts elements column by column, so it finds the transpose of what NumPy sees:
+    # outᵀ = bᵀ aᵀ.
+    (b, b_turned, b_step), (a, a_turned, a_step) = map(_layout, (b, a))
+    one, zero = number(1), number(0)
+    status = getattr(_library(), name)(
+        handle, b_turned, a_turned, N, M, K, ctypes.byref(one), ctypes.c_void_p(b.data.ptr), b_step,
+        ctypes.c_void_p(a.data.ptr), a_step, ctypes.byref(zero), ctypes.c_void_p(out.data.ptr), N,
+    )  # fmt: skip
+    _check(status, name)
+    return out
+
+
+def _layout(matrix):
+    """Return (a contiguous matrix, whether it is stored transposed, the step between its lines)."""
+    if matrix.flags.f_contiguous and not matrix.flags.c_contiguous:
+        return matrix, 1, matrix.shape[0]
+    import cupy
+
+    return cupy.ascontiguousarray(matrix), 0, matrix.shape[1]
+
+
+def serve(a, b):
+    """Return whether `product` is for these CuPy arrays."""
+    return a.ndim == b.ndim == 2 and a.dtype == b.dtype and a.dtype.name in _FUNCTIONS
