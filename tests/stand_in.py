@@ -381,7 +381,8 @@ def install():
     """Let `import cupy` give the stand-in, which is returned."""
     from tinyinfogan.engine import cublas
 
-    cublas._library = Cublas
+    library = Cublas()
+    cublas._library = lambda: library
     sys.modules["cupy"] = module()
     return sys.modules["cupy"]
 

@@ -10,6 +10,7 @@ from test_train import TINY, config_for, run
 
 import tinyinfogan
 from tinyinfogan import data, report, train
+from tinyinfogan.engine import backend, cublas, graph
 from tinyinfogan.models import InfoGAN
 
 
@@ -67,6 +68,60 @@ def test_a_step_in_float32(gpu):
     assert all(array.dtype == np.float32 for array in state.values())
 
 
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_graph_gives_the_numbers_of_the_plain_loop(name, gpu, monkeypatch):
+    """To the last bit, with learning rates that change, from the third of six steps on."""
+    launched, results = [], []
+    launch = stand_in.Graph.launch
+    monkeypatch.setattr(stand_in.Graph, "launch", lambda self: launched.append(launch(self)))
+    images = gpu.asarray(np.random.default_rng(1).random((6, 20, 12, 8, 1), np.float32))
+    for replay in (True, False):
+        model = InfoGAN(VARIANTS[name], (12, 8, 1), np.random.default_rng(0)).to("cuda")
+        adams, values = train.optimizers(model), []
+        step = train.stepper(model, adams, replay)
+        for index in range(6):
+            for adam in adams.values():
+                adam.lr = 1e-3 / (1 + index)
+            values.append(step(images[index], np.random.default_rng(index)))
+        results.append([row | model.state_dict() for row in values])
+        assert {adam.steps for adam in adams.values()} == {6}
+    for a, b in zip(*results, strict=True):
+        assert a.keys() == b.keys()
+        for key in a:
+            np.testing.assert_array_equal(host(a[key]), host(b[key]), err_msg=key)
+    assert len(launched) == 4 or gpu.__version__ != "stand-in"
+
+
+def test_what_a_graph_cannot_do_is_refused_where_it_is_captured(gpu):
+    if gpu.__version__ != "stand-in":
+        pytest.skip("CuPy's own refusals are left to CuPy")
+    x = gpu.ones((2, 2))
+    for work, error in (
+        (lambda: x.get(), "copy to the host"), (lambda: gpu.asarray(np.ones(2)), "from the host"),
+        (lambda: x.set(np.ones((2, 2))), "from the host"), (lambda: x @ x, "cuBLAS"),
+        (lambda: gpu.stack([x] * 9), "more than 8"),
+    ):  # fmt: skip
+        with pytest.raises((RuntimeError, NotImplementedError), match=error):
+            graph.capture(work)
+        assert not graph.capturing
+        assert (x + 1).get().sum() == 8  # work is done again
+
+
+def test_capturing_does_nothing_and_launching_does_it_each_time(gpu):
+    x = gpu.zeros(3)
+
+    def work():
+        nonlocal x
+        x += 1
+        return (2 * x).sum()
+
+    launch, total = graph.capture(work)
+    assert host(x).sum() == 0
+    for count in (1, 2, 3):
+        launch()
+        assert host(x).sum() == 3 * count and float(host(total)) == 6 * count
+
+
 def test_a_copy_in_a_step_would_be_seen(gpu, monkeypatch):
     if gpu.__version__ != "stand-in":
         pytest.skip("only the stand-in counts copies")
@@ -95,6 +150,41 @@ def test_a_run_resumes_and_its_checkpoint_is_for_the_cpu_too(gpu, digits, tmp_pa
     images = [m.generate(10, codes, np.random.default_rng(0)) for m in (model, other)]
     np.testing.assert_allclose(*images, atol=1e-4)
     assert isinstance(images[1], np.ndarray) and copies > 0 or gpu.__version__ != "stand-in"
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_products_of_all_layouts(dtype, gpu, rng):
+    layouts = (lambda x: x, lambda x: x.T.copy().T, lambda x: x[::-1], lambda x: x[:, ::2])
+    for M, K, N in [(1, 1, 1), (1, 5, 1), (5, 1, 3), (2, 3, 4), (7, 6, 5), (0, 3, 2), (3, 0, 2)]:
+        for first in layouts:
+            for second in layouts:
+                a, b = first(rng.standard_normal((M, 2 * K))), rng.standard_normal((2 * K, N))
+                b = second(b)[: a.shape[1]]
+                a = a[:, : len(b)]
+                ours = [gpu.asarray(x.astype(dtype)) for x in (a, b)]
+                turned = [gpu.asarray(x.astype(dtype).T.copy()).T for x in (a, b)]
+                for x, y in (ours, turned, (ours[0], turned[1]), (turned[0], ours[1])):
+                    found = backend.product(x, y)
+                    assert found.dtype == dtype
+                    np.testing.assert_allclose(host(found), a @ b, rtol=1e-4, atol=1e-5)
+
+
+def test_a_failure_of_cublas_is_reported(gpu, monkeypatch):
+    library = type("Library", (stand_in.Cublas,), {"cublasSgemm_v2": lambda *args: 13})()
+    monkeypatch.setattr(cublas, "_library", lambda: library)
+    with pytest.raises(RuntimeError, match="cublasSgemm_v2 failed with status 13"):
+        cublas.product(*[gpu.ones((2, 2), np.float32)] * 2)
+
+
+@pytest.mark.parametrize("tf32", [False, True])
+def test_tf32_is_off_unless_asked_for(tf32, gpu, monkeypatch):
+    modes = []
+    library = type("Library", (stand_in.Cublas,), {
+        "cublasSetMathMode": lambda self, handle, mode: modes.append(mode)})()  # fmt: skip
+    monkeypatch.setattr(cublas, "_library", lambda: library)
+    monkeypatch.setattr(cublas, "tf32", tf32)
+    cublas.product(*[gpu.ones((2, 2), np.float32)] * 2)
+    assert modes == ([3] if tf32 else [])
 
 
 def test_the_data_stays_on_the_device(gpu, digits, tmp_path, monkeypatch):
