@@ -68,17 +68,18 @@ def in_float32(initial, reference, other):
                     "updates within {:.1%} (G) and {:.1%} (D and Q)".format(*errors))  # fmt: skip
 
 
-def check(preset, names):
+def check(preset, names, device="cpu"):
     """Print how well all variants of all sides agree with ours in float64.  Returns whether all do.
 
     The same code is timed in float32; there rounding would hide an error or look like one.
     """
-    problem, reference, passed = sides.mnist(preset, CHECK_BATCH, "float64"), None, True
+    problem, reference = sides.mnist(preset, CHECK_BATCH, "float64", device=device), None
+    passed = True
     for side in names:
-        for variant in sides.VARIANTS[side]:
+        for variant in sides.VARIANTS[device][side]:
             with common.worker(sides.prepare, side, variant, problem) as ask:
                 result = ask("agree", CHECK_STEPS)
-            if side == "ours":
+            if reference is None:
                 reference = result
             else:
                 passed &= tell(side, variant, *in_float64(reference, result))

@@ -13,33 +13,44 @@ from benchmarks.networks import KERNEL, SLOPE, tables
 from tinyinfogan.engine import backend
 
 
-def start(problem, batches, layout, adam, transform=lambda function: function):
+def start(problem, batches, layout, adam, transform=lambda function: function, graphed=False):
     """Return (step, state), see sides.loader.
 
     layout: "NCHW" or "channels_last".  adam: "foreach" or "fused".  transform: what is done to the
-    functions that compute, such as torch.compile.
+    functions that compute, such as torch.compile.  graphed: replay the step as a CUDA graph.
     """
     torch.set_num_threads(backend.threads)
+    torch.backends.cudnn.allow_tf32 = False  # products of float32, as all sides take
+    torch.backends.cudnn.benchmark = True
     settings, spec, half = problem.settings, problem.settings.spec, len(batches[0].real) // 2
     networks = tables(settings, problem.image_shape)
     G, trunk, d_head, q_head = (network(layers, layout) for layers in networks.values())
     D = nn.ModuleList([trunk, d_head, q_head])
     for part in (G, D):
-        part.to(dtype=getattr(torch, problem.dtype))
+        part.to(problem.device, getattr(torch, problem.dtype))
         if layout == "channels_last":
             part.to(memory_format=torch.channels_last)
-    initial = sides.model(problem).state_dict()
+    names = list(sides.model(problem).state_dict())
     entries = state_entries(networks, (G, trunk, d_head, q_head), layout)
-    with torch.no_grad():
+    adams = d_adam, g_adam = [
+        torch.optim.Adam(part.parameters(), lr, sides.BETAS, sides.EPS, **{adam: True},
+                         capturable=graphed)
+        for part, lr in ((D, settings.d_lr), (G, settings.g_lr))
+    ]  # fmt: skip
+    data = [[tensor if tensor is None else tensor.to(problem.device)
+             for tensor in tensors(batch, layout)] for batch in batches]  # fmt: skip
+
+    @torch.no_grad()
+    def rewind():
+        """Give all sides' first weights, and forget what Adam has seen."""
+        initial = sides.model(problem).state_dict()
         for array, (tensor, to_torch, _) in zip(initial.values(), entries, strict=True):
             tensor.copy_(torch.from_numpy(np.ascontiguousarray(to_torch(array))))
-    names = list(initial)
-    del initial
-    d_adam, g_adam = (
-        torch.optim.Adam(part.parameters(), lr, sides.BETAS, sides.EPS, **{adam: True})
-        for part, lr in ((D, settings.d_lr), (G, settings.g_lr))
-    )
-    data = [tensors(batch, layout) for batch in batches]
+        for state in [state for adam in adams for state in adam.state.values()]:
+            for value in state.values():
+                value.zero_()
+
+    rewind()
 
     def discriminator(images):
         features = trunk(images)
@@ -69,8 +80,7 @@ def start(problem, batches, layout, adam, transform=lambda function: function):
 
     generate, d_objective, g_objective = map(transform, (G, d_objective, g_objective))
 
-    def step(index):
-        real, latents, (real_map, fake_map, g_map) = data[index]
+    def compute(real, latents, real_map, fake_map, g_map):
         fake = generate(latents)
         objective, d_loss = d_objective(real, fake.detach(), latents, real_map, fake_map)
         d_adam.zero_grad()
@@ -85,8 +95,14 @@ def start(problem, batches, layout, adam, transform=lambda function: function):
         D.requires_grad_(True)
         return {"d_loss": d_loss, "g_loss": g_loss, **information}
 
+    if graphed:
+        compute = as_graph(compute, data[0], rewind)
+
+    def step(index):
+        return compute(*data[index])
+
     def state():
-        arrays = (back(tensor.detach().numpy()) for tensor, _, back in entries)
+        arrays = (back(tensor.detach().cpu().numpy()) for tensor, _, back in entries)
         return dict(zip(names, arrays, strict=True))
 
     return step, state
@@ -95,6 +111,35 @@ def start(problem, batches, layout, adam, transform=lambda function: function):
 def start_compiled(problem, batches, **variant):
     """As `start`, with torch.compile on G and on both players' objectives."""
     return start(problem, batches, **variant, transform=lambda f: torch.compile(f, dynamic=False))
+
+
+def start_graphed(problem, batches, **variant):
+    """As `start`, with the whole step replayed as a CUDA graph."""
+    return start(problem, batches, **variant, graphed=True)
+
+
+def as_graph(compute, inputs, rewind):
+    """Return a function like `compute` that is a CUDA graph; rewind() undoes the steps it takes."""
+    inputs = [tensor if tensor is None else tensor.clone() for tensor in inputs]
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            compute(*inputs)
+    torch.cuda.current_stream().wait_stream(stream)
+    rewind()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        results = compute(*inputs)
+
+    def replay(*new):
+        for tensor, value in zip(inputs, new, strict=True):
+            if tensor is not None:
+                tensor.copy_(value)
+        graph.replay()
+        return results
+
+    return replay
 
 
 # --- networks -------------------------------------------------------------------------------------
@@ -165,12 +210,12 @@ def conversion(layer, ndim, layout):
 
 
 def tensors(batch, layout):
-    """Return (real, latents, maps) of a Batch as tensors."""
+    """Return real images, latents and the three maps of a Batch as tensors, or None for no map."""
     real = torch.from_numpy(batch.real).permute(0, 3, 1, 2)
     if layout == "NCHW":
         real = real.contiguous()
     thetas = [m if m is None else torch.from_numpy(theta(m, batch.real)) for m in batch.maps]
-    return real, torch.from_numpy(batch.latents), thetas
+    return [real, torch.from_numpy(batch.latents), *thetas]
 
 
 # --- augmentation and losses ----------------------------------------------------------------------

@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks import common
 from tinyinfogan import data, losses, train
 from tinyinfogan.augment import draw_maps
-from tinyinfogan.engine import optim
+from tinyinfogan.engine import backend, graph, optim
 from tinyinfogan.models import InfoGAN, as_float
 from tinyinfogan.presets import PRESETS as ALL_PRESETS
 
@@ -22,18 +22,27 @@ TITLES = {
     "pytorch": "PyTorch eager",
     "compile": "torch.compile",
     "jax": "JAX jit",
+    "graphs": "PyTorch CUDA graphs",
 }
 # The ways in which a side may be run; the fastest takes part.
-VARIANTS = {
+_PYTORCH = [
+    {"layout": layout, "adam": adam}
+    for layout in ("NCHW", "channels_last")
+    for adam in ("foreach", "fused")
+]
+_VARIANTS = {
     "ours": [{}],
-    "pytorch": [
-        {"layout": layout, "adam": adam}
-        for layout in ("NCHW", "channels_last")
-        for adam in ("foreach", "fused")
-    ],
+    "pytorch": _PYTORCH,
     "compile": [{"layout": layout, "adam": "fused"} for layout in ("NCHW", "channels_last")],
     "jax": [{"convolution": "lax"}, {"convolution": "patches"}],
 }
+_ON_GPU = {
+    "ours": [{"how": "CUDA graph"}, {"how": "kernel by kernel"}],
+    "pytorch": _PYTORCH,
+    "compile": _VARIANTS["compile"],
+    "graphs": _PYTORCH,
+}
+VARIANTS = {"cpu": _VARIANTS, "cuda": _ON_GPU}
 
 
 def title(side, variant):
@@ -42,11 +51,15 @@ def title(side, variant):
 
 
 class Problem(NamedTuple):
-    """Settings, uint8 images (n, H, W, C) for some batches of settings.batch_size, and a dtype."""
+    """Settings, uint8 images (n, H, W, C) for some batches of settings.batch_size, a dtype.
+
+    And the device that all sides run on, "cpu" or "cuda".
+    """
 
     settings: object
     images: np.ndarray
     dtype: str = "float32"
+    device: str = "cpu"
 
     @property
     def image_shape(self):
@@ -65,10 +78,10 @@ class Batch(NamedTuple):
     maps: list
 
 
-def mnist(preset, batch, dtype="float32", batches=4):
+def mnist(preset, batch, dtype="float32", batches=4, device="cpu"):
     """Return the Problem of a preset on MNIST."""
     settings = replace(PRESETS[preset], batch_size=batch)
-    return Problem(settings, data.load(None).images[: batch * batches].copy(), dtype)
+    return Problem(settings, data.load(None).images[: batch * batches].copy(), dtype, device)
 
 
 def draw_batches(problem):
@@ -115,19 +128,45 @@ def loader(side):
         return in_jax.start
     from benchmarks import in_pytorch
 
-    return in_pytorch.start_compiled if side == "compile" else in_pytorch.start
+    ways = {"compile": in_pytorch.start_compiled, "graphs": in_pytorch.start_graphed}
+    return ways.get(side, in_pytorch.start)
 
 
-def _start_ours(problem, batches):
-    settings, ours = problem.settings, model(problem)
+def _start_ours(problem, batches, how="kernel by kernel"):
+    settings, ours = problem.settings, model(problem).to(problem.device)
     d_adam = optim.Adam(ours.discriminator.parameters(), settings.d_lr, BETAS, EPS)
     g_adam = optim.Adam(ours.generator.parameters(), settings.g_lr, BETAS, EPS)
+    arrays = [[backend.to_device(array, problem.device)
+               for array in (real, latents, *maps) if array is not None]
+              for real, latents, maps in batches]  # fmt: skip
 
-    def step(index):
-        real, latents, maps = batches[index]
-        return train.train_step(ours, d_adam, g_adam, real, iter([latents, *maps]))
+    def one(real, *drawn):
+        return train.train_step(ours, d_adam, g_adam, real, iter(drawn))
 
-    return step, ours.state_dict
+    if how == "CUDA graph":
+        one = graph.replayed(one, (d_adam, g_adam))
+
+    def state():
+        return {name: backend.to_host(array) for name, array in ours.state_dict().items()}
+
+    return lambda index: one(*arrays[index]), state
+
+
+def gpu_milliseconds(side, work):
+    """Return how long the GPU takes for what work() starts, by events of the side's library."""
+    if side == "ours":
+        import cupy
+
+        start, end = cupy.cuda.Event(), cupy.cuda.Event()
+    else:
+        import torch
+
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    start.record()
+    work()
+    end.record()
+    end.synchronize()
+    return cupy.cuda.get_elapsed_time(start, end) if side == "ours" else start.elapsed_time(end)
 
 
 # --- in a worker ----------------------------------------------------------------------------------
@@ -147,14 +186,16 @@ def prepare(side, variant, problem):
 
     def agree(steps):
         """(Losses of the first step, state after all steps)."""
-        values = {name: float(value) for name, value in advance().items()}
+        values = {name: value.item() for name, value in advance().items()}
         for _ in range(steps - 1):
             advance()
         return values, {name: np.array(array) for name, array in state().items()}
 
     def timed(steps):
-        """The median of some steps in ms; one more goes before, for caches and threads."""
+        """The median (on a GPU the mean) of some steps in ms; one more goes before."""
         advance()
+        if problem.device == "cuda":  # one step after another, without waiting, as in training
+            return gpu_milliseconds(side, lambda: [advance() for _ in range(steps)]) / steps
         return float(np.median([common.milliseconds(advance) for _ in range(steps)]))
 
     return lambda request, steps: {"agree": agree, "time": timed}[request](steps)

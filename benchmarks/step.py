@@ -1,6 +1,7 @@
 """The whole training step against PyTorch and JAX: agreement, time, peak memory, start.
 
     python -m benchmarks.step [--preset mnist paper-mnist] [--batch 32 128 512] [--rounds 7]
+    python -m benchmarks.step --device cuda
     python -m benchmarks.step --memory
     python -m benchmarks.step --start
 
@@ -16,20 +17,21 @@ from functools import partial
 
 from benchmarks import agreement, common, sides
 from benchmarks.sides import PRESETS
+from tinyinfogan.engine import backend
 from tinyinfogan.presets import DEFAULT
 
 # --- time -----------------------------------------------------------------------------------------
 
 
-def fastest(side, workers, steps):
-    """Return the index of the fastest of a side's workers, by two short rounds."""
+def fastest(side, variants, workers, steps):
+    """Return the fastest variant of a side, by two short rounds of its workers."""
     if len(workers) == 1:
-        return 0
+        return variants[0]
     turns = {index: partial(ask, "time", steps) for index, ask in enumerate(workers)}
     times = {index: min(values) for index, values in common.alternate(turns, 2).items()}
     for index, value in times.items():
-        print(f"  {sides.title(side, sides.VARIANTS[side][index])}: {value:.1f} ms", flush=True)
-    return min(times, key=times.get)
+        print(f"  {sides.title(side, variants[index])}: {value:.3g} ms", flush=True)
+    return variants[min(times, key=times.get)]
 
 
 def measure(problem, names, rounds, steps):
@@ -39,19 +41,19 @@ def measure(problem, names, rounds, steps):
     with ExitStack() as stack:
         for side in names:
             with ExitStack() as candidates:
-                workers = []
-                for variant in sides.VARIANTS[side]:
+                workers, ways = [], sides.VARIANTS[problem.device][side]
+                for variant in ways:
                     ask = candidates.enter_context(
                         common.worker(sides.prepare, side, variant, problem)
                     )
                     result = ask("agree", 1)
-                    if side == "ours":
+                    if reference is None:
                         reference = result
                     else:
                         outcome = agreement.in_float32(initial, reference, result)
                         agreed &= agreement.tell(side, variant, *outcome)
                     workers.append(ask)
-                variants[side] = sides.VARIANTS[side][fastest(side, workers, steps)]
+                variants[side] = fastest(side, ways, workers, steps)
             chosen[side] = stack.enter_context(
                 common.worker(sides.prepare, side, variants[side], problem)
             )
@@ -89,7 +91,7 @@ def measure_memory(names, preset, batch, steps=10):
     """Return {side: {"total", "training"} in bytes}, of several variants that of the least."""
     problem, results = sides.mnist(preset, batch), {}
     for side in names:
-        for variant in sides.VARIANTS[side]:
+        for variant in sides.VARIANTS["cpu"][side]:
             with common.worker(sides.peak_memory, side, variant, problem, steps) as ask:
                 found = {"variant": " ".join(variant.values()), **ask()}
             print(f"  {sides.TITLES[side]:14} {found['variant']:22} whole process "
@@ -150,13 +152,23 @@ def main(argv=None):
     parser = common.parser("step", __doc__)
     parser.add_argument("--preset", nargs="+", choices=PRESETS, default=["paper-mnist", DEFAULT])
     parser.add_argument("--batch", nargs="+", type=int, help="default: 32 128 512; memory: 128")
-    parser.add_argument("--sides", nargs="+", choices=sides.VARIANTS, default=list(sides.VARIANTS))
+    parser.add_argument("--device", choices=sides.VARIANTS, default="cpu")
+    parser.add_argument("--sides", nargs="+", choices=sides.TITLES, help="default: all there are")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--steps", type=int, default=5, help="timed steps in each round")
+    parser.add_argument("--steps", type=int,
+                        help="timed steps in each round (default: 5, on a GPU 50)")  # fmt: skip
     parser.add_argument("--memory", action="store_true", help="measure peak memory instead")
     parser.add_argument("--start", action="store_true", help="measure the start instead")
     args = parser.parse_args(argv)
-    names = ["ours", *(side for side in args.sides if side != "ours")]
+    missing = backend.missing_for_cuda() if args.device == "cuda" else None
+    if missing:
+        parser.error(missing)
+    there = sides.VARIANTS[args.device]
+    others = set(args.sides or there) - {"ours"}
+    if not others <= there.keys():
+        parser.error(f"on {args.device} there are the sides {', '.join(there)}")
+    names = ["ours", *(side for side in there if side in others)]
+    steps = args.steps or (50 if args.device == "cuda" else 5)
 
     if args.start:
         results = measure_start()
@@ -167,7 +179,7 @@ def main(argv=None):
     for preset in args.preset:
         if not args.memory:
             print(f"{preset}, float64:", flush=True)
-            if not agreement.check(preset, names):
+            if not agreement.check(preset, names, args.device):
                 return 1
         for batch in args.batch or ([128] if args.memory else [32, 128, 512]):
             key = f"{preset}/{batch}"
@@ -175,11 +187,12 @@ def main(argv=None):
             if args.memory:
                 common.save("memory", {key: measure_memory(names, preset, batch)})
                 continue
-            results = measure(sides.mnist(preset, batch), names, args.rounds, args.steps)
+            problem = sides.mnist(preset, batch, device=args.device)
+            results = measure(problem, names, args.rounds, steps)
             if results is None:
                 return 1
             report(key, results)
-            common.save("step", {key: results})
+            common.save("step" if args.device == "cpu" else "step_cuda", {key: results})
     return 0
 
 

@@ -16,7 +16,7 @@ from tinyinfogan.engine import ops
 OTHERS = [
     pytest.param(side, variant, library, id=sides.title(side, variant))
     for side, library in (("pytorch", "torch"), ("jax", "jax"))
-    for variant in sides.VARIANTS[side]
+    for variant in sides.VARIANTS["cpu"][side]
 ]
 
 
@@ -45,7 +45,7 @@ def test_pytorch_agrees_in_float32(preset):
     pytest.importorskip("torch")
     problem = tiny(preset, "float32")
     initial = sides.model(problem).state_dict()
-    variant = sides.VARIANTS["pytorch"][-1]
+    variant = sides.VARIANTS["cpu"]["pytorch"][-1]
     passed, words = agreement.in_float32(
         initial, run("ours", {}, problem, steps=1), run("pytorch", variant, problem, steps=1)
     )

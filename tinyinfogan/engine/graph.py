@@ -14,8 +14,8 @@ capturing = False
 def replayed(step, adams, warm=2):
     """Return a function like `step` that is a CUDA graph from its call number warm + 1 on.
 
-    step: takes arrays, the first on the GPU and the others NumPy's, always of the same shapes, and
-    returns {name: array}.  It must not read anything else that changes, nor copy to the host.
+    step: takes arrays, the first on the GPU and others there or NumPy's, always of the same shapes,
+    and returns {name: array}.  It must not read anything else that changes, nor copy to the host.
     adams: the optim.Adam that it uses; what they count is counted here.
     """
     calls, inputs, launch, results = 0, None, None, None
@@ -28,9 +28,8 @@ def replayed(step, adams, warm=2):
         xp = array_module(first)
         if inputs is None:
             inputs = [xp.empty(array.shape, array.dtype) for array in (first, *others)]
-        inputs[0][...] = first
-        for array, new in zip(inputs[1:], others, strict=True):
-            array.set(new)
+        for array, new in zip(inputs, (first, *others), strict=True):
+            array[...] = xp.asarray(new)
         if launch is None:
             launch, results = capture(lambda: step(*inputs))
         for adam in adams:

@@ -206,6 +206,11 @@ def _module(cupy, dtype):
     return cupy.RawModule(code=source(dtype))
 
 
+@functools.cache
+def _kernel(cupy, dtype, name):
+    return _module(cupy, dtype).get_function(name)
+
+
 def _start(name, written, *arguments, grid=None):
     """Start a thread of the kernel `name` for each element of the array `written`.
 
@@ -226,9 +231,8 @@ def _start(name, written, *arguments, grid=None):
         struct = isinstance(argument, np.ndarray)
         return argument if struct else xp.ascontiguousarray(argument, dtype)
 
-    function = _module(xp, dtype.name).get_function(name)
-    blocks = -(-written.size // _THREADS)
-    function(grid or (blocks,), (_THREADS,), tuple(value(argument) for argument in arguments))
+    grid = grid or (-(-written.size // _THREADS),)
+    _kernel(xp, dtype.name, name)(grid, (_THREADS,), tuple(value(a) for a in arguments))
 
 
 def _windows(shape, OH, OW, *window):

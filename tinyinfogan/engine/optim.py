@@ -50,9 +50,10 @@ class Adam:
         self._numbers = self.lr * root / (1 - beta1**self.steps), self.eps * root
         theta = self.parameters[0].data
         if not isinstance(theta, np.ndarray):
+            xp = array_module(theta)
             if self._on_device is None:
-                self._on_device = array_module(theta).empty(2, theta.dtype)
-            self._on_device.set(np.array(self._numbers, theta.dtype))
+                self._on_device = xp.empty(2, theta.dtype)
+            self._on_device[...] = xp.asarray(self._numbers, theta.dtype)
 
     def step(self):
         """Move every parameter that has a gradient, in place.
