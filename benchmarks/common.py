@@ -15,6 +15,7 @@ from statistics import median
 
 import numpy as np
 
+from tinyinfogan import doctor
 from tinyinfogan.engine import backend
 
 RESULTS = Path(__file__).parent / "results"
@@ -193,11 +194,11 @@ def _version(package):
 # --- results --------------------------------------------------------------------------------------
 
 
-def save(name, results, folder=None):
+def save(name, results, folder=None, device="cpu"):
     """Write {key: result} to results/NAME.json; other keys from the same machine stay."""
     folder = Path(folder or RESULTS)
     old = load(name, folder)
-    described = machine()
+    described = machine() | ({"gpu": doctor.gpu_lines()} if device == "cuda" else {})
     if old and old["machine"] == described:
         results = {**old["results"], **results}
     folder.mkdir(parents=True, exist_ok=True)

@@ -157,6 +157,7 @@ def main(argv=None):
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--steps", type=int,
                         help="timed steps in each round (default: 5, on a GPU 50)")  # fmt: skip
+    parser.add_argument("--out", metavar="DIR", help="where results go (default: results/)")
     parser.add_argument("--memory", action="store_true", help="measure peak memory instead")
     parser.add_argument("--start", action="store_true", help="measure the start instead")
     args = parser.parse_args(argv)
@@ -174,7 +175,7 @@ def main(argv=None):
         results = measure_start()
         for name, seconds in results.items():
             print("{}: {median:.3f} s ({min:.3f}–{max:.3f})".format(name, **seconds))
-        common.save("start", results)
+        common.save("start", results, args.out)
         return 0
     for preset in args.preset:
         if not args.memory:
@@ -185,14 +186,15 @@ def main(argv=None):
             key = f"{preset}/{batch}"
             print(f"{key}:", flush=True)
             if args.memory:
-                common.save("memory", {key: measure_memory(names, preset, batch)})
+                common.save("memory", {key: measure_memory(names, preset, batch)}, args.out)
                 continue
             problem = sides.mnist(preset, batch, device=args.device)
             results = measure(problem, names, args.rounds, steps)
             if results is None:
                 return 1
             report(key, results)
-            common.save("step" if args.device == "cpu" else "step_cuda", {key: results})
+            name = "step" if args.device == "cpu" else "step_cuda"
+            common.save(name, {key: results}, args.out, args.device)
     return 0
 
 

@@ -21,8 +21,13 @@ def where(content):
     libraries = [f"NumPy {machine['numpy']} ({machine['blas']})"]
     others = ("torch", "PyTorch"), ("jax", "JAX")
     libraries += [f"{title} {machine[name]}" for name, title in others if machine[name]]
-    return (f"{machine['processor']}, {machine['threads']} threads; Python {machine['python']}, "
-            f"{', '.join(libraries)}; {content['date']}.")  # fmt: skip
+    gpu = "".join(line.split(maxsplit=1)[1] + "; " for line in machine.get("gpu", ())[:3])
+    return (f"{gpu}{machine['processor']}, {machine['threads']} threads; "
+            f"Python {machine['python']}, {', '.join(libraries)}; {content['date']}.")  # fmt: skip
+
+
+def _ms(value):
+    return f"{value:.0f}" if value >= 10 else f"{value:.2f}"
 
 
 def step_table(content):
@@ -33,7 +38,7 @@ def step_table(content):
     body = []
     for key in sorted(results, key=lambda key: (key.split("/")[0], int(key.split("/")[1]))):
         result, (preset, batch) = results[key], key.split("/")
-        cells = [f"{result[side]['ms']['median']:.0f}" if side in result else "" for side in sides]
+        cells = [_ms(result[s]["ms"]["median"]) if s in result else "" for s in sides]
         cells += ["{median:.2f} ({min:.2f}–{max:.2f})".format(**result[side]["ours / it"])
                   if side in result else "" for side in others]  # fmt: skip
         body.append([f"`{preset}`, batch {batch}", *cells])
@@ -109,7 +114,7 @@ def ablation_table(content):
     return rows(["our step with", "ms", "of the time with everything"], body)
 
 
-TABLES = {"step": step_table, "memory": memory_table, "start": start_table,
+TABLES = {"step": step_table, "step_cuda": step_table, "memory": memory_table, "start": start_table,
           "profile": profile_table, "ablation": ablation_table,
           "ops": ops_table, "scaling": scaling_table}  # fmt: skip
 

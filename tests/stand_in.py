@@ -15,6 +15,7 @@ import importlib.machinery
 import inspect
 import operator
 import sys
+import time
 import types
 from pathlib import Path
 
@@ -295,6 +296,14 @@ class Stream:
         return Graph(tape)
 
 
+class Event:
+    def record(self, stream=None):
+        self.time = time.perf_counter()
+
+    def synchronize(self):
+        _not_in_capture("waiting for the device")
+
+
 class Cublas:
     """What of cuBLAS is called, on the memory that the addresses are of."""
 
@@ -397,6 +406,7 @@ def module():
     cuda = _Namespace(
         "cupy.cuda", is_available=lambda: True, runtime=runtime, Stream=Stream,
         get_current_stream=lambda: Stream.current[-1] if Stream.current else Stream,
+        Event=Event, get_elapsed_time=lambda start, end: 1e3 * (end.time - start.time),
         MemoryPool=lambda: types.SimpleNamespace(malloc=None),
         using_allocator=contextlib.nullcontext,
     )  # fmt: skip

@@ -1,5 +1,6 @@
 """The benchmarks: all sides compute the same; the work is counted right; tables are printed."""
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -9,7 +10,8 @@ import numpy as np
 import pytest
 
 import benchmarks
-from benchmarks import agreement, common, networks, profile, scaling, sides, table
+from benchmarks import agreement, common, networks, on_gpu, profile, scaling, sides, step, table
+from tinyinfogan import train
 from tinyinfogan.engine import ops
 
 # What needs a library that is not installed is skipped; the rest runs with NumPy alone.
@@ -202,3 +204,59 @@ def test_importing_a_benchmark_imports_no_other_library():
     root = Path(benchmarks.__file__).parents[1]
     answer = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
     assert answer.stdout.strip() == "set()", answer.stderr
+
+
+def test_all_that_needs_a_gpu_is_noted_in_one_file(gpu, tmp_path, monkeypatch, capsys):
+    """A part that fails, or has no time left, is noted and does not keep the next from running."""
+    commands = {
+        "good": (["json.tool", "--help"], lambda text: text.split()[0]),
+        "bad": (["json.tool", "--nonsense"], None),
+        "slow": (["asyncio", "--help"], str.splitlines),
+    }
+    monkeypatch.setattr(on_gpu, "parts", lambda folder, dry: commands)
+    out = tmp_path / "results.json"
+    assert on_gpu.main(["--out", str(out)]) == 1
+    found = json.loads(out.read_text())
+    assert found["good"]["result"] == "usage:" and "--nonsense" in found["bad"]["failed"][-1]
+    assert list(found) == ["machine", *commands]
+    assert on_gpu.perform(["timeit", "-n1", "-r1", "import time; time.sleep(9)"], 0.1)[0] is False
+
+
+def test_the_parts_of_a_run_on_a_gpu_have_commands_that_exist(tmp_path):
+    for dry in (False, True):
+        for name, (command, _) in on_gpu.parts(str(tmp_path), dry).items():
+            module, *arguments = map(str, command)
+            if module == "tinyinfogan.train":
+                assert train.parser().parse_args(arguments), name
+    assert on_gpu.run_result.__doc__
+    log = [{"step": 100, "seconds": 5.0}, {"step": 300, "seconds": 6.0, "code_accuracy": 0.9}]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in log))
+    assert on_gpu.run_result(tmp_path) == {**log[1], "ms a step": 5.0}
+
+
+def test_our_sides_on_a_gpu(gpu):
+    """With and without a graph they take the CPU's steps, and events tell how long."""
+    problem = tiny("mnist")
+    reference = run("ours", {}, problem)
+    for variant in sides.VARIANTS["cuda"]["ours"]:
+        handle = sides.prepare("ours", variant, problem._replace(device="cuda"))
+        passed, words = agreement.in_float64(reference, handle("agree", agreement.CHECK_STEPS))
+        assert passed, words
+        assert 0 < handle("time", 2) < 1e5
+
+
+def test_the_table_of_a_gpu_names_it(gpu, tmp_path):
+    side = {"variant": "", "ms": common.spread([1.234]), "ours / it": common.spread([1.0])}
+    results = {"paper-mnist/128": {"ours": side, "graphs": side}}
+    common.save("step_cuda", results, tmp_path, "cuda")
+    text = table.markdown(tmp_path)
+    assert "the stand-in" in text or gpu.__version__ != "stand-in"
+    assert "| `paper-mnist`, batch 128 | 1.23 | 1.23 | 1.00 (1.00–1.00) |" in text
+
+
+def test_a_benchmark_on_a_gpu_that_is_not_there(capsys, monkeypatch):
+    monkeypatch.setattr(step.backend, "missing_for_cuda", lambda: "CuPy is not installed; do")
+    for command in (lambda: step.main(["--device", "cuda"]), lambda: on_gpu.main([])):
+        with pytest.raises(SystemExit) as caught:
+            command()
+        assert caught.value.code == 2 and "CuPy is not installed" in capsys.readouterr().err
