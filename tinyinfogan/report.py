@@ -1,7 +1,6 @@
 """What a run leaves on disk and on the screen: log, pictures, tables."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +10,7 @@ import numpy as np
 from tinyinfogan import checkpoint, files, losses, metrics, plots
 
 LOG = "metrics.jsonl"
-OF_A_RUN = ("config.json", LOG, checkpoint.NAME, "traversal.png", "curves.png", "training.gif",
+OF_A_RUN = ("config.json", checkpoint.NAME, LOG, "traversal.png", "curves.png", "training.gif",
             "confusion.png", "confusion.txt")  # fmt: skip
 
 
@@ -25,11 +24,14 @@ def start_run(out, config, fresh):
     """
     out = Path(out)
     (out / "samples").mkdir(parents=True, exist_ok=True)
+    files.remove_temporaries(out)
+    files.remove_temporaries(out / "samples")
     if fresh:
+        # The settings first, then the checkpoints: no kill leaves those of one run to the other's.
+        for path in [*(out / name for name in OF_A_RUN), *checkpoint.older(out).values()]:
+            path.unlink(missing_ok=True)
         shutil.rmtree(out / "samples")
         (out / "samples").mkdir()
-        for name in OF_A_RUN:
-            (out / name).unlink(missing_ok=True)
     with files.replacing(out / "config.json") as file:
         file.write((json.dumps(config, indent=2) + "\n").encode())
 
@@ -38,11 +40,14 @@ def read_log(out):
     """Return the objects of a run's metrics.jsonl, a list; a torn last line is left out."""
     path = Path(out) / LOG
     records = []
-    for line in path.read_text().splitlines() if path.exists() else ():
+    for line in path.read_bytes().splitlines() if path.exists() else ():
         try:
-            records.append(json.loads(line))
+            record = json.loads(line)
         except ValueError:
             break
+        if not isinstance(record, dict) or "step" not in record:
+            break
+        records.append(record)
     return records
 
 
@@ -52,17 +57,14 @@ def start_log(out, step):
     with files.replacing(Path(out) / LOG) as file:
         file.write("".join(json.dumps(record) + "\n" for record in records).encode())
     for picture in (Path(out) / "samples").glob("*.png"):
-        if int(picture.stem) > step:
+        if picture.stem.isdigit() and int(picture.stem) > step:
             picture.unlink()
     return records[-1]["seconds"] if records else 0.0
 
 
 def append_to_log(out, record):
-    """Append one line to the log, whole or not at all as far as a reader of lines can tell."""
-    with open(Path(out) / LOG, "a") as file:
-        file.write(json.dumps(record) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    """Append one line to the log, and see it to the disk.  Raises OSError, with nothing written."""
+    files.append(Path(out) / LOG, (json.dumps(record) + "\n").encode())
 
 
 def summary(settings, values):

@@ -4,18 +4,21 @@ From top to bottom: one training step, the loop around it, what a run leaves on 
 """
 
 import argparse
+import shlex
 import sys
 import time
+import zlib
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from tinyinfogan import checkpoint, data, losses, report
+from tinyinfogan import checkpoint, data, guard, losses, report, resources
 from tinyinfogan.augment import draw_maps, warp
 from tinyinfogan.engine import Tensor, backend, optim
 from tinyinfogan.engine.nn import frozen
+from tinyinfogan.guard import TrainingError
 from tinyinfogan.models import InfoGAN, as_float
 from tinyinfogan.presets import DEFAULT, PRESETS, Settings
 
@@ -36,8 +39,9 @@ def train_step(model, d_adam, g_adam, real, rng):
     """Update D and Q once, then G once.
 
     real: images (N, H, W, C) in [0, 1], an array on the model's device.  rng: numpy Generator for
-    latents and augmentation.  Returns {"d_loss", "g_loss", code name: L_I}: arrays on the device,
-    each with one element, which nobody has to wait for.
+    latents and augmentation.  Returns {"d_loss", "g_loss", code name: L_I, "d_norm", "g_norm"}, the
+    last two the norms of the gradients: arrays on the device, each with one element, which nobody
+    has to wait for.
     """
     settings, spec, (N, *_) = model.settings, model.spec, real.shape
     G, D = model.generator, model.discriminator
@@ -70,6 +74,7 @@ def train_step(model, d_adam, g_adam, real, rng):
         consistency = losses.consistency_loss(spec, real_read[: N // 2], real_read[N // 2 :])
         objective = objective + settings.lambda_consistency * consistency
     objective.backward(keep_tape=False)
+    norms = {"d_norm": d_adam.gradient_norm()}
     d_adam.step()
     d_adam.zero_grad()
 
@@ -79,53 +84,52 @@ def train_step(model, d_adam, g_adam, real, rng):
         information, term = information_term(fake_read)
         g_loss = losses.generator_loss(fake_logits)
         (g_loss - term).backward(keep_tape=False)
+        norms["g_norm"] = g_adam.gradient_norm()
         g_adam.step()
         g_adam.zero_grad()
 
     values = {"d_loss": d_loss, "g_loss": g_loss, **information}
-    return {name: value.data for name, value in values.items()}
+    return {name: value.data for name, value in values.items()} | norms
 
 
 # --- the loop -------------------------------------------------------------------------------------
 
 
-class TrainingError(RuntimeError):
-    """Training cannot go on; the message is one line: what happened, and what to do."""
-
-
-def train(dataset, config, out, device="cpu", checkpoint_every=500, log_every=100, resume=None):
+def train(dataset, config, out, device="cpu", checkpoint_every=500, log_every=100, resume=None,
+          keep=1):  # fmt: skip
     """Train from the start, or from the checkpoint arrays `resume`, and write the run to `out`.
 
     dataset: a data.Dataset.  config: as in config.json, with "settings", "image_shape" and "seed".
-    out: the run's folder, a Path.  checkpoint_every, log_every: in steps.
+    out: the run's folder, a Path.  checkpoint_every, log_every: in steps.  keep: checkpoints.
 
-    Returns the InfoGAN.  Ctrl-C saves a checkpoint and passes on.  Raises TrainingError where a
-    loss is not finite any more, leaving the last checkpoint, and OSError where nothing can be
-    written.
+    Returns the InfoGAN.  SIGINT (Ctrl-C) and SIGTERM finish the step, save a checkpoint and raise
+    guard.Stopped.  Raises TrainingError where a number is not finite any more, leaving the last
+    checkpoint, and OSError where nothing can be written.
     """
     settings, seed = Settings(**config["settings"]), config["seed"]
-    model = InfoGAN(settings, config["image_shape"], generator_for(seed, WEIGHTS)).to(device)
+    if resume is None:
+        model = InfoGAN(settings, config["image_shape"], generator_for(seed, WEIGHTS)).to(device)
+    else:
+        model = checkpoint.model_of(resume, out, settings, config["image_shape"]).to(device)
     d_adam = optim.Adam(model.discriminator.parameters(), settings.d_lr)
     g_adam = optim.Adam(model.generator.parameters(), settings.g_lr)
-    start = 0
+    parts = {"d_adam": d_adam, "g_adam": g_adam}
+    start, history = 0, []
     if resume is not None:
-        checkpoint.restore(resume, out, model, d_adam=d_adam, g_adam=g_adam)
-        start = int(resume["step"])
+        checkpoint.restore(resume, out, **parts)
+        start, history = int(resume["step"]), checkpoint.history_of(resume, out, device)
+    resources.check(model, settings.batch_size, out)
     seconds = report.start_log(out, start)
     images = backend.to_device(dataset.images, device)
     steps_per_epoch = len(images) // settings.batch_size
     picture_every = max(1, settings.steps // 50)
 
-    def save(step):
-        parts = {"d_adam": d_adam, "g_adam": g_adam}
-        checkpoint.save(out / checkpoint.NAME, model, parts, step, config)
-
-    history, accuracy, order = [], None, None
+    accuracy, order = None, None
     since = time.perf_counter() - seconds
     bar = tqdm(total=settings.steps, initial=start, unit="step", dynamic_ncols=True)
-    done = start
-    try:
+    with bar, guard.signals() as stop, checkpoint.Writer(out / checkpoint.NAME, keep) as writer:
         for step in range(start, settings.steps):
+            writer.check()
             epoch, batch = divmod(step, steps_per_epoch)
             if order is None or batch == 0:
                 order = generator_for(seed, ORDER, epoch).permutation(len(images))
@@ -140,8 +144,11 @@ def train(dataset, config, out, device="cpu", checkpoint_every=500, log_every=10
             bar.update()
 
             last = done == settings.steps
-            if done % log_every == 0 or done % checkpoint_every == 0 or last:
-                values = _gather(history, done)
+            stopping = bool(stop)  # read once: a signal may come at any moment
+            save = done % checkpoint_every == 0 or last or stopping
+            if done % log_every == 0 or save:
+                states = {n: part.state_dict() for n, part in {"model": model, **parts}.items()}
+                values = guard.finite(history, done, states, writer.last_good)
             if done % log_every == 0 or last:
                 if dataset.labels is not None and settings.categorical:
                     accuracy = report.code_table(model, dataset, limit=2000).accuracy
@@ -152,41 +159,20 @@ def train(dataset, config, out, device="cpu", checkpoint_every=500, log_every=10
                     "code_accuracy": accuracy,
                     "seconds": round(time.perf_counter() - since, 2),
                 }
+                if "rollback" in config:
+                    record["rollback"] = config["rollback"]
                 report.append_to_log(out, record)
                 bar.set_postfix_str(report.one_line(settings.spec, record))
-                history = []
+                history, values = [], {}
             if done % picture_every == 0 or last:
                 report.save_samples(out, model, done)
-            if done % checkpoint_every == 0 or last:
-                save(done)
-    except KeyboardInterrupt:
-        _gather(history, done)  # numbers gone wrong must not replace the last good checkpoint
-        if done > start:
-            save(done)
-        raise
-    finally:
-        bar.close()
+            if save:
+                writer.save(checkpoint.snapshot(model, parts, done, config, values))
+            if stopping:
+                break
+    if stop:
+        raise guard.Stopped(stop[0])
     return model
-
-
-def _gather(history, done):
-    """Return {name: values (steps,)} of the last steps on the host, the only copy from the device.
-
-    Raises TrainingError with the step and the term where a value is not finite.
-    """
-    if not history:
-        return {}
-    names = list(history[0])
-    xp = backend.array_module(history[0][names[0]])
-    table = backend.to_host(xp.stack([xp.stack([row[name] for name in names]) for row in history]))
-    for row, values in enumerate(table):
-        for name, value in zip(names, values, strict=True):
-            if not np.isfinite(value):
-                raise TrainingError(
-                    f"{name} is {value} in step {done - len(table) + row + 1}; the last checkpoint "
-                    "is kept; lower the learning rates (--d-lr, --g-lr) or the λs and start again"
-                )
-    return dict(zip(names, table.T, strict=True))
 
 
 # --- the command ----------------------------------------------------------------------------------
@@ -206,6 +192,12 @@ SETTINGS_OPTIONS = {
 }
 
 
+# What may change when a run goes on, with its defaults; --steps and --epochs may as well.
+RUN_OPTIONS = {
+    "device": "auto", "checkpoint_every": 500, "log_every": 100, "keep": 1, "on_nan": "stop",
+}  # fmt: skip
+
+
 def parser():
     """Return the argparse parser of the command."""
     p = argparse.ArgumentParser(
@@ -222,8 +214,12 @@ def parser():
     p.add_argument("--out", metavar="DIR", help="the run's folder (default: runs/PRESET-N)")
     p.add_argument("--overwrite", action="store_true", help="let --out replace a run")
     p.add_argument("--resume", metavar="DIR", help="go on with the run in DIR")
-    p.add_argument("--checkpoint-every", type=int, default=500, metavar="STEPS")
-    p.add_argument("--log-every", type=int, default=100, metavar="STEPS")
+    p.add_argument("--checkpoint-every", type=int, metavar="STEPS", help="(default: 500)")
+    p.add_argument("--log-every", type=int, metavar="STEPS", help="(default: 100)")
+    p.add_argument("--keep", type=int, metavar="N", help="checkpoints to keep (default: 1)")
+    p.add_argument("--on-nan", choices=("stop", "rollback"),
+                   help="where a number is not finite: stop (default), or go back to the last "
+                        "checkpoint, once, with half the learning rates")  # fmt: skip
     p.add_argument("--epochs", type=float, help="passes over the data, instead of --steps")
     p.add_argument("--categorical", type=int, nargs="*", metavar="SIZE",
                    help="the number of categories of each categorical code")  # fmt: skip
@@ -243,8 +239,8 @@ def prepare(args):
     Raises UsageError for arguments that do not fit one another or the data, and the errors of
     `data.load` and `checkpoint.read`.
     """
-    for name in ("checkpoint_every", "log_every"):
-        if getattr(args, name) < 1:
+    for name in ("checkpoint_every", "log_every", "keep"):
+        if getattr(args, name) is not None and getattr(args, name) < 1:
             raise UsageError(f"{name} is {getattr(args, name)}, expected 1 or more")
     if args.steps is not None and args.epochs is not None:
         raise UsageError("give --steps or --epochs, not both")
@@ -254,21 +250,25 @@ def prepare(args):
         raise UsageError(f"seed is {args.seed}, expected 0 or more")
     names = [*SETTINGS_OPTIONS, "categorical", "q_sigma"]
     given = {n: getattr(args, n) for n in names if getattr(args, n) is not None}
+    if args.categorical is not None:
+        given["categorical"] = tuple(args.categorical)
 
-    resume = None
+    resume, done, options = None, 0, {n: getattr(args, n) for n in RUN_OPTIONS}
+    options = {n: value for n, value in options.items() if value is not None}
+    source = args.data and str(Path(args.data).resolve())
     if args.resume:
-        fixed = given.keys() - {"steps"}
-        fixed |= {n for n in ("preset", "data", "seed", "out") if getattr(args, n) is not None}
-        if fixed:
-            options = ", ".join(sorted(f"--{n.replace('_', '-')}" for n in fixed))
-            raise UsageError(f"a resumed run keeps its settings; leave out {options}")
-        resume = checkpoint.read(args.resume)
-        config, settings = checkpoint.config_of(resume, args.resume)
         out = Path(args.resume)
+        resume, config, settings = checkpoint.last(out)
+        done = 0 if resume is None else resume["step"].item()
+        before = {**asdict(settings), **config, **RUN_OPTIONS, **config.get("options", {})}
+        before["out"] = args.resume
+        asked = given | options | {"preset": args.preset, "data": source, "seed": args.seed,
+                                   "out": args.out}  # fmt: skip
+        _check_changes(asked, before)
+        options = {n: before[n] for n in RUN_OPTIONS} | options
         dataset = data.load(config["data"])
     else:
         settings = PRESETS[args.preset or DEFAULT]
-        source = args.data and str(Path(args.data).resolve())
         config = {"data": source, "seed": args.seed or 0}
         out = Path(args.out) if args.out else _next_free(settings.preset)
         if (out / "config.json").exists() and not args.overwrite:
@@ -287,13 +287,36 @@ def prepare(args):
         if args.epochs is not None:
             steps = round(args.epochs * (len(dataset.images) // settings.batch_size))
             settings = replace(settings, steps=max(1, steps))
-        if resume is not None and settings.steps <= resume["step"]:
-            raise ValueError(f"{out} has {resume['step']} steps already; give more --steps")
+        finished = settings.steps == done and not guard.unfinished(out)
+        if args.resume and (settings.steps < done or finished):
+            raise ValueError(f"{out} has {done} steps already; give more --steps")
         InfoGAN.check(settings, dataset.images.shape[1:])
     except ValueError as error:
         raise UsageError(str(error)) from error
-    config |= {"settings": asdict(settings), "image_shape": list(dataset.images.shape[1:])}
+    content = zlib.crc32(dataset.images)
+    if config.get("data_crc32", content) != content:
+        raise data.DataError(f"{dataset.name}: not the images that {out} was trained on; put them "
+                             "back, or start another run")  # fmt: skip
+    config |= {
+        "settings": asdict(settings),
+        "image_shape": list(dataset.images.shape[1:]),
+        "data_crc32": content,
+        "options": RUN_OPTIONS | options,
+    }
     return dataset, config, out, resume
+
+
+def _check_changes(asked, before):
+    """Say what of a run changes where it is resumed.  Raises UsageError for what may not."""
+    changes = {n: f"--{n.replace('_', '-')} is {value}, was {before[n]}"
+               for n, value in asked.items() if value is not None and value != before[n]}
+    refused = [text for n, text in changes.items() if n not in {"steps", *RUN_OPTIONS}]
+    if refused:
+        may = ", ".join(f"--{n.replace('_', '-')}" for n in ("steps", "epochs", *RUN_OPTIONS))
+        raise UsageError(f"a resumed run keeps its settings: {', '.join(refused)}; leave that out; "
+                         f"only {may} may change")  # fmt: skip
+    if changes:
+        print(f"resumed with changes, all of them allowed: {', '.join(changes.values())}")
 
 
 def _next_free(preset):
@@ -303,33 +326,59 @@ def _next_free(preset):
     return Path("runs", f"{preset}-{number}")
 
 
+def roll_back(config, out, error):
+    """Halve the learning rates in config and note why.  Returns the arrays to go on from."""
+    resume, *_ = checkpoint.last(out)
+    config["settings"] |= {n: v / 2 for n, v in config["settings"].items() if n.endswith("_lr")}
+    step = 0 if resume is None else resume["step"].item()
+    config["rollback"] = {"to_step": step, "reason": str(error)}
+    report.start_run(out, config, fresh=False)
+    print(f"train: {error}; going back to step {step}, once, with half the learning rates",
+          file=sys.stderr)  # fmt: skip
+    return resume
+
+
 def main(argv=None):
-    """Run the command.  Returns the exit status: 0, 2 for wrong arguments, 1 for failures."""
+    """Run the command.  Returns the exit status: 0, 2 for wrong arguments, 1 for failures.
+
+    Where SIGINT or SIGTERM stopped it, that is 130 or 143.
+    """
     args, out = parser().parse_args(argv), None
+
+    def fail(status, what, then=""):
+        begun = then and out is not None and (out / "config.json").exists()
+        command = f"python -m tinyinfogan.train --resume {shlex.quote(str(out))}"
+        print(f"train: {what}{then + command if begun else ''}", file=sys.stderr)
+        return status
+
     try:
-        device = backend.resolve_device(args.device)
+        args.device = backend.resolve_device(args.device)
         dataset, config, out, resume = prepare(args)
-        report.start_run(out, config, fresh=resume is None)
-        print(f"{config['settings']['preset']} on {dataset.name}, {device}: writing to {out}")
-        model = train(
-            dataset, config, out, device, args.checkpoint_every, args.log_every, resume
-        )
-        report.finish(out, model, dataset)
+        how = {n: config["options"][n] for n in ("checkpoint_every", "log_every", "keep")}
+        with guard.lock(out):
+            report.start_run(out, config, fresh=not args.resume)
+            preset = config["settings"]["preset"]
+            print(f"{preset} on {dataset.name}, {args.device}: writing to {out}")
+            try:
+                model = train(dataset, config, out, args.device, resume=resume, **how)
+            except TrainingError as error:
+                if config["options"]["on_nan"] == "stop" or "rollback" in config:
+                    raise
+                resume = roll_back(config, out, error)
+                model = train(dataset, config, out, args.device, resume=resume, **how)
+            report.finish(out, model, dataset)
     except (UsageError, backend.DeviceError) as error:
-        print(f"train: {error}", file=sys.stderr)
-        return 2
-    except (data.DataError, checkpoint.CheckpointError, TrainingError) as error:
-        print(f"train: {error}", file=sys.stderr)
-        return 1
+        return fail(2, error)
+    except (data.DataError, checkpoint.CheckpointError, TrainingError, guard.BusyError) as error:
+        return fail(1, error)
+    except MemoryError as error:
+        advice = "give a smaller --batch-size, --channels or --hidden"
+        return fail(1, f"not enough memory ({error}); {advice}")
     except OSError as error:
-        print(f"train: cannot write the run: {error}; free some space or give another --out",
-              file=sys.stderr)  # fmt: skip
-        return 1
-    except KeyboardInterrupt:
-        saved = out is not None and (out / checkpoint.NAME).exists()
-        advice = f"go on with: python -m tinyinfogan.train --resume {out}"
-        print(f"train: stopped; {advice if saved else 'nothing to save yet'}", file=sys.stderr)
-        return 130
+        what = f"cannot write the run: {error}; free some space or give another --out"
+        return fail(1, what, "; then go on with: ")
+    except KeyboardInterrupt as error:
+        return fail(128 + getattr(error, "signum", 2), "stopped", "; go on with: ")
     return 0
 
 

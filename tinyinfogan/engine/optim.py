@@ -35,6 +35,11 @@ class Adam:
         for parameter in self.parameters:
             parameter.grad = None
 
+    def gradient_norm(self):
+        """Return √(Σ g²) over all parameters with a gradient, an array with one element."""
+        gradients = [p.grad.ravel() for p in self.parameters if p.grad is not None]
+        return sum(g @ g for g in gradients) ** 0.5
+
     def step(self):
         """Move every parameter that has a gradient, in place.
 
