@@ -12,7 +12,7 @@ setup(
     package_data={"tinyinfogan.data": ["mnist/*"]},
     install_requires=["numpy>=2", "matplotlib", "tqdm", "pillow"],
     extras_require={
-        "test": ["pytest", "ruff"],
+        "test": ["pytest", "ruff", "hypothesis"],
         "bench": ["torch", "jax"],
         "cuda12": ["cupy-cuda12x>=14"],
         "cuda13": ["cupy-cuda13x>=14"],
