@@ -68,14 +68,14 @@ def save(path, arrays, keep=1):
     Raises OSError where it cannot be written and CheckpointError where it does not read back well;
     what was at `path` is then still there.
     """
-    path, step = Path(path), int(arrays["step"])
+    path = Path(path)
     checksums = {name: _checksum(array) for name, array in arrays.items()}
     arrays = arrays | {"checksums": np.array(json.dumps(checksums))}
     resources.require_space(path.parent, sum(array.nbytes for array in arrays.values()) + (1 << 20))
 
     def verify(temporary):
         read(temporary)
-        _set_aside(path, keep - 1, step)
+        _set_aside(path, keep - 1)
 
     with files.replacing(path, verify) as file:
         with zipfile.ZipFile(file, "w") as archive:
@@ -111,7 +111,7 @@ def older(folder):
     return {int(step): found[step] for step in sorted(found, key=len) if step.isdigit()}
 
 
-def _set_aside(path, count, step):
+def _set_aside(path, count):
     """Keep the checkpoint at `path` under another name, and no more than `count` such ones."""
     if count and path.exists():
         with open(path, "rb") as file:

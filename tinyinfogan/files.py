@@ -82,7 +82,12 @@ def read_npz(file, names=None):
     with zipfile.ZipFile(file) as archive:
         if sum(member.compress_size for member in archive.infolist()) > size:
             raise ValueError("its members claim more than the file holds")
+        # Python believes the directory without counting; the count is in the record at the end.
+        file.seek(-22 - len(archive.comment), os.SEEK_END)
+        if file.read(12)[10:] != min(len(archive.infolist()), 0xFFFF).to_bytes(2, "little"):
+            raise ValueError("its directory is damaged")
         for member in archive.infolist():
+            archive.open(member).close()  # raises where the directory and the member differ
             name = member.filename.removesuffix(".npy")
             if names is not None and name not in names:
                 continue

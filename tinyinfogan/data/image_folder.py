@@ -67,6 +67,7 @@ def read_images(paths: list[Path]) -> np.ndarray:
                 )
             if image.mode not in GREY_MODES:
                 channels = 3
+            image.verify()  # a PNG's checksums, which decoding does not look at
 
     width, height = first_size
     with reading(paths[0].parent, "images that fit into memory"):
