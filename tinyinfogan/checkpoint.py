@@ -105,10 +105,9 @@ def _seal(file):
 
 
 def older(folder):
-    """Return the paths of the checkpoints kept from before, {step: path}, oldest first."""
-    paths = Path(folder).glob("checkpoint-*.npz")
-    found = {path.stem.partition("-")[2]: path for path in paths}
-    return {int(step): found[step] for step in sorted(found, key=len) if step.isdigit()}
+    """Return {step: path} of the checkpoints that were kept, oldest first."""
+    paths = {path.stem.partition("-")[2]: path for path in Path(folder).glob("checkpoint-*.npz")}
+    return dict(sorted((int(step), path) for step, path in paths.items() if step.isdigit()))
 
 
 def _set_aside(path, count):
@@ -123,8 +122,8 @@ def _set_aside(path, count):
         except OSError:  # a file system without links
             shutil.copyfile(path, path.with_name(name))
     kept = older(path.parent)
-    for old in sorted(kept)[: len(kept) - count]:
-        kept[old].unlink()
+    for old in list(kept.values())[: len(kept) - count]:
+        old.unlink()
 
 
 class Writer:

@@ -118,13 +118,13 @@ def signals():
 # --- finite numbers -------------------------------------------------------------------------------
 
 
-def finite(history, done, states, last_good):
+def finite(history, done, parts, last_good):
     """Return {name: values (steps,)} of the last steps on the host, the only copy from the device.
 
     history: what train_step returned in the steps up to step `done`, a list, oldest first; entries
-    of other names than the last one's, from an older version, are left out.  states: {part: {name:
-    array}} of weights, running statistics and moments.  last_good: returns what the message says of
-    the last good checkpoint.
+    of other names than the last one's, from another version, are left out.  parts: {name: network
+    or optimiser}, whose weights, running statistics and moments are looked through in this order.
+    last_good: returns what the message says of the last good checkpoint.
 
     Raises TrainingError where any of all these is not finite, with the step, the term, the first
     array concerned and the gradient norms of the last steps.
@@ -138,8 +138,8 @@ def finite(history, done, states, last_good):
     wrong = ~np.isfinite(table)
     arrays = (
         f"{part}.{name}"
-        for part, state in states.items()
-        for name, array in state.items()
+        for part, state in parts.items()
+        for name, array in state.state_dict().items()
         if not backend.array_module(array).isfinite(array).all()
     )
     array = next(arrays, None)

@@ -40,8 +40,8 @@ def train_step(model, d_adam, g_adam, real, rng):
 
     real: images (N, H, W, C) in [0, 1], an array on the model's device.  rng: numpy Generator for
     latents and augmentation.  Returns {"d_loss", "g_loss", code name: L_I, "d_norm", "g_norm"}, the
-    last two the norms of the gradients: arrays on the device, each with one element, which nobody
-    has to wait for.
+    norms being those of the gradients, in the order in which they come about: arrays on the device,
+    each with one element, which nobody has to wait for.
     """
     settings, spec, (N, *_) = model.settings, model.spec, real.shape
     G, D = model.generator, model.discriminator
@@ -74,7 +74,7 @@ def train_step(model, d_adam, g_adam, real, rng):
         consistency = losses.consistency_loss(spec, real_read[: N // 2], real_read[N // 2 :])
         objective = objective + settings.lambda_consistency * consistency
     objective.backward(keep_tape=False)
-    norms = {"d_norm": d_adam.gradient_norm()}
+    values = {"d_loss": d_loss.data, "d_norm": d_adam.gradient_norm()}
     d_adam.step()
     d_adam.zero_grad()
 
@@ -84,12 +84,12 @@ def train_step(model, d_adam, g_adam, real, rng):
         information, term = information_term(fake_read)
         g_loss = losses.generator_loss(fake_logits)
         (g_loss - term).backward(keep_tape=False)
-        norms["g_norm"] = g_adam.gradient_norm()
+        values |= {name: value.data for name, value in {"g_loss": g_loss, **information}.items()}
+        values["g_norm"] = g_adam.gradient_norm()
         g_adam.step()
         g_adam.zero_grad()
 
-    values = {"d_loss": d_loss, "g_loss": g_loss, **information}
-    return {name: value.data for name, value in values.items()} | norms
+    return values
 
 
 # --- the loop -------------------------------------------------------------------------------------
@@ -111,8 +111,9 @@ def train(dataset, config, out, device="cpu", checkpoint_every=500, log_every=10
         model = InfoGAN(settings, config["image_shape"], generator_for(seed, WEIGHTS)).to(device)
     else:
         model = checkpoint.model_of(resume, out, settings, config["image_shape"]).to(device)
-    d_adam = optim.Adam(model.discriminator.parameters(), settings.d_lr)
-    g_adam = optim.Adam(model.generator.parameters(), settings.g_lr)
+    D, G = model.discriminator, model.generator
+    d_adam = optim.Adam(D.parameters(), settings.d_lr)
+    g_adam = optim.Adam(G.parameters(), settings.g_lr)
     parts = {"d_adam": d_adam, "g_adam": g_adam}
     start, history = 0, []
     if resume is not None:
@@ -146,9 +147,9 @@ def train(dataset, config, out, device="cpu", checkpoint_every=500, log_every=10
             last = done == settings.steps
             stopping = bool(stop)  # read once: a signal may come at any moment
             save = done % checkpoint_every == 0 or last or stopping
-            if done % log_every == 0 or save:
-                states = {n: part.state_dict() for n, part in {"model": model, **parts}.items()}
-                values = guard.finite(history, done, states, writer.last_good)
+            draw = done % picture_every == 0 or last
+            if done % log_every == 0 or save or draw:
+                values = guard.finite(history, done, {"D": D, "G": G, **parts}, writer.last_good)
             if done % log_every == 0 or last:
                 if dataset.labels is not None and settings.categorical:
                     accuracy = report.code_table(model, dataset, limit=2000).accuracy
@@ -164,7 +165,7 @@ def train(dataset, config, out, device="cpu", checkpoint_every=500, log_every=10
                 report.append_to_log(out, record)
                 bar.set_postfix_str(report.one_line(settings.spec, record))
                 history, values = [], {}
-            if done % picture_every == 0 or last:
+            if draw:
                 report.save_samples(out, model, done)
             if save:
                 writer.save(checkpoint.snapshot(model, parts, done, config, values))
