@@ -4,6 +4,7 @@ import errno
 import io
 import itertools
 import os
+import shutil
 import subprocess
 import time
 
@@ -70,7 +71,7 @@ def command(tmp_path, monkeypatch, capsys):
     def run(out):
         argv = harness.arguments(data, out)
         if "--steps" in argv:
-            argv += ["--steps", "6", "--checkpoint-every", "2", "--keep", "2"]
+            argv += ["--steps", "4", "--checkpoint-every", "2", "--keep", "2"]
         status = train.main(argv)
         errors = capsys.readouterr().err
         assert "Traceback" not in errors
@@ -101,6 +102,7 @@ def disturb(command, tmp_path, monkeypatch, most=None):
                 assert (f"--resume {out}" in message) == (out / "config.json").exists()
                 assert command(out)[0] == 0
             harness.assert_same(out, expected)
+            shutil.rmtree(out)
             cases += 1
     return cases
 
