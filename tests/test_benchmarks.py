@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import benchmarks
-from benchmarks import agreement, common, networks, profile, scaling, sides, table
+from benchmarks import agreement, checkpoints, common, networks, profile, scaling, sides, table
+from tinyinfogan import checkpoint
 from tinyinfogan.engine import ops
 from tinyinfogan.presets import PRESETS
 
@@ -203,3 +204,9 @@ def test_importing_a_benchmark_imports_no_other_library():
     root = Path(benchmarks.__file__).parents[1]
     answer = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
     assert answer.stdout.strip() == "set()", answer.stderr
+
+
+def test_what_checkpoints_cost_is_measured_in_turns(tmp_path):
+    found = checkpoints.measure("mnist", 2, 2, tmp_path)
+    assert found.keys() == {"wall", "cpu"} and all(len(shares) == 2 for shares in found.values())
+    assert checkpoint.read(tmp_path)["step"] == 1

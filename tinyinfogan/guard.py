@@ -53,7 +53,8 @@ def lock(folder):
         file.write(f"process {os.getpid()} on {platform.node()}")
         file.flush()
         yield
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(PermissionError):  # Windows, while the file is open
+            path.unlink(missing_ok=True)
 
 
 def unfinished(folder):

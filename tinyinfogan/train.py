@@ -192,7 +192,6 @@ SETTINGS_OPTIONS = {
     "g_lr": (float, "learning rate of G"),
 }
 
-
 # What may change when a run goes on, with its defaults; --steps and --epochs may as well.
 RUN_OPTIONS = {
     "device": "auto", "checkpoint_every": 500, "log_every": 100, "keep": 1, "on_nan": "stop",
