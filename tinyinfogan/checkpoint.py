@@ -219,12 +219,12 @@ def read(path):
 
 def config_of(arrays, path):
     """Return (config, Settings) of a checkpoint's arrays.  Raises CheckpointError as `read`."""
-    return _config(arrays["config"].item(), path)
+    return _config(arrays["config"], path)
 
 
 def _config(text, path, kinds=None):
     with _trusting_nothing(path, "the settings inside are not ours"):
-        config = json.loads(text)
+        config = json.loads(text.item())
         for key, kind in (kinds or {}).items():
             if not isinstance(config[key], kind):
                 raise ValueError(f"{key} is {config[key]}")
@@ -241,9 +241,9 @@ def last(folder):
     start = Path(folder) / "config.json"
     if start.is_file() and not (Path(folder) / NAME).exists():
         with _trusting_nothing(start, "cannot be read"):
-            return None, *_config(start.read_text("utf-8"), start, START)
+            return None, *_config(np.array(start.read_text("utf-8")), start, START)
     arrays = read(folder)
-    return arrays, *_config(arrays["config"].item(), folder, START)
+    return arrays, *_config(arrays["config"], folder, START)
 
 
 def history_of(arrays, path, device="cpu"):
