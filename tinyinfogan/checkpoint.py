@@ -1,4 +1,4 @@
-"""Checkpoints: one .npz file that holds a model, its optimisers and the settings, or says why not.
+"""Checkpoints: one .npz file that holds a model, its optimisers and the settings.
 
 Format 2, which `numpy.load(path, allow_pickle=False)` reads; there is no pickle in it:
 
