@@ -12,8 +12,11 @@ setup(
     package_data={"tinyinfogan.data": ["mnist/*"]},
     install_requires=["numpy>=2", "matplotlib", "tqdm", "pillow"],
     extras_require={
-        "test": ["pytest", "ruff", "hypothesis"],
+        "test": ["pytest", "ruff", "hypothesis", "scipy"],
+        "svhn": ["scipy"],
         "bench": ["torch", "jax"],
+        "docs": ["sphinx", "sphinx-gallery", "furo", "myst-parser", "sphinx-mathjax-offline"],
+        "mpi": ["mpi4py"],
         "cuda12": ["cupy-cuda12x>=14"],
         "cuda13": ["cupy-cuda13x>=14"],
     },

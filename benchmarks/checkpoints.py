@@ -17,7 +17,6 @@ import numpy as np
 
 from benchmarks import common
 from tinyinfogan import checkpoint, data, guard, train
-from tinyinfogan.engine import optim
 from tinyinfogan.models import InfoGAN, as_float
 from tinyinfogan.presets import PRESETS
 
@@ -28,8 +27,7 @@ def measure(preset, every, rounds, folder, dataset=None):
     images = (dataset or data.load()).images
     shape = images.shape[1:]
     model = InfoGAN(settings, shape, np.random.default_rng(0))
-    parts = {"d_adam": optim.Adam(model.discriminator.parameters(), settings.d_lr),
-             "g_adam": optim.Adam(model.generator.parameters(), settings.g_lr)}  # fmt: skip
+    adams = train.optimizers(model)
     config = {"settings": asdict(settings), "image_shape": list(shape)}
     real = as_float(images[: settings.batch_size])
     networks = {"D": model.discriminator, "G": model.generator}
@@ -41,10 +39,11 @@ def measure(preset, every, rounds, folder, dataset=None):
             for step in range(every):
                 writer.check()
                 rng = np.random.default_rng(step)
-                history.append(train.train_step(model, *parts.values(), real, rng))
+                players = adams["d_adam"], adams["g_adam"], real, rng, adams.get("q_adam")
+                history.append(train.train_step(model, *players))
                 if saves and step == every // 2:  # the thread ends before the steps do
-                    values = guard.finite(history, step, networks | parts, writer.last_good)
-                    writer.save(checkpoint.snapshot(model, parts, step, config, values))
+                    values = guard.finite(history, step, networks | adams, writer.last_good)
+                    writer.save(checkpoint.snapshot(model, adams, step, config, values))
             return time.perf_counter() - since, time.process_time() - cpu
 
         steps(False)

@@ -228,8 +228,9 @@ def _config(text, path, kinds=None):
         for key, kind in (kinds or {}).items():
             if not isinstance(config[key], kind):
                 raise ValueError(f"{key} is {config[key]}")
-        fields = {key: config["settings"][key] for key in Settings.__dataclass_fields__}
-        return config, Settings(**fields)
+        # A setting that is newer than the checkpoint has its default, which changes nothing.
+        fields = config["settings"].items()
+        return config, Settings(**{k: v for k, v in fields if k in Settings.__dataclass_fields__})
 
 
 def last(folder):

@@ -1,6 +1,7 @@
-"""Datasets in: `load()` gives the bundled MNIST or the user's own images."""
+"""Datasets in: `load()` gives a named data set or the user's own images."""
 
-from tinyinfogan.data.datasets import Dataset, load
-from tinyinfogan.data.errors import DataError
+from tinyinfogan.data.datasets import Dataset, load, of_run, pad
+from tinyinfogan.data.errors import ChoiceError, DataError
+from tinyinfogan.data.published import NAMES
 
-__all__ = ["DataError", "Dataset", "load"]
+__all__ = ["NAMES", "ChoiceError", "DataError", "Dataset", "load", "of_run", "pad"]

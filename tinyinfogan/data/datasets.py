@@ -1,4 +1,4 @@
-"""load(): the bundled MNIST or the user's own images, as uint8 arrays."""
+"""load(): a named data set or the user's own images, as uint8 arrays."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tinyinfogan.data import published, sprites
 from tinyinfogan.data.errors import DataError, reading
 from tinyinfogan.data.idx import find_idx, read_idx
 from tinyinfogan.data.image_folder import list_images, read_images
 from tinyinfogan.files import read_npz
 
 BUNDLED_MNIST = Path(__file__).parent / "mnist"
+SPRITES = 50_000  # images, 205 MB, drawn in two seconds
 KNOWN_KINDS = (
     "a folder with train-images-idx3-ubyte(.gz), a folder of PNG or JPEG images, or an .npz file"
 )
@@ -25,7 +27,9 @@ class Dataset(NamedTuple):
 
     images: uint8 (N, H, W, C) in 0..255, C is 1 or 3; test_images the same with its own N, or None.
     labels: int64 (N,), not negative, or None; test_labels the same for test_images.
-    name: "mnist", or the name of the user's folder or file.
+    name: the data set's name, or the name of the user's folder or file.
+    factors: int64 (N, 5), the factors of variation that `sprites.render` drew each image from, or
+    None for other data.
     """
 
     images: np.ndarray
@@ -33,12 +37,22 @@ class Dataset(NamedTuple):
     test_images: np.ndarray | None = None
     test_labels: np.ndarray | None = None
     name: str = ""
+    factors: np.ndarray | None = None
 
 
-def load(path: str | PathLike | None = None) -> Dataset:
-    """Return the bundled MNIST (60,000 and 10,000 images of 28x28x1), or the data at `path`.
+def load(path: str | PathLike | None = None, name: str | None = None) -> Dataset:
+    """Return the data set called `name`, or the data at `path`, or else the bundled MNIST.
 
-    `path` is one of
+    Names, with the shape of an image:
+      - mnist (the default; 60,000 and 10,000 images) and fashion-mnist, 28x28x1;
+      - svhn and celeba, 32x32x3, and chairs, 64x64x1;
+      - faces, the pictures in the folder `path`, cut square, grey and 32x32x1;
+      - sprites, 64x64x1, with `factors` and the shape as label: 50,000 of the 737,280, always the
+        same ones.
+    fashion-mnist, svhn, celeba and chairs are downloaded, unless their published files are in the
+    folder `path` or, as Debian's package installs it, fashion-mnist is on this machine.
+
+    Without a name, `path` is one of
       - a folder with IDX files under MNIST's names, plain or gzip; only the training images are
         required: train-images-idx3-ubyte, train-labels-idx1-ubyte, and the same with t10k;
       - an .npz file with `images`, (N, H, W) or (N, H, W, C), uint8 or floats in [0, 1], and
@@ -46,8 +60,11 @@ def load(path: str | PathLike | None = None) -> Dataset:
       - a folder of PNG or JPEG images of one size; sub-folders, if they hold the images, are the
         classes 0, 1, … in sorted order.
 
-    Raises DataError, and nothing else, for anything wrong with the data.
+    Raises ChoiceError where a name does not go with, or without, a path, and DataError, of which
+    that is a kind, and nothing else, for anything wrong with the data.
     """
+    if name is not None:
+        return _load_named(name, path)
     if path is None:
         return _load_idx_folder(BUNDLED_MNIST, "mnist")
     path = Path(path)
@@ -62,6 +79,42 @@ def load(path: str | PathLike | None = None) -> Dataset:
         if path.suffix.lower() == ".npz":
             return _load_npz(path, name)
         raise DataError(f"{path}: not a known kind of data; give {KNOWN_KINDS}")
+
+
+def pad(dataset: Dataset, pixels: int) -> Dataset:
+    """Return the data with `pixels` black pixels on every side of every image."""
+    if not pixels:
+        return dataset
+    around = ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0))
+    test_images = dataset.test_images
+    return dataset._replace(
+        images=np.pad(dataset.images, around),
+        test_images=None if test_images is None else np.pad(test_images, around),
+    )
+
+
+def of_run(config: dict) -> Dataset:
+    """Return the data that a run was trained on, padded as there.  config: as in its config.json.
+
+    Raises DataError as `load` does, which is also what a folder that was moved gives.
+    """
+    dataset = load(config.get("data"), config.get("dataset"))
+    return pad(dataset, config.get("settings", {}).get("pad", 0))
+
+
+def _load_named(name: str, path: str | PathLike | None) -> Dataset:
+    path = None if path is None else Path(path)
+    published.check_choice(name, path)
+    if path is not None and not path.is_dir():
+        raise DataError(f"{path}: is not a folder; give the one that the files of {name} are in")
+    if name == "mnist":
+        return _load_idx_folder(BUNDLED_MNIST, name)
+    if name == "sprites":
+        factors = sprites.draw(SPRITES, np.random.default_rng(0))
+        return Dataset(sprites.render(factors), factors[:, 0], name=name, factors=factors)
+    if name == "fashion-mnist":
+        return _load_idx_folder(published.folder_of(name, path), name)
+    return Dataset(name=name, **published.decoded(name, path))
 
 
 def _load_idx_folder(folder: Path, name: str) -> Dataset:

@@ -11,6 +11,10 @@ class DataError(ValueError):
     """Data that cannot be used; the message is one line: which path, what was wrong, what to do."""
 
 
+class ChoiceError(DataError):
+    """Arguments that do not fit one another: a data set that needs a path, or has no use for it."""
+
+
 @contextmanager
 def reading(path: str | PathLike, kind: str) -> Iterator[None]:
     """Raise DataError, with `path` in its message, for whatever the block raises.

@@ -75,11 +75,11 @@ def read_images(paths: list[Path]) -> np.ndarray:
     images = np.empty((len(paths), height, width, channels), np.uint8)
     for index, path in enumerate(paths):
         with reading(path, "a PNG or JPEG image"), Image.open(path, formats=FORMATS) as image:
-            images[index] = _decode(image)  # a grey image among colour ones broadcasts over C
+            images[index] = pixels_of(image)  # a grey image among colour ones broadcasts over C
     return images
 
 
-def _decode(image) -> np.ndarray:
+def pixels_of(image) -> np.ndarray:
     """Return an open Pillow image as (H, W, 1) if it is grey, else (H, W, 3)."""
     from PIL import Image
 

@@ -1,0 +1,55 @@
+"""Several runs: what is handed out, what goes on, and what is told at the end."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tinyinfogan import sweep
+
+SMALL = ["--steps=2", "--batch-size=20", "--channels=4", "--hidden=8", "--log-every=1"]
+
+
+def test_every_setting_with_every_seed():
+    vary = {"d-lr": ["1e-4", "2e-4"], "channels": ["4", "8"]}
+    jobs = sweep.jobs_of("out", range(3), vary, ["--steps=2"])
+    assert len(jobs) == len({folder for _, folder, _ in jobs}) == 12
+    assert jobs[4] == ("d-lr=1e-4 channels=8", "out/d-lr=1e-4,channels=8,seed=1",
+                       ["--steps=2", "--d-lr=1e-4", "--channels=8", "--seed=1"])  # fmt: skip
+
+
+def test_a_sweep(tmp_path, capsys):
+    arguments = ["--seeds=2", "--vary", "lambda-categorical=1", f"--out={tmp_path}", *SMALL]
+    assert sweep.main(arguments) == 0
+    text = capsys.readouterr().out
+    rows = json.loads((tmp_path / sweep.NAME).read_text())
+    assert [row["done"] for row in rows] == [2]
+    assert all(row["worst"] <= row["median"] <= row["best"] for row in rows)
+    assert "lambda-categorical=1" in text and "2 " in text
+    # A run that is complete is not repeated, and one that failed says why.
+    times = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/checkpoint.npz")}
+    (tmp_path / "lambda-categorical=1,seed=1" / "traversal.png").unlink()
+    (tmp_path / "lambda-categorical=1,seed=1" / "checkpoint.npz").write_bytes(b"broken")
+    assert sweep.main(arguments) == 1
+    assert "failed: " in (text := capsys.readouterr().out) and "checkpoint" in text
+    for path, time in times.items():
+        assert "lambda-categorical=1,seed=1" in str(path) or path.stat().st_mtime_ns == time
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--vary", "d-lr"], "OPTION=VALUE"),
+        (["--vary", "d-lr=1e-4,x"], "--d-lr"),
+        (["--vary", "no-such=1"], "no-such"),
+        (["--seeds", "0"], "1 or more"),
+        (["--seed", "3"], "not for a sweep"),
+        (["--steps", "many"], "--steps"),
+    ],
+)
+def test_wrong_arguments(arguments, message, tmp_path, capsys):
+    with pytest.raises(SystemExit) as raised:
+        sweep.main([*arguments, "--out", str(tmp_path / "x")])
+    assert raised.value.code == 2
+    assert message in capsys.readouterr().err
+    assert not Path(tmp_path / "x").exists()
