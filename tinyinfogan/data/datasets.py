@@ -25,6 +25,7 @@ class Dataset(NamedTuple):
     images: uint8 (N, H, W, C) in 0..255, C is 1 or 3; test_images the same with its own N, or None.
     labels: int64 (N,), not negative, or None; test_labels the same for test_images.
     name: "mnist", or the name of the user's folder or file.
+    factors: what the images were made from, where that is known: whole numbers (N, F), or None.
     """
 
     images: np.ndarray
@@ -32,6 +33,12 @@ class Dataset(NamedTuple):
     test_images: np.ndarray | None = None
     test_labels: np.ndarray | None = None
     name: str = ""
+    factors: np.ndarray | None = None
+
+
+def of_run(config: dict) -> Dataset:
+    """Return the data that a run was trained on, from what its config.json says."""
+    return load(config["data"])
 
 
 def load(path: str | PathLike | None = None) -> Dataset:
