@@ -72,7 +72,7 @@ def _traversed(model, columns=9):
         rows = np.repeat(latents, columns, axis=0)
         model.spec.set_code(rows, name, np.tile(values, len(latents)))
         grid.append(model.decode(rows).reshape(len(latents), columns, *model.image_shape))
-    labels = [name for name in names for _ in latents]
+    labels = [name if row == 0 else "" for name in names for row in range(len(latents))]
     title = "Generated: one continuous code from -2 to 2"
     return np.concatenate(grid), title, [f"{v:g}" for v in values], labels
 
@@ -101,6 +101,7 @@ def _real(model, dataset, result):
 def _show_grid(axes, result, images, title, columns, rows):
     R, K, H, W, C = images.shape
     picture = plots.tile(images.reshape(-1, H, W, C), K)
+    axes.set_anchor("N")
     axes.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     axes.set_xticks(np.arange(K) * (W + 2) + W / 2, columns or [""] * K)
     axes.set_yticks(np.arange(R) * (H + 2) + H / 2, rows or [""] * R)
@@ -187,7 +188,8 @@ def _show_text(axes, result):
     lines += ["", "Failures found:" if result["failures"] else "None of the known failures found."]
     lines += [f"• {sentence}" for sentence in result["failures"]]
     wrapped = "\n".join(textwrap.fill(line, 46, subsequent_indent="  ") for line in lines)
-    axes.text(0, 0.98, wrapped, va="top", size=8.5, color=plots.INK, linespacing=1.35)
+    text = axes.text(0, 0.98, wrapped, va="top", size=8.5, color=plots.INK, linespacing=1.35)
+    text.set_in_layout(False)  # a long one would squeeze the pictures
     axes.axis("off")
     axes.set_title(f"{result['preset']} on {result['data']}", fontsize=11, loc="left",
                    color=plots.INK)  # fmt: skip

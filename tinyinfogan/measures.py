@@ -3,6 +3,7 @@
 Nothing here needs labels but `mixed_classes`.  Images are drawn from an explicit numpy Generator.
 """
 
+import itertools
 import math
 from typing import NamedTuple
 
@@ -11,9 +12,10 @@ import numpy as np
 from tinyinfogan import losses
 from tinyinfogan.models import as_float
 
-# A failure is named from here on; all are shares.
+# A failure is named from here on; all are shares but the first.
+UNREAD = 0.1  # nats of a code, or less
 DEAD = 0.1  # of an equal share of the real images
-IGNORED = 0.1  # of the change that new noise and new codes together make
+IGNORED = 0.15  # of the change that new noise and new codes together make, or less
 COLLAPSED = 0.5  # of the difference between two real images
 SHARED = 0.3  # of a class, in a category that is named after another
 SPLIT = 0.25  # of a class, in each of two categories
@@ -122,27 +124,29 @@ def failures(spec, found, table=None, assignment=None):
             listed = ", ".join(f"{name}={k} ({100 * shares[k]:.1f} %)" for k in dead)
             kind = "Dead category" if len(dead) == 1 else "Dead categories"
             sentences.append(f"{kind}: hardly any real image is read as {listed}.")
-    everything = max(found.changes["everything"], 1e-12)
     for code in spec.codes:
-        share = found.changes[code.name] / everything
-        if share < IGNORED:
-            sentences.append(
-                f"{code.name} is ignored: a new value changes a pixel by "
-                f"{found.changes[code.name]:.3f} on average, {100 * share:.0f} % of what new noise "
-                "and codes together do."
-            )
-    if spec.noise and found.changes["noise"] / everything < IGNORED:
-        sentences.append(
-            f"The noise is ignored: new noise changes a pixel by {found.changes['noise']:.3f} on "
-            f"average, {100 * found.changes['noise'] / everything:.0f} % of what new noise and "
-            "codes together do."
-        )
+        nats = found.information[code.name]
+        if nats < UNREAD:
+            ignored, change = _ignored(found, code.name)
+            says = "is ignored: a new value" if ignored else "cannot be read: a new value"
+            sentences.append(f"{code.name} {says} {change}, and L_I is {nats:.2f} nats.")
+    ignored, change = _ignored(found, "noise")
+    if spec.noise and ignored:
+        sentences.append(f"The noise is ignored: new noise {change}.")
     if found.changes["everything"] < COLLAPSED * found.real_difference:
         sentences.append(
             f"Collapse: two generated images differ by {found.changes['everything']:.3f} a pixel, "
             f"two real ones by {found.real_difference:.3f}."
         )
     return sentences + ([] if table is None else mixed_classes(table, assignment))
+
+
+def _ignored(found, name):
+    """Return (whether it is, how much it changes the image in words)."""
+    change, everything = found.changes[name], max(found.changes["everything"], 1e-12)
+    words = (f"changes a pixel by {change:.3f} on average, {100 * change / everything:.0f} % of "
+             "what new noise and codes together do")  # fmt: skip
+    return change < IGNORED * everything, words
 
 
 def mixed_classes(table, assignment, name="c0"):
@@ -169,14 +173,15 @@ def mixed_classes(table, assignment, name="c0"):
             listed = " and ".join(f"{name}={k} ({100 * shares[k, label]:.0f} %)" for k in parts)
             sentences.append(f"A class is split: images of {label} are read as {listed}.")
     category_of = {label: k for k, label in enumerate(assignment) if label >= 0}
-    for a in category_of:
-        for b in category_of:
-            size = table[:, a].sum() + table[:, b].sum()
-            swapped = table[category_of[a], b] + table[category_of[b], a]
-            mixed = a < b and swapped >= MIXED * max(size, 1)
-            if mixed and not any({a, b} <= classes for classes in told):
-                sentences.append(
-                    f"Classes are mixed: {a} and {b}, {100 * swapped / size:.0f} % of whose images "
-                    "are read as the other."
-                )
+    pairs = []
+    for a, b in itertools.combinations(sorted(category_of), 2):
+        swapped = table[category_of[a], b] + table[category_of[b], a]
+        share = swapped / max(table[:, [a, b]].sum(), 1)
+        if share >= MIXED and not any({a, b} <= classes for classes in told):
+            pairs.append((share, f"{a} and {b} ({100 * share:.0f} %)"))
+    if pairs:
+        worst = [words for _, words in sorted(pairs, reverse=True)]
+        more = f" and {len(worst) - 4} pairs more" if len(worst) > 4 else ""
+        sentences.append(f"Classes are mixed, images of each read as the other: "
+                         f"{', '.join(worst[:4])}{more}.")  # fmt: skip
     return sentences
