@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from tinyinfogan import commands, evaluation_page, files, measures, metrics, report
+from tinyinfogan import commands, data, evaluation_page, files, measures, metrics, report
 from tinyinfogan import disentanglement as scores
 from tinyinfogan.fidelity import NAME as CLASSIFIER
 from tinyinfogan.fidelity import cached_classifier, fidelity
@@ -61,6 +61,9 @@ def evaluate(model, dataset, folder, seed=0, device="cpu"):
 
 def _fidelity(model, dataset, assignment, path, rng, device):
     images, labels, test_images, test_labels = report.data_split(dataset)
+    if min(len(images), len(test_images)) < 2:
+        raise data.DataError(f"{dataset.name}: {len(dataset.images)} labelled images are "
+                             "too few; give at least 4 with --data")  # fmt: skip
 
     def progress(steps):
         return tqdm(steps, desc="classifier", unit="step", leave=False, dynamic_ncols=True)
@@ -91,8 +94,8 @@ def disentanglement_scores(model, dataset, rng):
 
     A categorical code counts as one code, the category read.  Without scikit-learn "dci" is None.
     """
-    chosen = rng.permutation(len(dataset.images))[:IMAGES]
-    images, factors = dataset.images[np.sort(chosen)], dataset.factors[np.sort(chosen)]
+    chosen = rng.permutation(len(dataset.images))[:IMAGES]  # in no order, as `dci` halves them
+    images, factors = dataset.images[chosen], dataset.factors[chosen]
     read = model.encode(images)
     codes = np.column_stack([*(p.argmax(axis=1) for p in read.probabilities), read.means])
     names, categorical = factor_names(dataset)

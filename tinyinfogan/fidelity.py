@@ -16,7 +16,8 @@ from tinyinfogan.engine import Tensor, backend, nn, no_grad, ops, optim
 from tinyinfogan.models import as_float
 
 NAME = "classifier.npz"
-EPOCHS, BATCH, RATE = 2, 100, 3e-3
+STEPS, BATCH, RATE = 1200, 100, 3e-3
+MOST_EPOCHS = 20  # for small data
 AUGMENTATION = Augmentation(shift=2.0, rotation=8.0, zoom=0.1)
 
 
@@ -57,11 +58,12 @@ class Classifier:
         return np.concatenate(features), np.concatenate(scores)
 
 
-def train_classifier(images, labels, classes, device="cpu", epochs=EPOCHS, seed=0, progress=iter):
+def train_classifier(images, labels, classes, device="cpu", seed=0, progress=iter):
     """Return a Classifier trained on images (N, H, W, C) and labels (N,).
 
-    Adam on the cross-entropy, the rate falling linearly to 0, each image moved a little at random
-    (`augment.warp`) each time it is seen.  progress: wraps the range of steps, as tqdm does.
+    Adam on the cross-entropy for STEPS steps, the rate falling linearly to 0, each image moved a
+    little at random (`augment.warp`) each time it is seen.  progress: wraps the range of steps, as
+    tqdm does.
     """
     rng = np.random.default_rng(seed)
     classifier = Classifier(images.shape[1:], classes, rng)
@@ -69,7 +71,7 @@ def train_classifier(images, labels, classes, device="cpu", epochs=EPOCHS, seed=
     adam = optim.Adam(classifier.network.parameters(), RATE, betas=(0.9, 0.999))
     batch = min(BATCH, len(images))
     per_epoch = len(images) // batch
-    steps = epochs * per_epoch
+    steps = min(STEPS, MOST_EPOCHS * per_epoch)
     for step in progress(range(steps)):
         if step % per_epoch == 0:
             order = rng.permutation(len(images))
@@ -92,7 +94,9 @@ def cached_classifier(path, images, labels, device="cpu", progress=iter):
     A file there that is damaged, or of other data, is replaced.  Raises OSError.
     """
     classes = int(labels.max()) + 1
-    digest = hashlib.sha256(images).hexdigest() + hashlib.sha256(labels).hexdigest()
+    digest = "".join(
+        hashlib.sha256(np.ascontiguousarray(part)).hexdigest() for part in (images, labels)
+    )
     classifier = Classifier(images.shape[1:], classes)
     try:
         with np.load(path, allow_pickle=False) as file:

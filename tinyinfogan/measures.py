@@ -164,7 +164,7 @@ def mixed_classes(table, assignment, name="c0"):
         if guests and len(sharing) > 1:
             told.add(frozenset(sharing))
             listed = " and ".join(f"{label} ({100 * shares[k, label]:.0f} %)" for label in sharing)
-            sentences.append(f"Classes share a category: {name}={k} holds {listed} of their images.")
+            sentences.append(f"Classes share a category: {name}={k} holds {listed} of each.")
     for label in range(table.shape[1]):
         parts = np.flatnonzero(shares[:, label] >= SPLIT)
         # A category that is chiefly another class's is shared, which has been said.

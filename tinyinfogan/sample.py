@@ -21,7 +21,7 @@ def parser():
     )
     commands.add_run(p)
     p.add_argument("--code", action="append", default=[], metavar="NAME=VALUE",
-                   help="fix a code, such as c0=3 or c1=-1.5 (may be given several times)")  # fmt: skip
+                   help="fix a code, such as c0=3 or c1=-1.5; may be given again")  # fmt: skip
     p.add_argument("--vary", metavar="NAME", help="show a code at each of its values, or at ten "
                    f"from -{FURTHEST} to {FURTHEST}: a column each")  # fmt: skip
     p.add_argument("--count", type=int, default=COLUMNS, metavar="N",
@@ -42,8 +42,7 @@ def code_named(spec, name):
 
 
 def chosen_codes(spec, texts):
-    """Return {code name: value} of texts such as "c0=3".  Raises UsageError for one that cannot be.
-    """
+    """Return {code name: value} of texts such as "c0=3".  Raises UsageError for what cannot be."""
     codes = {}
     for text in texts:
         name, equals, value = text.partition("=")
