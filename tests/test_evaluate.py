@@ -39,7 +39,7 @@ def run(tmp_path_factory):
 def few(monkeypatch):
     """Fewer images and steps than anyone would measure with."""
     measure = measures.measure
-    monkeypatch.setattr(measures, "measure", lambda *args: measure(*args, n=20))
+    monkeypatch.setattr(measures, "measure", lambda *args, **_: measure(*args, n=20))
     monkeypatch.setattr(evaluate, "IMAGES", 60)
     monkeypatch.setattr(fidelity, "STEPS", 5)
 
@@ -73,10 +73,10 @@ def message_of(capsys, command, argv, status):
 
 
 def test_evaluate_writes_text_json_and_a_page(run, capsys, few):
-    text = output_of(capsys, "evaluate", [run])
+    printed = json.loads(output_of(capsys, "evaluate", [run, "--json"]))
+    text = evaluate.as_text(printed)
     for words in ("L_I, nats", "balance", "accuracy", "Fréchet", "new noise"):
         assert words in text
-    printed = json.loads(output_of(capsys, "evaluate", [run, "--json"]))
     with open(f"{run}/evaluation.json") as file:
         assert json.load(file) == printed
     assert set(printed["codes"]) == {"c0", "c1", "c2"}
@@ -107,11 +107,12 @@ def test_evaluate_with_known_factors(run, tmp_path, capsys, few, monkeypatch):
     known = data.load()._replace(images=data.load().images[:120], labels=None, factors=factors)
     monkeypatch.setattr(data, "of_run", lambda config: known)
     copy = shutil.copytree(run, tmp_path / "run")
-    found = json.loads(output_of(capsys, "evaluate", [str(copy), "--json"]))["disentanglement"]
+    result = json.loads(output_of(capsys, "evaluate", [str(copy), "--json"]))
+    found = result["disentanglement"]
     for name in ("mig", "factor_vae", "sap", "modularity"):
         assert 0 <= found[name] <= 1
     assert np.shape(found["information_nats"]) == (3, 2)
-    assert "MIG" in output_of(capsys, "evaluate", [str(copy)])
+    assert "MIG" in evaluate.as_text(result)
 
 
 def test_nothing_is_damaged_where_the_disk_is_full(run, tmp_path, capsys, few, monkeypatch):
@@ -229,12 +230,14 @@ def test_classes_that_are_never_drawn_are_named():
     assert "class 1 (0.5 %)" in evaluate.missing_classes([0.5, 0.005, 0.495])[0]
 
 
-def test_the_report_of_training_names_failures(tmp_path, capsys):
-    run = trained(tmp_path)
-    model, dataset = checkpoint.load(run), data.load(tmp_path / "digits.npz")
-    output_of(capsys, "sample", [run])
-    training.report.finish(tmp_path / "run", model, dataset)
-    assert "warning: " in capsys.readouterr().out
+def test_the_report_of_training_names_failures(run, tmp_path, capsys, few, monkeypatch):
+    drawn = [name for name in dir(training.report.plots) if name.startswith("save_")]
+    for name in drawn:
+        monkeypatch.setattr(training.report.plots, name, lambda *_: None)
+    dataset = data.Dataset(data.load().images[:100], data.load().labels[:100])
+    monkeypatch.setattr(measures, "failures", lambda *_: ["The noise is ignored."])
+    training.report.finish(tmp_path, checkpoint.load(run), dataset)
+    assert "warning: The noise is ignored.\n" in capsys.readouterr().out
 
 
 # --- encode ---------------------------------------------------------------------------------------
