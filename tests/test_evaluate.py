@@ -218,7 +218,7 @@ def mixed(table, assignment):
 
 def test_classes_that_share_and_classes_that_are_split_are_named():
     shared = mixed([[90, 80, 0], [10, 15, 0], [0, 5, 100]], [0, 1, 2])
-    assert shared == ["Classes share a category: c0=0 holds 0 (90 %) and 1 (80 %) of each."]
+    assert shared == ["Classes share a category: c0=0 holds 90 % of 0 and 80 % of 1."]
     split = mixed([[60, 0], [40, 0], [0, 100]], [0, -1, 1])
     assert split == ["A class is split: images of 0 are read as c0=0 (60 %) and c0=1 (40 %)."]
     swapped = mixed([[90, 12, 0], [10, 88, 0], [0, 0, 100]], [0, 1, 2])

@@ -20,16 +20,14 @@ def save(path, model, dataset, result):
     below = [(draw,) for draw, key in ((_show_confusion, "confusion"),
                                        (_show_factors, "disentanglement")) if key in result]
     below += [(_show_information,), (_show_changes,)]
-    width = 800 * max(len(above), len(below)) + 600
+    width = 780 * max(len(above), len(below)) + 700
     figure = plots._new_figure(width, 1760, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.15, h_pad=0.12)
-    top, bottom = figure.subfigures(2, 1, height_ratios=(1.1, 1))
-    for part, panels in ((top, above), (bottom, below)):
-        ratios = [1.0] * len(panels) + ([0.9] if part is top else [])
-        for axes, (draw, *content) in zip(part.subplots(1, len(ratios), width_ratios=ratios,
-                                                        squeeze=False)[0],
-                                          [*panels, (_show_text,)]):  # fmt: skip
+    pictures, words = figure.subfigures(1, 2, width_ratios=(width - 700, 700))
+    for part, panels in zip(pictures.subfigures(2, 1, height_ratios=(1.1, 1)), (above, below)):
+        for axes, (draw, *content) in zip(part.subplots(1, len(panels), squeeze=False)[0], panels):
             draw(axes, result, *content)
+    _show_text(words.subplots(), result)
     plots._write_png(path, plots._drawn(figure))
 
 
@@ -187,7 +185,7 @@ def _show_text(axes, result):
                         if d["dci"] else ""))  # fmt: skip
     lines += ["", "Failures found:" if result["failures"] else "None of the known failures found."]
     lines += [f"• {sentence}" for sentence in result["failures"]]
-    wrapped = "\n".join(textwrap.fill(line, 46, subsequent_indent="  ") for line in lines)
+    wrapped = "\n".join(textwrap.fill(line, 48, subsequent_indent="  ") for line in lines)
     text = axes.text(0, 0.98, wrapped, va="top", size=8.5, color=plots.INK, linespacing=1.35)
     text.set_in_layout(False)  # a long one would squeeze the pictures
     axes.axis("off")

@@ -163,8 +163,8 @@ def mixed_classes(table, assignment, name="c0"):
         sharing = sorted(guests + ([named] if named >= 0 and shares[k, named] >= SHARED else []))
         if guests and len(sharing) > 1:
             told.add(frozenset(sharing))
-            listed = " and ".join(f"{label} ({100 * shares[k, label]:.0f} %)" for label in sharing)
-            sentences.append(f"Classes share a category: {name}={k} holds {listed} of each.")
+            listed = " and ".join(f"{100 * shares[k, label]:.0f} % of {label}" for label in sharing)
+            sentences.append(f"Classes share a category: {name}={k} holds {listed}.")
     for label in range(table.shape[1]):
         parts = np.flatnonzero(shares[:, label] >= SPLIT)
         # A category that is chiefly another class's is shared, which has been said.
