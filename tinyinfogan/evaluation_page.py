@@ -163,6 +163,7 @@ def _show_changes(axes, result):
     axes.set_xlim(0, 1.2 * max(*bars.values(), result["real_difference"], 1e-6))
     axes.invert_yaxis()
     axes.set_xlabel("mean change of a pixel; dashed: two real images", fontsize=8)
+    axes.locator_params(axis="x", nbins=5)
     _frame(axes, "Change of the image when this is drawn anew", bars=True)
 
 
