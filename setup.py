@@ -13,7 +13,10 @@ setup(
     install_requires=["numpy>=2", "matplotlib", "tqdm", "pillow"],
     extras_require={
         "test": ["pytest", "ruff"],
+        "evaluate": ["scikit-learn"],
         "bench": ["torch", "jax"],
+        "docs": ["sphinx", "sphinx-gallery", "furo", "myst-parser", "sphinx-mathjax-offline"],
+        "mpi": ["mpi4py"],
         "cuda12": ["cupy-cuda12x>=14"],
         "cuda13": ["cupy-cuda13x>=14"],
     },

@@ -11,9 +11,9 @@ from unittest import mock
 import numpy as np
 
 from benchmarks import common
+from benchmarks.sides import PRESETS
 from tinyinfogan.engine import backend, conv, norm, ops, optim, tensor
 from tinyinfogan.models import InfoGAN
-from tinyinfogan.presets import PRESETS
 from tinyinfogan.train import train_step
 
 

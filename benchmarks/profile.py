@@ -17,9 +17,9 @@ from statistics import median
 import numpy as np
 
 from benchmarks import common, sides
+from benchmarks.sides import PRESETS
 from tinyinfogan import augment
 from tinyinfogan.engine import backend, conv, ops, optim, tensor
-from tinyinfogan.presets import PRESETS
 
 KINDS = ("products", "patches", "rest")  # of what happens inside an operation
 COLOURS = ("#3b6ea5", "#e0a030", "#b0b0b0")

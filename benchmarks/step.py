@@ -15,7 +15,8 @@ from contextlib import ExitStack
 from functools import partial
 
 from benchmarks import agreement, common, sides
-from tinyinfogan.presets import DEFAULT, PRESETS
+from benchmarks.sides import PRESETS
+from tinyinfogan.presets import DEFAULT
 
 # --- time -----------------------------------------------------------------------------------------
 

@@ -11,7 +11,6 @@ import pytest
 import benchmarks
 from benchmarks import agreement, common, networks, profile, scaling, sides, table
 from tinyinfogan.engine import ops
-from tinyinfogan.presets import PRESETS
 
 # What needs a library that is not installed is skipped; the rest runs with NumPy alone.
 OTHERS = [
@@ -25,14 +24,14 @@ def tiny(preset, dtype="float64", **changes):
     """A Problem of four batches of 8 images which are not square."""
     sizes = {"channels": 4, "hidden": 16, "batch_size": 8}
     images = np.random.default_rng(0).integers(0, 256, (32, 12, 8, 1), np.uint8)
-    return sides.Problem(replace(PRESETS[preset], **sizes, **changes), images, dtype)
+    return sides.Problem(replace(sides.PRESETS[preset], **sizes, **changes), images, dtype)
 
 
 def run(side, variant, problem, steps=agreement.CHECK_STEPS):
     return sides.prepare(side, variant, problem)("agree", steps)
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", sides.PRESETS)
 @pytest.mark.parametrize("side, variant, library", OTHERS)
 def test_all_sides_take_the_same_steps(side, variant, library, preset):
     pytest.importorskip(library)
@@ -41,7 +40,7 @@ def test_all_sides_take_the_same_steps(side, variant, library, preset):
     assert passed, words
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", sides.PRESETS)
 def test_pytorch_agrees_in_float32(preset):
     pytest.importorskip("torch")
     problem = tiny(preset, "float32")
@@ -87,7 +86,7 @@ def test_the_checks_do_not_pass_what_is_not_finite():
     assert not agreement.in_float32(initial, reference, (losses, reference[1]))[0]
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", sides.PRESETS)
 def test_work_is_counted_as_it_is_done(preset):
     problem = tiny(preset, "float32")
     step, _ = sides.loader("ours")(problem, sides.draw_batches(problem))

@@ -270,6 +270,21 @@ def test_encode_reads_folders_and_data_sets(run, digit, tmp_path, capsys):
     assert [line.split()[0] for line in lines] == ["image", "train/0", "train/1"]
 
 
+def test_encode_pads_as_the_preset_does(tmp_path, digit, capsys):
+    run = trained(tmp_path, "--pad", "2")
+    (row,) = csv.DictReader(io.StringIO(output_of(capsys, "encode", [run, digit, "--csv"])))
+    padded = np.pad(data.load().images[:1], ((0, 0), (2, 2), (2, 2), (0, 0)))
+    expected = checkpoint.load(run).encode(padded).means[0]
+    np.testing.assert_allclose([float(row["c1"]), float(row["c2"])], expected, rtol=1e-5)
+    assert len(output_of(capsys, "encode", [run, "--data"]).splitlines()) == 121
+    np.savez(tmp_path / "drawn.npz", images=padded)
+    output_of(capsys, "encode", [run, "--data", str(tmp_path / "drawn.npz")])
+    Image.new("L", (30, 30)).save(tmp_path / "other.png")
+    message = message_of(capsys, "encode", [run, str(tmp_path / "other.png")], 1)
+    assert "30x30" in message
+    assert "takes 28x28" in message
+
+
 def test_encode_gives_deviations_where_they_were_learnt(tmp_path, digit, capsys):
     run = trained(tmp_path, "--q-sigma", "learnt", "--continuous", "1")
     (row,) = csv.DictReader(io.StringIO(output_of(capsys, "encode", [run, digit, "--csv"])))

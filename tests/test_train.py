@@ -66,9 +66,28 @@ def test_the_information_term_is_in_both_players_objectives(digits, player):
         (g_adam if player == "d_adam" else d_adam).step = lambda: None
         rng, real = np.random.default_rng(0), as_float(digits.images[:20])
         train.train_step(model, d_adam, g_adam, real, rng)
-        part = model.discriminator if player == "d_adam" else model.generator
+        part = model.discriminator.trunk if player == "d_adam" else model.generator
         weights.append([parameter.data for parameter in part.parameters()])
     assert any((a != b).any() for a, b in zip(*weights))
+
+
+def test_with_lambda_0_q_only_watches(digits):
+    """Q's head learns, and what it reads reaches neither player."""
+    settings = replace(TINY, lambda_categorical=0.0, lambda_continuous=0.0)
+    states = []
+    for scale in (1, 5):
+        model, d_adam, g_adam = players(settings)
+        for parameter in model.discriminator.q_head.parameters():
+            parameter.data *= scale
+        before = copy_of(model)
+        rng, real = np.random.default_rng(0), as_float(digits.images[:20])
+        train.train_step(model, d_adam, g_adam, real, rng)
+        states.append(model.state_dict())
+    for name, array in states[0].items():
+        if "q_head" in name:
+            assert (states[1][name] != before[name]).any(), name
+        else:
+            assert (array == states[1][name]).all(), name
 
 
 def test_a_step_leaves_no_gradient_behind(digits):

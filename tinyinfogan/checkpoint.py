@@ -1,7 +1,8 @@
-"""Checkpoints: one .npz file that holds a model, both optimisers and the settings.
+"""Checkpoints: one .npz file that holds a model, its optimisers and the settings.
 
 Written to a temporary file first and renamed, so a checkpoint is always whole.  The arrays inside:
-`format` (a version), `step`, `config` (JSON text), `model.*`, `d_adam.*`, `g_adam.*`.  No pickle:
+`format` (a version), `step`, `config` (JSON text), `model.*`, `d_adam.*`, `g_adam.*` and, where
+there is a third step, `q_adam.*`.  No pickle:
 `numpy.load(path, allow_pickle=False)` reads it.
 """
 
@@ -84,9 +85,10 @@ def config_of(arrays, path):
     """Return (config, Settings) of a checkpoint's arrays.  Raises CheckpointError as `read`."""
     try:
         config = json.loads(str(arrays["config"]))
-        fields = {key: config["settings"][key] for key in Settings.__dataclass_fields__}
-        return config, Settings(**fields)
-    except (KeyError, TypeError, ValueError) as error:
+        # A setting that is newer than the checkpoint has its default, which changes nothing.
+        fields = config["settings"].items()
+        return config, Settings(**{k: v for k, v in fields if k in Settings.__dataclass_fields__})
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: the settings inside are not ours ({error})") from error
 
 

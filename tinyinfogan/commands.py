@@ -61,19 +61,25 @@ def dataset_for(model, config, path=None):
     Raises DataError where it cannot be read or its images are not of the model's shape.
     """
     dataset = data.load(path) if path else data.of_run(config)
-    require_shape(model, dataset.images, path or "the run's data")
-    if dataset.test_images is not None:
-        require_shape(model, dataset.test_images, path or "the run's data")
-    return dataset
+    return fitted(model, dataset, path or "the run's data")
 
 
-def require_shape(model, images, name):
-    """Raise DataError, naming `name`, where images (N, H, W, C) are not of the model's shape."""
-    if images.shape[1:] != model.image_shape:
-        raise data.DataError(
-            f"{name}: {_words(images.shape[1:])}, but this run takes {_words(model.image_shape)}; "
-            "resize or convert first"
-        )
+def fitted(model, dataset, name):
+    """Return a Dataset with the padding that the run's preset puts around each image.
+
+    Raises DataError, naming `name`, where images (N, H, W, C) are not of the shape that the run
+    takes, before padding or after.
+    """
+    H, W, C = model.image_shape
+    pad = model.settings.pad
+    taken = H - 2 * pad, W - 2 * pad, C
+    for images in (dataset.images, dataset.test_images):
+        if images is not None and images.shape[1:] not in (taken, model.image_shape):
+            raise data.DataError(
+                f"{name}: {_words(images.shape[1:])}, but this run takes {_words(taken)}; resize "
+                "or convert first"
+            )
+    return data.pad(dataset, pad if dataset.images.shape[1:] == taken else 0)
 
 
 def _words(shape):

@@ -48,8 +48,7 @@ def from_files(model, paths):
             images = read_images([member])
             if images.shape[3] == 1:
                 images = np.repeat(images, model.image_shape[2], axis=3)
-            commands.require_shape(model, images, member)
-            yield str(member), images
+            yield str(member), commands.fitted(model, data.Dataset(images), member).images
 
 
 def from_dataset(dataset):

@@ -25,6 +25,19 @@ def generator_loss(fake_logits):
     return ops.mean(ops.softplus(-fake_logits))
 
 
+def log_ratio_loss(fake_logits):
+    """-E log (D(G(z)) / (1 - D(G(z)))): what G minimises in the tutorial.
+
+    For the best D it is KL(p_G ‖ p_data) (Sønderby et al. 2017, arXiv 1610.04490).  As D =
+    sigmoid(logit), the logarithm of the ratio is the logit itself.  Logits of any shape.  Returns
+    a Tensor with one element.
+    """
+    return -ops.mean(fake_logits)
+
+
+GENERATOR_LOSSES = {"log": generator_loss, "log-ratio": log_ratio_loss}
+
+
 def mutual_information(spec, q_output, latents):
     """The lower bound L_I = H(c) + E log Q(c | x) on I(c; G(z, c)), in nats (equation 5).
 

@@ -1,68 +1,34 @@
-"""The networks, as tables like those in the paper's appendix, and the trained model in use."""
+"""InfoGAN: the networks put together, and the trained model in use."""
 
 from typing import NamedTuple
 
 import numpy as np
 
 from tinyinfogan.engine import Tensor, backend, nn, no_grad, ops
-
-SLOPE = 0.1  # of every leaky ReLU, appendix C.1
-
-
-def generator(spec, image_shape, channels, hidden, rng):
-    """Return G: latent vectors (N, spec.dim) -> images (N, H, W, C) in [0, 1] (table 1, right).
-
-    channels: of the inner image; twice as many in the one before.  hidden: units of the first
-    layer.  The paper's MNIST network has 64 and 1024.  rng: numpy Generator of the first weights.
-    """
-    H, W, C = image_shape
-    h, w = H // 4, W // 4
-    return nn.Sequential(
-        nn.Linear(spec.dim, hidden, bias=False, rng=rng), nn.BatchNorm(hidden), nn.ReLU(),
-        nn.Linear(hidden, h * w * 2 * channels, bias=False, rng=rng),
-        nn.BatchNorm(h * w * 2 * channels), nn.ReLU(),
-        nn.Reshape(h, w, 2 * channels),
-        nn.ConvTranspose2d(2 * channels, channels, 4, stride=2, padding=1, bias=False, rng=rng),
-        nn.BatchNorm(channels), nn.ReLU(),
-        nn.ConvTranspose2d(channels, C, 4, stride=2, padding=1, rng=rng), nn.Sigmoid(),
-    )  # fmt: skip
+from tinyinfogan.networks import FAMILIES, sizes_taken
 
 
 class Discriminator(nn.Module):
-    """D and Q on one trunk: images (N, H, W, C) -> logits (N,), Q's output (N, ·) (table 1).
+    """D and Q on one trunk: images (N, H, W, C) -> logits (N,), Q's output (N, ·).
 
-    channels: of the first convolution; twice as many in the second.  hidden: units of the trunk's
-    last layer.  The paper's MNIST network has 64 and 1024.  For Q's output see
-    `losses.mutual_information`; q_sigma: "fixed" at 1, or "learnt".
+    trunk, d_head, q_head: see `networks.Networks`.  For Q's output see
+    `losses.mutual_information`.  q_apart: whether Q only watches, so that no gradient of what it
+    reads reaches the trunk or the images: a plain GAN whose information can be measured.
 
-    Table 1 names each batch norm after its leaky ReLU; the code that the authors released applies
-    it before, and so do we.  After, it would be the last thing before the linear D head, and as
-    real and generated batches are normalised apart, the logits of both would have the same mean,
-    whatever D does: measured, D's loss stays at 2 log 2 and nothing is learnt.
+    The paper's tables name each batch norm after its leaky ReLU; the code that the authors released
+    applies it before, and so do we.  After, it would be the last thing before the linear D head,
+    and as real and generated batches are normalised apart, the logits of both would have the same
+    mean, whatever D does: measured, D's loss stays at 2 log 2 and nothing is learnt.
     """
 
-    def __init__(self, spec, image_shape, channels, hidden, q_sigma, rng):
-        H, W, C = image_shape
-        features = (H // 4) * (W // 4) * 2 * channels
-        outputs = spec.code_dim + (spec.continuous if q_sigma == "learnt" else 0)
-        self.trunk = nn.Sequential(
-            nn.Conv2d(C, channels, 4, stride=2, padding=1, rng=rng), nn.LeakyReLU(SLOPE),
-            nn.Conv2d(channels, 2 * channels, 4, stride=2, padding=1, bias=False, rng=rng),
-            nn.BatchNorm(2 * channels), nn.LeakyReLU(SLOPE),
-            nn.Reshape(features),
-            nn.Linear(features, hidden, bias=False, rng=rng),
-            nn.BatchNorm(hidden), nn.LeakyReLU(SLOPE),
-        )  # fmt: skip
-        self.d_head = nn.Linear(hidden, 1, rng=rng)
-        self.q_head = nn.Sequential(
-            nn.Linear(hidden, 128, bias=False, rng=rng), nn.BatchNorm(128), nn.LeakyReLU(SLOPE),
-            nn.Linear(128, outputs, rng=rng),
-        )  # fmt: skip
+    def __init__(self, trunk, d_head, q_head, q_apart=False):
+        self.trunk, self.d_head, self.q_head = trunk, d_head, q_head
+        self.q_apart = q_apart
 
     def forward(self, images):
         features = self.trunk(images)
         logits = ops.reshape(self.d_head(features), (images.shape[0],))
-        return logits, self.q_head(features)
+        return logits, self.q_head(features.detach() if self.q_apart else features)
 
 
 class Encoding(NamedTuple):
@@ -88,9 +54,15 @@ class InfoGAN:
         self.check(settings, image_shape)
         self.settings, self.image_shape = settings, tuple(image_shape)
         self.spec = settings.spec
-        sizes = settings.channels, settings.hidden
-        self.generator = generator(self.spec, image_shape, *sizes, rng)
-        self.discriminator = Discriminator(self.spec, image_shape, *sizes, settings.q_sigma, rng)
+        log_sigmas = self.spec.continuous if settings.q_sigma == "learnt" else 0
+        networks = FAMILIES[settings.network].build(
+            self.spec, self.image_shape, settings.channels, settings.hidden,
+            self.spec.code_dim + log_sigmas, rng,
+        )  # fmt: skip
+        self.generator = networks.generator
+        self.discriminator = Discriminator(
+            networks.trunk, networks.d_head, networks.q_head, q_apart=settings.plain_gan
+        )
 
     @property
     def device(self):
@@ -101,11 +73,11 @@ class InfoGAN:
     def check(settings, image_shape):
         """Raise ValueError where the networks of `settings` cannot take images (H, W, C)."""
         H, W, C = image_shape
-        if H % 4 or W % 4 or min(H, W) < 8 or C not in (1, 3):
+        taken = sizes_taken(settings.network, image_shape)
+        if taken:
             raise ValueError(
                 f"images of {H}×{W}×{C} do not fit preset {settings.preset}: its networks take "
-                "heights and widths that are multiples of 4, from 8 up, and 1 or 3 channels; "
-                "resize or pad the images"
+                f"{taken}; resize or pad the images"
             )
 
     def to(self, device):
@@ -186,6 +158,52 @@ class InfoGAN:
         self.generator.train()
         self.discriminator.train()
         return outputs
+
+
+def describe(model):
+    """Return the tables of a model's networks as text: layers, output shapes and parameters."""
+    G, D = model.generator, model.discriminator
+    row = "{:<36}{:<14}{:>12}".format
+    lines = [row("", "output", "parameters")]
+
+    def size(part):
+        return sum(parameter.data.size for parameter in part.parameters())
+
+    def table(title, part, x):
+        """Append the table of one part; return what comes out of it."""
+        lines.extend(["", row(title, _by(x.shape[1:]), "")])
+        for layer in part.modules:
+            x = layer(x)
+            count = f"{size(layer):,}" if layer.parameters() else ""
+            lines.append(row(f"  {_label(layer)}", _by(x.shape[1:]), count))
+        lines.append(row("  all", "", f"{size(part):,}"))
+        return x
+
+    for player in (G, D):
+        player.eval()
+    with no_grad():
+        images = table("G", G, Tensor(np.zeros((1, model.spec.dim), np.float32)))
+        features = table("D and Q: the trunk", D.trunk, images)
+        table("D: the head", nn.Sequential(D.d_head), features)
+        table("Q: the head", D.q_head, features)
+    lines.extend(["", row("all networks", "", f"{size(G) + size(D):,}")])
+    for player in (G, D):
+        player.train()
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _by(shape):
+    """Return a shape as text, "28×28×1"."""
+    return "×".join(map(str, shape))
+
+
+def _label(layer):
+    """Return a layer's name and, where it has a kernel, the kernel's size and the stride."""
+    name = type(layer).__name__
+    if not isinstance(layer, nn.Conv2d):
+        return name
+    KH, KW, *_ = layer.weight.shape
+    return f"{name} {KH}×{KW}" + (f" stride {layer.stride}" if layer.stride > 1 else "")
 
 
 def as_float(images):

@@ -4,6 +4,15 @@ from dataclasses import dataclass, replace
 
 from tinyinfogan.augment import Augmentation
 from tinyinfogan.latents import LatentSpec
+from tinyinfogan.losses import GENERATOR_LOSSES
+from tinyinfogan.networks import FAMILIES
+
+CHOICES = {
+    "network": tuple(FAMILIES),
+    "q_sigma": ("fixed", "learnt"),
+    "info_updates": ("players", "all"),
+    "generator_loss": tuple(GENERATOR_LOSSES),
+}
 
 
 @dataclass(frozen=True)
@@ -11,12 +20,20 @@ class Settings:
     """Everything that shapes what is learnt, but for the data and the seed.
 
     noise, categorical, continuous: the latents, see LatentSpec.
-    channels, hidden: the size of both networks, see `models`.
+    network: the networks' tables, one of `networks.FAMILIES`.
+    channels, hidden: their size, see `networks`; hidden is 0 for svhn, which has no such layer.
     q_sigma: σ of Q's Gaussians, "fixed" at 1 or "learnt".
-    lambda_categorical, lambda_continuous: λ of equation 6 for each kind of code.
+    lambda_categorical, lambda_continuous: λ of equation 6 for each kind of code.  With both 0 the
+        players know nothing of the codes, and Q's head alone maximises L_I on what the trunk gives:
+        figure 1's plain GAN, whose L_I and code accuracy can be compared.
+    info_updates: who maximises λ L_I, the two "players" in their own steps, as in equation 6, or
+        a third step over the parameters of "all".
+    generator_loss: of `losses.GENERATOR_LOSSES`.
     lambda_consistency: weight of `losses.consistency_loss`, 0 for none.
-    d_lr, g_lr: Adam's learning rates; d_lr is that of D's trunk and both its heads.
-    decay: the last share of the run, over which both rates fall linearly to 0.
+    d_lr, g_lr, q_lr: Adam's learning rates; d_lr is that of D's trunk and both its heads, q_lr
+        that of the third step.
+    decay: the last share of the run, over which the rates fall linearly to 0.
+    pad: black pixels to put around every image of the data.
     shift, rotation, zoom: see `augment.Augmentation`.
     steps: training steps; one is one update of D and Q and one of G.
 
@@ -24,6 +41,7 @@ class Settings:
     """
 
     preset: str
+    network: str = "mnist"
     noise: int = 62
     categorical: tuple = (10,)
     continuous: int = 2
@@ -33,9 +51,13 @@ class Settings:
     lambda_categorical: float = 1.0
     lambda_continuous: float = 1.0
     lambda_consistency: float = 0.0
+    info_updates: str = "players"
+    generator_loss: str = "log"
     d_lr: float = 2e-4
     g_lr: float = 1e-3
+    q_lr: float = 2e-4
     decay: float = 0.0
+    pad: int = 0
     shift: float = 0.0
     rotation: float = 0.0
     zoom: float = 0.0
@@ -45,9 +67,22 @@ class Settings:
     def __post_init__(self):
         object.__setattr__(self, "categorical", tuple(self.categorical))
         _ = self.spec  # raises for latents that cannot be
-        for name in ("channels", "hidden", "steps", "d_lr", "g_lr"):
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)!r}, expected {' or '.join(choices)}"
+                )
+        if self.network == "svhn" and self.hidden:
+            raise ValueError(f"hidden is {self.hidden}, expected 0: network svhn has no such layer")
+        if self.network == "tutorial" and self.channels % 4:
+            raise ValueError(f"channels is {self.channels}, expected a multiple of 4: network "
+                             "tutorial turns 4 channels into 4 pixels")  # fmt: skip
+        positive = ("channels", "steps", "d_lr", "g_lr", "q_lr")
+        for name in positive if self.network == "svhn" else (*positive, "hidden"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected more than 0")
+        if self.pad < 0:
+            raise ValueError(f"pad is {self.pad}, expected 0 or more")
         if self.batch_size < 2:
             raise ValueError(f"batch_size is {self.batch_size}, expected 2 or more: batch norm "
                              "takes the variance of a batch")  # fmt: skip
@@ -57,8 +92,16 @@ class Settings:
                 raise ValueError(f"{name} is {value}, expected a finite number, 0 or more")
         if self.decay > 1:
             raise ValueError(f"decay is {self.decay}, expected a share from 0 to 1")
-        if self.q_sigma not in ("fixed", "learnt"):
-            raise ValueError(f"q_sigma is {self.q_sigma!r}, expected fixed or learnt")
+
+    @property
+    def image_shape(self):
+        """The (H, W, C) that the network was made for."""
+        return FAMILIES[self.network].image_shape
+
+    @property
+    def plain_gan(self):
+        """Whether the information term has no weight: λ = 0."""
+        return not (self.lambda_categorical or self.lambda_continuous)
 
     @property
     def spec(self):
@@ -71,7 +114,7 @@ class Settings:
         return Augmentation(self.shift, self.rotation, self.zoom)
 
     def rate(self, step):
-        """Return the factor of both learning rates in step 0, 1, ..., from 1 down towards 0."""
+        """Return the factor of the learning rates in step 0, 1, ..., from 1 down towards 0."""
         left = 1 - step / self.steps
         return 1.0 if left >= self.decay else left / self.decay
 
@@ -100,5 +143,85 @@ MNIST = replace(
 the categories come out as digits in that time: a small λ, so that they are not settled before the
 pictures are digits, augmentation, and consistency of Q on real images."""
 
-PRESETS = {settings.preset: settings for settings in (MNIST, PAPER_MNIST)}
+GAN = replace(
+    MNIST, preset="gan", lambda_categorical=0.0, lambda_continuous=0.0, lambda_consistency=0.0
+)
+"""The baseline: the default's networks, rates and augmentation with λ = 0 (equation 1).  Without
+the consistency term too, which would teach Q the digits from real images.  Q's head still learns to
+read the codes, and the players do not know (figure 1)."""
+
+PAPER_SVHN = Settings(
+    "paper-svhn",
+    network="svhn",
+    noise=124,
+    categorical=(10,) * 4,
+    continuous=4,
+    hidden=0,
+    q_sigma="learnt",
+    steps=10000,
+)
+"""Appendix C.2 (table 2), with rates and λ as for all experiments: 2e-4 for D, 1e-3 for G, λ = 1.
+4 continuous codes, as the appendix has it: 124 + 4 · 10 + 4 is the length of 168 that it states.
+Section 7.2 says 2.  For SVHN, CelebA, faces and chairs Q's σ is learnt, as the head of appendix C
+says, and batches of 128 and 10,000 steps are ours: the paper gives neither."""
+
+PAPER_CELEBA = replace(PAPER_SVHN, preset="paper-celeba", noise=128, categorical=(10,) * 10,
+                       continuous=0)  # fmt: skip
+"""Appendix C.3 (table 3): SVHN's networks, 10 categorical codes of 10 and no continuous one."""
+
+PAPER_FACES = Settings(
+    "paper-faces",
+    network="faces",
+    noise=128,
+    categorical=(),
+    continuous=5,
+    q_sigma="learnt",
+    lambda_continuous=0.2,
+    g_lr=5e-4,
+    steps=10000,
+)
+"""Appendix C.4 (tables 4 and 5).  Table 5 has other settings for each factor; taken are those of
+azimuth (pose): 2e-4 for D and Q, 5e-4 for G, λ = 0.2.  For elevation give --d-lr 4e-4 --g-lr 3e-4
+--lambda-continuous 0.1, for lighting and for wide or narrow --d-lr 8e-4 --g-lr 3e-4
+--lambda-continuous 0.1."""
+
+PAPER_CHAIRS = Settings(
+    "paper-chairs",
+    network="chairs",
+    noise=128,
+    categorical=(20,) * 3,
+    continuous=1,
+    q_sigma="learnt",
+    lambda_categorical=1.0,
+    lambda_continuous=10.0,
+    steps=10000,
+)
+"""Appendix C.5 (tables 6 and 7).  Table 7 has other λs for each factor; taken are those of
+rotation: 10 for the continuous code, 1 for the categorical ones.  For width give
+--lambda-continuous 0.05 --lambda-categorical 2.  The rates are 2e-4 and 1e-3 for both.
+3 categorical codes, as the appendix has it: 128 + 3 · 20 + 1 is the length of 189 that it states.
+Section 7.2 says 4."""
+
+TUTORIAL_MNIST = Settings(
+    "tutorial-mnist",
+    network="tutorial",
+    noise=64,
+    channels=32,
+    info_updates="all",
+    generator_loss="log-ratio",
+    g_lr=2e-3,
+    pad=2,
+    batch_size=64,
+    steps=5000,
+)
+"""Arthur Juliani's InfoGAN tutorial in TensorFlow (2016): its networks, codes, losses, rates and
+batches, MNIST padded to 32×32.  Its losses of Q, -Σ c log ĉ and ½ |c - ĉ|², are -L_I for σ = 1 up
+to a constant.  Not its: 5,000 steps in place of 500,000, a normal distribution of the first weights
+that is not cut off at 2σ, and our batch norm, which learns a gamma too."""
+
+PRESETS = {
+    settings.preset: settings
+    for settings in (MNIST, GAN, PAPER_MNIST, PAPER_SVHN, PAPER_CELEBA, PAPER_FACES, PAPER_CHAIRS,
+                     TUTORIAL_MNIST)
+}  # fmt: skip
 DEFAULT = MNIST.preset

@@ -16,7 +16,7 @@ from tinyinfogan import checkpoint, data, losses, report
 from tinyinfogan.augment import draw_maps, warp
 from tinyinfogan.engine import Tensor, backend, optim
 from tinyinfogan.engine.nn import frozen
-from tinyinfogan.models import InfoGAN, as_float
+from tinyinfogan.models import InfoGAN, as_float, describe
 from tinyinfogan.presets import DEFAULT, PRESETS, Settings
 
 # One seed makes a run.  Every use has a generator of its own, made from the seed, the use and the
@@ -32,8 +32,8 @@ def generator_for(seed, use, at=0):
 # --- one step -------------------------------------------------------------------------------------
 
 
-def train_step(model, d_adam, g_adam, real, rng):
-    """Update D and Q once, then G once.
+def train_step(model, d_adam, g_adam, real, rng, q_adam=None):
+    """Update D and Q once, then G once, then, where info_updates is "all", all of them with q_adam.
 
     real: images (N, H, W, C) in [0, 1], an array on the model's device.  rng: numpy Generator for
     latents and augmentation.  Returns {"d_loss", "g_loss", code name: L_I}: arrays on the device,
@@ -41,6 +41,7 @@ def train_step(model, d_adam, g_adam, real, rng):
     """
     settings, spec, (N, *_) = model.settings, model.spec, real.shape
     G, D = model.generator, model.discriminator
+    players = settings.info_updates == "players"
 
     def seen(images):
         """What D sees of images: each moved a little, at random."""
@@ -52,6 +53,8 @@ def train_step(model, d_adam, g_adam, real, rng):
         """(L_I of each code, λ L_I)."""
         information = losses.mutual_information(spec, q_output, latents)
         weights = settings.lambda_categorical, settings.lambda_continuous
+        if settings.plain_gan:  # then the term reaches Q's head only, see models.Discriminator
+            weights = 1, 1
         return information, losses.weighted(spec, information, *weights)
 
     latents = backend.to_device(spec.sample(N, rng), model.device)
@@ -63,9 +66,9 @@ def train_step(model, d_adam, g_adam, real, rng):
         real = backend.array_module(real).concatenate([real[: N // 2]] * 2)
     real_logits, real_read = D(seen(Tensor(real)))
     fake_logits, fake_read = D(seen(fake.detach()))
-    information, term = information_term(fake_read)
+    _, term = information_term(fake_read)
     d_loss = losses.discriminator_loss(real_logits, fake_logits)
-    objective = d_loss - term
+    objective = d_loss - term if players else d_loss
     if settings.lambda_consistency:
         consistency = losses.consistency_loss(spec, real_read[: N // 2], real_read[N // 2 :])
         objective = objective + settings.lambda_consistency * consistency
@@ -77,13 +80,35 @@ def train_step(model, d_adam, g_adam, real, rng):
     with frozen(D):
         fake_logits, fake_read = D(seen(fake))
         information, term = information_term(fake_read)
-        g_loss = losses.generator_loss(fake_logits)
-        (g_loss - term).backward(keep_tape=False)
+        g_loss = losses.GENERATOR_LOSSES[settings.generator_loss](fake_logits)
+        (g_loss - term if players else g_loss).backward(keep_tape=False)
         g_adam.step()
         g_adam.zero_grad()
 
+    # Or, in a third step: all networks maximise λ L_I, and nothing else.
+    if not players:
+        information, term = information_term(D(seen(G(Tensor(latents))))[1])
+        (-term).backward(keep_tape=False)
+        q_adam.step()
+        q_adam.zero_grad()
+
     values = {"d_loss": d_loss, "g_loss": g_loss, **information}
     return {name: value.data for name, value in values.items()}
+
+
+def optimizers(model):
+    """Return what train_step updates a model with: {"d_adam", "g_adam" and perhaps "q_adam": Adam}.
+
+    "q_adam" is there where info_updates is "all".
+    """
+    settings, G, D = model.settings, model.generator, model.discriminator
+    adams = {
+        "d_adam": optim.Adam(D.parameters(), settings.d_lr),
+        "g_adam": optim.Adam(G.parameters(), settings.g_lr),
+    }
+    if settings.info_updates == "all":
+        adams["q_adam"] = optim.Adam([*G.parameters(), *D.parameters()], settings.q_lr)
+    return adams
 
 
 # --- the loop -------------------------------------------------------------------------------------
@@ -105,11 +130,11 @@ def train(dataset, config, out, device="cpu", checkpoint_every=500, log_every=10
     """
     settings, seed = Settings(**config["settings"]), config["seed"]
     model = InfoGAN(settings, config["image_shape"], generator_for(seed, WEIGHTS)).to(device)
-    d_adam = optim.Adam(model.discriminator.parameters(), settings.d_lr)
-    g_adam = optim.Adam(model.generator.parameters(), settings.g_lr)
+    adams = optimizers(model)
+    rates = [adam.lr for adam in adams.values()]
     start = 0
     if resume is not None:
-        checkpoint.restore(resume, out, model, d_adam=d_adam, g_adam=g_adam)
+        checkpoint.restore(resume, out, model, **adams)
         start = int(resume["step"])
     seconds = report.start_log(out, start)
     images = backend.to_device(dataset.images, device)
@@ -117,8 +142,7 @@ def train(dataset, config, out, device="cpu", checkpoint_every=500, log_every=10
     picture_every = max(1, settings.steps // 50)
 
     def save(step):
-        parts = {"d_adam": d_adam, "g_adam": g_adam}
-        checkpoint.save(out / checkpoint.NAME, model, parts, step, config)
+        checkpoint.save(out / checkpoint.NAME, model, adams, step, config)
 
     history, accuracy, order = [], None, None
     since = time.perf_counter() - seconds
@@ -131,10 +155,11 @@ def train(dataset, config, out, device="cpu", checkpoint_every=500, log_every=10
                 order = generator_for(seed, ORDER, epoch).permutation(len(images))
             chosen = order[batch * settings.batch_size : (batch + 1) * settings.batch_size]
             real = as_float(images[backend.to_device(chosen, device)])
-            d_adam.lr = settings.d_lr * settings.rate(step)
-            g_adam.lr = settings.g_lr * settings.rate(step)
+            for adam, lr in zip(adams.values(), rates):
+                adam.lr = lr * settings.rate(step)
+            rng = generator_for(seed, LATENTS, step)
             history.append(
-                train_step(model, d_adam, g_adam, real, generator_for(seed, LATENTS, step))
+                train_step(model, adams["d_adam"], adams["g_adam"], real, rng, adams.get("q_adam"))
             )
             done = step + 1
             bar.update()
@@ -203,6 +228,8 @@ SETTINGS_OPTIONS = {
     "lambda_consistency": (float, "weight of Q's consistency on real images"),
     "d_lr": (float, "learning rate of D and Q"),
     "g_lr": (float, "learning rate of G"),
+    "q_lr": (float, "learning rate of the third step of --info-updates all"),
+    "pad": (int, "black pixels to put around every image"),
 }
 
 
@@ -228,6 +255,11 @@ def parser():
     p.add_argument("--categorical", type=int, nargs="*", metavar="SIZE",
                    help="the number of categories of each categorical code")  # fmt: skip
     p.add_argument("--q-sigma", choices=("fixed", "learnt"), help="σ of Q's Gaussians")
+    p.add_argument("--info-updates", choices=("players", "all"),
+                   help="who maximises L_I: D with Q, and G, in their own steps, or a third step "
+                        "over all parameters")  # fmt: skip
+    p.add_argument("--describe", action="store_true",
+                   help="print the networks of the settings, and do not train")  # fmt: skip
     for name, (kind, text) in SETTINGS_OPTIONS.items():
         p.add_argument(f"--{name.replace('_', '-')}", type=kind, help=text)
     return p
@@ -252,8 +284,7 @@ def prepare(args):
         raise UsageError(f"epochs is {args.epochs}, expected more than 0")
     if args.seed is not None and args.seed < 0:
         raise UsageError(f"seed is {args.seed}, expected 0 or more")
-    names = [*SETTINGS_OPTIONS, "categorical", "q_sigma"]
-    given = {n: getattr(args, n) for n in names if getattr(args, n) is not None}
+    given = _given(args)
 
     resume = None
     if args.resume:
@@ -279,6 +310,7 @@ def prepare(args):
 
     try:
         settings = replace(settings, **given)
+        dataset = data.pad(dataset, settings.pad)
         if settings.batch_size > len(dataset.images):
             raise ValueError(
                 f"batch_size is {settings.batch_size}, more than the {len(dataset.images)} images "
@@ -296,6 +328,24 @@ def prepare(args):
     return dataset, config, out, resume
 
 
+def _given(args):
+    """Return {name: value} of the settings that the arguments give."""
+    names = [*SETTINGS_OPTIONS, "categorical", "q_sigma", "info_updates"]
+    return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+
+
+def described(args):
+    """Return the text of --describe.  Raises UsageError for settings that cannot be."""
+    if args.resume or args.data:
+        raise UsageError("--describe is about a preset and its images; leave out --resume, --data")
+    try:
+        settings = replace(PRESETS[args.preset or DEFAULT], **_given(args))
+        tables = describe(InfoGAN(settings, settings.image_shape))
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    return f"{settings.preset}: G turns latents into images, D and Q read images\n\n{tables}"
+
+
 def _next_free(preset):
     number = 1
     while Path("runs", f"{preset}-{number}").exists():
@@ -307,6 +357,9 @@ def main(argv=None):
     """Run the command.  Returns the exit status: 0, 2 for wrong arguments, 1 for failures."""
     args, out = parser().parse_args(argv), None
     try:
+        if args.describe:
+            print(described(args))
+            return 0
         device = backend.resolve_device(args.device)
         dataset, config, out, resume = prepare(args)
         report.start_run(out, config, fresh=resume is None)

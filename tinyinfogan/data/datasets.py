@@ -70,6 +70,18 @@ def load(path: str | PathLike | None = None) -> Dataset:
         raise DataError(f"{path}: not a known kind of data; give {KNOWN_KINDS}")
 
 
+def pad(dataset: Dataset, pixels: int) -> Dataset:
+    """Return the data with `pixels` black pixels on every side of every image."""
+    if not pixels:
+        return dataset
+    around = ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0))
+    test_images = dataset.test_images
+    return dataset._replace(
+        images=np.pad(dataset.images, around),
+        test_images=None if test_images is None else np.pad(test_images, around),
+    )
+
+
 def _load_idx_folder(folder: Path, name: str) -> Dataset:
     images, labels = _read_idx_split(folder, "train")
     test_images, test_labels = _read_idx_split(folder, "t10k")

@@ -6,14 +6,27 @@ and writes the same expressions for both.  Importing this module never imports C
 
 import importlib.util
 import os
+import re
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-# After a matrix product, OpenBLAS's threads wait for the next one in a busy loop, for 2^26 cycles
-# by default, and take the cores from our own threads (see in_blocks) that long.  It reads this when
-# NumPy is first imported.
-os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "10")
+
+def _tune_openblas():
+    """Set what OpenBLAS reads when NumPy is first imported, but for what the user has set."""
+    # After a matrix product its threads wait for the next one in a busy loop, for 2^26 cycles by
+    # default, and take the cores from our own threads (see in_blocks) that long.
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "10")
+    # It takes its AVX-512 kernels wherever they run.  AMD's Zen 4 (family 25) makes such operations
+    # in two halves, and there its AVX2 kernels are faster on our shapes (benchmarks/README.md).
+    if os.path.exists("/proc/cpuinfo"):
+        with open("/proc/cpuinfo") as file:
+            processor = file.read(400)
+        if re.search(r"AuthenticAMD\s+cpu family\s*: 25\n", processor):
+            os.environ.setdefault("OPENBLAS_CORETYPE", "Haswell")
+
+
+_tune_openblas()
 
 import numpy  # noqa: E402
 

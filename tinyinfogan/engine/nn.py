@@ -172,8 +172,11 @@ class ConvTranspose2d(Conv2d):
 class BatchNorm(Module):
     """ops.batch_norm over the last axis, `features` long, with running statistics.
 
-    gamma is 1 and beta 0 at first; the running mean is 0 and the running variance 1.
+    gamma is 1 and beta 0 at first; the running mean is 0 and the running variance 1.  `across`,
+    None at first, is what ops.batch_norm takes.
     """
+
+    across = None
 
     def __init__(self, features, momentum=0.1, eps=1e-5):
         _require_positive(features=features)
@@ -185,7 +188,7 @@ class BatchNorm(Module):
     def forward(self, x):
         return ops.batch_norm(
             x, self.gamma, self.beta, self.running_mean, self.running_var,
-            self.training, self.momentum, self.eps,
+            self.training, self.momentum, self.eps, self.across,
         )  # fmt: skip
 
 

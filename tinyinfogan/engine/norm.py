@@ -5,14 +5,18 @@ from tinyinfogan.engine.tensor import Tensor, needs_grad, record
 
 
 def batch_norm(
-    x, gamma, beta, running_mean=None, running_var=None, training=True, momentum=0.1, eps=1e-5
-):
+    x, gamma, beta, running_mean=None, running_var=None, training=True, momentum=0.1, eps=1e-5,
+    across=None,
+):  # fmt: skip
     """y = gamma · z + beta with z = (x - mean) / √(var + eps), for each channel (algorithm 1).
 
     x: (..., C), normalised over every axis but the last.  gamma, beta: (C,).
     training: take mean and variance from this batch, n values a channel, and move `running_mean`
         and `running_var`, arrays (C,) or None, by `momentum` towards them, in place (the variance
         as the unbiased one, · n / (n - 1)).  Otherwise the running ones are used.
+    across: where processes share a batch in equal parts, an object with `size`, their number, and
+        `sum(array)`, the sum of what they have (see `tinyinfogan.parallel`).  Then n, mean and
+        variance are those of the whole batch; dgamma and dbeta remain each process's own part.
 
     Because the statistics depend on x too (section 3, the equations after algorithm 1):
     dx = gamma / √(var + eps) · (g - mean(g) - z · mean(g z)) in training, else without the means;
@@ -33,13 +37,15 @@ def batch_norm(
     xp = array_module(x.data)
     rows = x.data.reshape(-1, C)
     n = len(rows)
+    total = across.sum if across else lambda array: array
     z = empty(rows.shape, like=rows)
     if training:
+        n *= across.size if across else 1
         if n < 2:
             raise ValueError("batch_norm: one value a channel has no variance; use a larger batch")
-        mean = sum_rows(rows) / n
+        mean = total(sum_rows(rows)) / n
         in_blocks(lambda rows, z: xp.subtract(rows, mean, out=z), rows, z)
-        var = sum_products(z, z) / n
+        var = total(sum_products(z, z)) / n
         if running_mean is not None:
             running_mean += momentum * (mean - running_mean)
             running_var += momentum * (var * (n / (n - 1)) - running_var)
@@ -65,12 +71,13 @@ def batch_norm(
             dx = empty(rows.shape, like=rows)
 
             def statistics(g, z, dx):
-                xp.multiply(z, dgamma / -n, out=dx)
-                xp.add(dx, g, out=dx)
-                xp.subtract(dx, dbeta / n, out=dx)
+                xp.multiply(z, mean_gz, out=dx)
+                xp.subtract(g, dx, out=dx)
+                xp.subtract(dx, mean_g, out=dx)
                 xp.multiply(dx, gamma.data * scale, out=dx)
 
             if training:
+                mean_gz, mean_g = total(xp.stack([dgamma, dbeta])) / n
                 in_blocks(statistics, g, z, dx)
             else:
                 xp.multiply(g, gamma.data * scale, out=dx)

@@ -152,8 +152,9 @@ def leaky_relu(x, slope=0.1):
         xp.maximum(x, y if slope else 0, out=y)
 
     def derivative(x, g, dx):
-        xp.sign(x, out=dx)
-        xp.maximum(dx, slope, out=dx)
+        # As a product: NumPy's choices by a mask take ten times as long.
+        xp.multiply(x > 0, 1 - slope, out=dx, dtype=dx.dtype)
+        xp.add(dx, slope, out=dx)
         xp.multiply(g, dx, out=dx)
 
     def backward(g):

@@ -1,0 +1,80 @@
+"""How Sphinx makes the site: the README as front page, the lessons, the reference.
+
+    pip install -e ".[docs]" && sphinx-build -W docs docs/_build
+
+Every lesson is run in full; LESSONS=fast in the environment runs them with --fast instead.
+"""
+
+import os
+import re
+
+project = "tinyinfogan"
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.viewcode",
+    "sphinx_gallery.gen_gallery",
+    "sphinx-mathjax-offline",
+]
+exclude_patterns = ["_build", "lessons/*.ipynb", "lessons/*.py", "lessons/*.md5"]
+suppress_warnings = ["config.cache"]  # a configuration with functions cannot be kept
+html_theme = "furo"
+html_title = "tinyinfogan"
+html_show_copyright = html_show_sphinx = False
+html_theme_options = {"navigation_with_keys": True}
+myst_heading_anchors = 3
+autodoc_default_options = {"members": True, "member-order": "bysource"}
+
+
+def lesson_arguments(gallery_conf, script_vars):
+    """Return the arguments that a lesson is run with."""
+    return ["--fast"] if os.environ.get("LESSONS") == "fast" else []
+
+
+def as_rst(app, what, name, obj, options, lines):
+    """Turn a docstring, plain text as the package has it, into reStructuredText, in place.
+
+    Indented formulas stay as they are; an entry such as "x: (N, C)" and the lines indented below it
+    become one line of a block; `code` is marked as code, and nothing else is markup.
+    """
+    result = []
+    for paragraph in "\n".join(lines).split("\n\n"):
+        if not paragraph.strip():
+            continue
+        if paragraph.startswith("    "):
+            result += ["::", "", *paragraph.splitlines(), ""]
+            continue
+        joined = re.sub(r"\n +", " ", paragraph)
+        starts_entry = re.compile(r"[\w., ]+: |Raises |Returns ")
+        entries = []
+        for line in joined.splitlines():
+            if entries and not starts_entry.match(line):
+                entries[-1] += " " + line
+            else:
+                entries.append(line)
+        for entry in entries:
+            parts = entry.split("`")
+            text = [re.sub(r"([*|_\\\\])", r"\\\1", part) for part in parts]
+            text[1::2] = [f"\\ ``{code}``\\ " for code in parts[1::2]]
+            result.append(("| " if len(entries) > 1 else "") + "".join(text))
+        result.append("")
+    lines[:] = result
+
+
+def setup(app):
+    """Called by Sphinx."""
+    app.connect("autodoc-process-docstring", as_rst)
+
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../lessons",
+    "gallery_dirs": "lessons",
+    "filename_pattern": r"/\d\d_",
+    "within_subsection_order": "FileNameSortKey",
+    "reset_argv": lesson_arguments,
+    "download_all_examples": False,
+    "remove_config_comments": True,
+    "show_signature": False,
+    "plot_gallery": True,
+    "abort_on_example_error": True,
+}
