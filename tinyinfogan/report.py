@@ -12,7 +12,7 @@ from tinyinfogan import checkpoint, files, losses, measures, metrics, plots
 
 LOG = "metrics.jsonl"
 OF_A_RUN = ("config.json", LOG, checkpoint.NAME, "traversal.png", "curves.png", "training.gif",
-            "confusion.png", "confusion.txt")  # fmt: skip
+            "confusion.png", "confusion.txt", "evaluation.json", "evaluation.png")  # fmt: skip
 
 
 # --- the folder and the log -----------------------------------------------------------------------
