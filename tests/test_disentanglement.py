@@ -53,6 +53,12 @@ def test_codes_whose_answer_is_known(name, factors):
     assert measure(known("constant", factors), factors) <= constant
 
 
+def test_factor_vae_compares_codes_in_their_own_units(factors):
+    noise = 0.1 * np.random.default_rng(3).standard_normal(factors.shape)
+    codes = (known("perfect", factors) + noise) * (100, 1, 0.01, 3)
+    assert factor_vae(codes, factors) > 0.99
+
+
 def test_dci_of_codes_whose_answer_is_known(factors):
     pytest.importorskip("sklearn")
     few = factors[:1500]
