@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from tinyinfogan import checkpoint, data, losses, report
 from tinyinfogan.augment import draw_maps, warp
+from tinyinfogan.commands import UsageError
 from tinyinfogan.engine import Tensor, backend, optim
 from tinyinfogan.engine.nn import frozen
 from tinyinfogan.models import InfoGAN, as_float, describe
@@ -265,10 +266,6 @@ def parser():
     for name, (kind, text) in SETTINGS_OPTIONS.items():
         p.add_argument(f"--{name.replace('_', '-')}", type=kind, help=text)
     return p
-
-
-class UsageError(ValueError):
-    """Arguments that cannot be; the message is one line."""
 
 
 def prepare(args):
