@@ -67,7 +67,8 @@ def _fidelity(model, dataset, assignment, path, rng, device):
                              "too few; give at least 4 with --data")  # fmt: skip
 
     def progress(steps):
-        return tqdm(steps, desc="classifier", unit="step", leave=False, dynamic_ncols=True)
+        return tqdm(steps, desc="classifier", unit="step", leave=False, dynamic_ncols=True,
+                    disable=None)  # fmt: skip
 
     classifier = cached_classifier(path, images, labels, device, progress)
     n = min(IMAGES, len(images), len(test_images))
