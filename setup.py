@@ -14,6 +14,7 @@ setup(
     extras_require={
         "test": ["pytest", "ruff", "hypothesis", "scipy"],
         "svhn": ["scipy"],
+        "evaluate": ["scikit-learn"],
         "bench": ["torch", "jax"],
         "docs": ["sphinx", "sphinx-gallery", "furo", "myst-parser", "sphinx-mathjax-offline"],
         "mpi": ["mpi4py"],

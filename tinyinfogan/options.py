@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from tinyinfogan import checkpoint, data, guard
+from tinyinfogan.commands import UsageError
 from tinyinfogan.models import InfoGAN, describe
 from tinyinfogan.presets import DATASETS, DEFAULT, PRESETS
 
@@ -67,10 +68,6 @@ def parser():
     for name, (kind, text) in SETTINGS_OPTIONS.items():
         p.add_argument(f"--{name.replace('_', '-')}", type=kind, help=text)
     return p
-
-
-class UsageError(ValueError):
-    """Arguments that cannot be; the message is one line."""
 
 
 def prepare(args):

@@ -12,11 +12,12 @@ from tqdm import tqdm
 
 from tinyinfogan import checkpoint, data, guard, losses, report, resources
 from tinyinfogan.augment import draw_maps, warp
+from tinyinfogan.commands import UsageError
 from tinyinfogan.engine import Tensor, backend, optim
 from tinyinfogan.engine.nn import frozen
 from tinyinfogan.guard import TrainingError
 from tinyinfogan.models import InfoGAN, as_float
-from tinyinfogan.options import UsageError, described, parser, prepare
+from tinyinfogan.options import described, parser, prepare
 from tinyinfogan.presets import Settings
 
 # One seed makes a run.  Every use has a generator of its own, made from the seed, the use and the
