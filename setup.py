@@ -9,10 +9,11 @@ setup(
     license="MIT",
     python_requires=">=3.10",
     packages=find_packages(include=["tinyinfogan", "tinyinfogan.*"]),
-    package_data={"tinyinfogan.data": ["mnist/*"]},
+    package_data={"tinyinfogan": ["page.html"], "tinyinfogan.data": ["mnist/*"]},
     install_requires=["numpy>=2", "matplotlib", "tqdm", "pillow"],
     extras_require={
         "test": ["pytest", "ruff"],
+        "web": ["tornado"],
         "bench": ["torch", "jax"],
         "cuda12": ["cupy-cuda12x>=14"],
         "cuda13": ["cupy-cuda13x>=14"],
