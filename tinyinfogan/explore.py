@@ -15,7 +15,8 @@ from tinyinfogan import checkpoint, data, page, plots
 from tinyinfogan.data.image_folder import read_images
 
 COLUMNS, ROWS = 5, 4  # a change is decoded and drawn within 50 ms on one core, default network
-INK, FAINT, ACCENT, QUIET = plots.INK, plots.FAINT, "#2f5fd0", "#eceff5"
+INK, FAINT = plots.INK, plots.FAINT
+ACCENT, QUIET, HOVER = "#2f5fd0", "#eceff5", "#d5dcec"
 WIDTH, LEFT, RIGHT = 11.0, 5.7, 10.7  # inches: of the figure, and where the controls are
 NO_WINDOW = ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template")  # backends that only write
 
@@ -53,7 +54,7 @@ class Explorer:
         self.sliders, self.buttons = {}, {}
 
         heights = sum(1.0 if code.size else 0.45 for code in self.spec.codes)
-        self.height = max(6.0, heights + (3.6 if images is not None else 1.3))
+        self.height = max(5.2, heights + (3.3 if images is not None else 1.3))
         self.figure = plt.figure(figsize=(WIDTH, self.height), facecolor="white")
         self.figure.canvas.mpl_connect("key_press_event", self._on_key)
         self._add_grid()
@@ -73,29 +74,44 @@ class Explorer:
             self.spec.set_code(latents, name, value)
         return latents
 
-    def update(self):
-        """Decode the grid, and the real image's reconstruction, and draw."""
+    def update(self, *changed):
+        """Decode and draw the grid and the real image's reconstruction; draw `changed` axes too."""
         self.generated = self.model.decode(self.latents(COLUMNS * ROWS))
         self.grid.set_data(_colored(plots.tile(self.generated, COLUMNS)))
         if self.images is not None:
             self.reconstructed = self.model.decode(self.latents(1, self.read_codes))[0]
             self.reconstruction.set_data(_colored(self.reconstructed))
-        self.figure.canvas.draw_idle()
+            changed += (self.reconstruction.axes,)
+        self._draw(self.grid.axes, *changed)
+
+    def _draw(self, *changed):
+        # Drawing the whole figure takes several times as long.  What is drawn alone here hides what
+        # was there before.
+        canvas = self.figure.canvas
+        if not hasattr(canvas, "buffer_rgba"):  # not one of the Agg canvases
+            return canvas.draw_idle()
+        for axes in changed:
+            self.figure.draw_artist(axes)
+        canvas.blit(self.figure.bbox)
 
     def choose(self, name, value):
         """Give a code a value: a category or "all", or a number."""
         self.codes[name] = value
-        self._mark(name)
-        self.update()
+        if name in self.sliders:
+            self.update(self.sliders[name].ax)
+        else:
+            self.update(*self._mark(name))
 
     def _mark(self, name):
-        for key, button in self.buttons.items():
-            if key[0] == name:
-                chosen = key[1] == self.codes[name]
-                button.color = ACCENT if chosen else QUIET
-                button.hovercolor = button.color if chosen else "#d5dcec"
-                button.ax.set_facecolor(button.color)
-                button.label.set_color("white" if chosen else INK)
+        """Show which button of a code is chosen.  Returns the axes of all of them."""
+        row = {key: button for key, button in self.buttons.items() if key[0] == name}
+        for (_, value), button in row.items():
+            chosen = value == self.codes[name]
+            button.color = ACCENT if chosen else QUIET
+            button.hovercolor = ACCENT if chosen else HOVER
+            button.ax.set_facecolor(button.color)
+            button.label.set_color("white" if chosen else INK)
+        return [button.ax for button in row.values()]
 
     def new_noise(self, _=None):
         """Draw other noise for every image."""
@@ -108,6 +124,7 @@ class Explorer:
             self.index = (self.index + 1) % len(self.images)
             self.read()
             self.update()
+            self.figure.canvas.draw_idle()
 
     def read(self):
         """Let Q read the present real image: self.encoding, and self.read_codes for G."""
@@ -117,8 +134,9 @@ class Explorer:
         values += [float(mean) for mean in self.encoding.means[0]]
         self.read_codes = {f"c{i}": value for i, value in enumerate(values)}
         self.real.set_data(_colored(image))
-        for bar, height in zip(self.bars, np.concatenate([*self.encoding.probabilities, [[]]], 1)[0]):
-            bar.set_height(height)
+        probabilities = np.concatenate([*self.encoding.probabilities, [[]]], axis=1)
+        for bar, probability in zip(self.bars, probabilities[0]):
+            bar.set_height(probability)
         for bar, mean in zip(self.mean_bars, self.encoding.means[0]):
             bar.set_width(mean)
 
@@ -164,7 +182,7 @@ class Explorer:
     def _button(self, key, box, label, action):
         from matplotlib.widgets import Button
 
-        button = Button(self._axes(*box), label, color=QUIET, hovercolor="#d5dcec", useblit=True)
+        button = Button(self._axes(*box), label, color=QUIET, hovercolor=HOVER, useblit=True)
         button.label.set_fontsize(9)
         button.ax.spines[:].set_visible(False)
         button.on_clicked(action)
@@ -179,13 +197,18 @@ class Explorer:
         self.grid.axes.set_anchor("NW")
 
     def _add_controls(self):
+        from matplotlib.patches import Rectangle
         from matplotlib.widgets import Slider
 
         top, width = 0.25, RIGHT - LEFT
-        for index, code in enumerate(self.spec.codes):
+        for code in self.spec.codes:
             if code.size is None:
                 axes = self._axes(LEFT + 0.4, top, width - 1.0, 0.3)
                 slider = Slider(axes, code.name, -2, 2, valinit=0, valfmt="%.2f", color=ACCENT)
+                slider.drawon = False
+                # Hides the number of before, which stands beside the axes.
+                axes.add_patch(Rectangle((-0.2, -0.3), 1.4, 1.6, transform=axes.transAxes,
+                                         color="white", clip_on=False, zorder=-1))  # fmt: skip
                 slider.on_changed(lambda value, name=code.name: self.choose(name, value))
                 self.sliders[code.name] = slider
                 top += 0.45
@@ -337,7 +360,9 @@ def start_matplotlib(web):
 
         name = plt.get_backend().lower()
     except ImportError as error:  # MPLBACKEND asks for a window where none can be
-        raise UsageError(f"there is no screen ({error}); give --web or --export page.html") from error
+        raise UsageError(
+            f"there is no screen ({error}); give --web or --export page.html"
+        ) from error
     if name in NO_WINDOW or name.endswith("inline"):
         raise UsageError(
             f"there is no screen, or no toolkit for windows (Matplotlib took {name}); give --web "
@@ -357,7 +382,7 @@ def main(argv=None):
         if args.export:
             title = f"InfoGAN, preset {settings.preset}, {int(arrays['step']):,} training steps"
             size = page.export(args.export, model, title)
-            print(f"{args.export}: {size / 1e6:.1f} MB; open it in a browser, or send it to someone")
+            print(f"{args.export}: {size / 1e6:.1f} MB; open it in a browser or send it to someone")
             return 0
         start_matplotlib(args.web)
         import matplotlib.pyplot as plt

@@ -1,11 +1,11 @@
-"""A trained generator as one web page: weights packed for `page.html`, which runs them in a browser.
+"""A trained generator as one web page: weights packed for `page.html`, which runs them.
 
 The page knows few kinds of layer, and everything trained is one of the first three:
     convolution, transposed   x * weight + bias; weight (KH, KW, C_in, C_out).  A Linear layer is a
-                              convolution with a 1×1 kernel of an image of 1×1.
-    affine                    weight · x + bias for each channel.
+                              convolution of an image of 1×1 pixels with a kernel of 1×1.
+    affine                    weight · x + bias for each channel
     reshape, leaky_relu, tanh, sigmoid, depth_to_space
-A batch norm with fixed statistics is affine, and right after a convolution it goes into its weights.
+A batch norm with fixed statistics is affine; right after a convolution it goes into its weights.
 """
 
 import base64
@@ -91,7 +91,7 @@ def pack(model):
     return layers, half, cost
 
 
-# --- layers of the package, as the page's: (what JSON says, weight, bias) or (what JSON says,) ------
+# --- layers as the page has them: (what JSON says, weight, bias), or (what JSON says,) ------------
 
 
 def _linear(layer, _):
