@@ -52,6 +52,7 @@ class Explorer:
             self.codes["c0"] = "all"
         self.drawn = self.spec.sample(COLUMNS * ROWS, self.rng)
         self.sliders, self.buttons = {}, {}
+        self.keys = {"n": self.new_noise, "i": self.next_image}
 
         heights = sum(1.0 if code.size else 0.45 for code in self.spec.codes)
         self.height = max(5.2, heights + (3.3 if images is not None else 1.3))
@@ -204,7 +205,8 @@ class Explorer:
         for code in self.spec.codes:
             if code.size is None:
                 axes = self._axes(LEFT + 0.4, top, width - 1.0, 0.3)
-                slider = Slider(axes, code.name, -2, 2, valinit=0, valfmt="%.2f", color=ACCENT)
+                slider = Slider(axes, code.name, -2, 2, valinit=0, valfmt="%.2f",
+                                color=ACCENT, initcolor="none")
                 slider.drawon = False
                 # Hides the number of before, which stands beside the axes.
                 axes.add_patch(Rectangle((-0.2, -0.3), 1.4, 1.6, transform=axes.transAxes,
@@ -276,9 +278,8 @@ class Explorer:
         return axes
 
     def _on_key(self, event):
-        actions = {"n": self.new_noise, "i": self.next_image}
-        if event.key in actions:
-            actions[event.key]()
+        if event.key in self.keys:
+            self.keys[event.key]()
 
 
 def _colored(picture):
@@ -304,10 +305,8 @@ def real_images(config, model, image=None):
         found = read_images([Path(image)])
         if found.shape[1:3] != (H, W):
             height, width = found.shape[1:3]
-            raise UsageError(
-                f"{image}: is {width}x{height}, this model takes {W}x{H} (width x height); "
-                "resize or crop it"
-            )
+            raise UsageError(f"{image}: is {width}x{height}, this model takes {W}x{H} "
+                             "(width x height); resize or crop it")  # fmt: skip
         if C == 1:
             found = np.rint(found.mean(axis=3, keepdims=True)).astype(np.uint8)
         found = np.broadcast_to(found, (1, H, W, C))
@@ -315,10 +314,8 @@ def real_images(config, model, image=None):
         dataset = data.load(config.get("data"))
         test = dataset.images if dataset.test_images is None else dataset.test_images
         if test.shape[1:] != (H, W, C):
-            raise data.DataError(
-                f"{config.get('data')}: holds images of {test.shape[1:]}, no longer those of this "
-                f"model, {(H, W, C)} (H, W, C)"
-            )
+            raise data.DataError(f"{config.get('data')}: holds images of {test.shape[1:]}, this "
+                                 f"model takes {(H, W, C)} (H, W, C)")  # fmt: skip
         found = np.concatenate([found, test])
     except data.DataError as error:
         print(f"explore: no test images: {error}", file=sys.stderr)
@@ -348,21 +345,16 @@ def start_matplotlib(web):
     """Choose where figures appear.  Raises UsageError where nothing can be shown."""
     import matplotlib
 
-    if web:
-        try:
-            matplotlib.use("WebAgg")
-            import matplotlib.pyplot  # noqa: F401, imports tornado
-        except ImportError as error:
-            raise UsageError(f"--web needs tornado ({error}): pip install tornado") from error
-        return
     try:
+        if web:
+            matplotlib.use("WebAgg")
         import matplotlib.pyplot as plt
 
         name = plt.get_backend().lower()
-    except ImportError as error:  # MPLBACKEND asks for a window where none can be
-        raise UsageError(
-            f"there is no screen ({error}); give --web or --export page.html"
-        ) from error
+    except ImportError as error:  # of tornado, or as MPLBACKEND asks for a window without a screen
+        missing = "--web needs tornado: pip install tornado" if web else "there is no screen"
+        advice = "" if web else "; give --web or --export page.html"
+        raise UsageError(f"{missing} ({error}){advice}") from error
     if name in NO_WINDOW or name.endswith("inline"):
         raise UsageError(
             f"there is no screen, or no toolkit for windows (Matplotlib took {name}); give --web "
