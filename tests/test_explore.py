@@ -14,6 +14,7 @@ from tinyinfogan.engine import optim
 
 matplotlib = pytest.importorskip("matplotlib")
 
+
 @pytest.fixture()
 def run(tmp_path):
     """A run's folder, trained on images.npz, which has twelve images of 8×8."""

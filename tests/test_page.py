@@ -55,7 +55,7 @@ def with_every_layer():
         nn.Linear(model.spec.dim, 4 * 4 * 8, rng=rng), nn.LeakyReLU(0.2),
         nn.Reshape(4, 4, 8), nn.BatchNorm(8), DepthToSpace(),
         nn.Conv2d(2, 5, 3, padding=1, rng=rng), nn.Tanh(), nn.BatchNorm(5),
-        nn.ConvTranspose2d(5, 4, (2, 3), stride=2, rng=rng), nn.ReLU(),
+        nn.ConvTranspose2d(5, 4, (2, 3), stride=2, rng=rng), nn.BatchNorm(4), nn.ReLU(),
         nn.Conv2d(4, 3, (4, 5), stride=2, padding=1, rng=rng), nn.Tanh(), Affine(),
     )  # fmt: skip
     for name, array in model.generator.state_dict().items():

@@ -173,9 +173,7 @@ class Explorer:
         axes = self._axes(left, top, width, height)
         axes.axis("off")
         axes.set_title(title, fontsize=9, color=FAINT, pad=4)
-        return axes.imshow(
-            _colored(picture), vmin=0, vmax=1, aspect=aspect, interpolation="nearest"
-        )
+        return axes.imshow(_colored(picture), aspect=aspect, interpolation="nearest")
 
     def _text(self, left, top, text, **options):
         return self.figure.text(left / WIDTH, 1 - top / self.height, text, **options)
@@ -191,8 +189,8 @@ class Explorer:
 
     def _add_grid(self):
         self._text(0.3, 0.45, "What does each code do?", fontsize=15, weight="bold", color=INK)
-        trained = f"preset {self.model.settings.preset}; each image has noise of its own"
-        self._text(0.3, 0.7, trained, fontsize=9, color=FAINT)
+        text = f"preset {self.model.settings.preset}; each image has noise of its own"
+        self._text(0.3, 0.7, text, fontsize=9, color=FAINT)
         picture = plots.tile(np.ones((COLUMNS * ROWS, *self.model.image_shape)), COLUMNS)
         self.grid = self._picture(0.3, 0.9, 5.0, self.height - 1.2, picture)
         self.grid.axes.set_anchor("NW")
