@@ -231,7 +231,8 @@ for ax, (title, grads, verdict) in zip(axes, stories):
     ax.axis("off")
 axes[3].semilogy(lengths, calls, "o-", color="tab:red", label="every path")
 axes[3].semilogy(lengths, visits, "o-", color="tab:green", label="each number once")
-axes[3].set(xlabel="doublings of a", ylabel="steps of the walk back", title="Work")
+axes[3].set(xlabel="doublings of a", ylabel="steps of the walk back", title="Work",
+            xticks=lengths[::3])
 axes[3].legend()
 show("01_diamond.png")
 
