@@ -237,7 +237,8 @@ except AssertionError as error:
 #    side of the V: $f'(x) ≈ Im f(x + ih) / h$. Why? Try h = 10⁻²⁰⁰.
 #
 # *Answer 1.* The error in ⟨∇f, d⟩ is one term of 10,000, while the sum of that many random terms is
-# about 100 times one term. So it is about 10⁻⁴ of the whole, far above the tolerance of 10⁻⁶.
+# about 100 times one term. So it is about 10⁻⁴ of the whole, with luck ten times more or less, and
+# the tolerance is 10⁻⁶.
 
 
 # %%
