@@ -181,9 +181,9 @@ print(f"numbers in the view: {view.size}, in memory: {tiny.size}")
 # Where the time goes
 # -------------------
 #
-# Between seven loops and one product there are stages: each row of outputs at a time, all windows at
-# once. The arithmetic is the same in all, 2·N·OH·OW·KH·KW·C_in·C_out operations. What differs is how
-# many of them one call from Python does.
+# Between seven loops and one product there is a stage, a small product for each place of the window.
+# The arithmetic is the same in all three, 2·N·OH·OW·KH·KW·C_in·C_out operations. What differs is how
+# many of them one call from Python does, and most is won by the first step.
 
 
 # %%
