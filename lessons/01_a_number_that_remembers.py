@@ -29,8 +29,8 @@ from tinyinfogan.engine import Tensor, ops
 # The result first
 # ----------------
 #
-# Take ``b = a + a`` and ``c = b + b``. Anyone can see that c = 4a, so if a grows by a little, c grows
-# by four times as much: the derivative is 4. Here is the package saying so.
+# Take ``b = a + a`` and ``c = b + b``. Anyone can see that c = 4a, so if a grows by a little, c
+# grows by four times as much: the derivative is 4. Here is the package saying so.
 
 # %%
 a = Tensor(np.array(3.0), requires_grad=True)
@@ -46,9 +46,9 @@ print("dc/da by the package:", a.grad)
 # One multiplication
 # ------------------
 #
-# Start with a single ``y = u * v``. Once a number comes out, nothing in it tells where it came from.
-# So we keep that: each result remembers its inputs, and for each input the *local derivative*, how
-# much the result changes per change of that input. For the product,
+# Start with a single ``y = u * v``. Once a number comes out, nothing in it tells where it came
+# from. So we keep that: each result remembers its inputs, and for each input the *local
+# derivative*, how much the result changes per change of that input. For the product,
 #
 # $$∂y/∂u = v,  ∂y/∂v = u$$
 #
@@ -113,8 +113,8 @@ print("dc/da, first attempt:", diamond(Overwriting))
 #
 # $$g_u = Σ_i g_{y_i} · ∂y_i/∂u$$
 #
-# So the cure is a plus sign, ``+=`` in place of ``=``. The second attempt adds up, and hands on what
-# it has.
+# So the cure is a plus sign, ``+=`` in place of ``=``. The second attempt adds up, and hands on
+# what it has.
 
 
 # %%
@@ -128,9 +128,9 @@ class Hasty(Number):
 print("dc/da, second attempt:", diamond(Hasty))
 
 # %% [markdown]
-# 6. Follow it by hand: c sends 1 to b, and b, which now has 1, sends 1 to a for each of its two uses:
-# a has 2. Then c sends its *second* 1 to b. Now b has 2, and sends 2 twice: a has 2 + 4 = 6. The
-# first 1 was counted in both rounds, because b spoke before it had heard everything.
+# Now 6. Follow it by hand: c sends 1 to b, and b, which now has 1, sends 1 to a for each of its
+# two uses: a has 2. Then c sends its *second* 1 to b. Now b has 2, and sends 2 twice: a has
+# 2 + 4 = 6. The first 1 was counted in both rounds, because b spoke before it had heard everything.
 #
 # One repair is to hand on only what is new, ``grad * derivative``, and it is right: 4. But it walks
 # every *path* from the end to a. Each doubling doubles their number, and n doublings have 2ⁿ paths.
@@ -151,10 +151,10 @@ print("dc/da, every path:", diamond(EveryPath))
 
 # %% [markdown]
 # The rule that makes it both right and quick: **nobody speaks before having heard everything.** A
-# number may hand its gradient on only when all numbers that were computed from it have done so. Such
-# an order always exists, the order of the computation itself, backwards: nothing is computed from
-# what comes later. It is called a *topological order*. A walk into the depth finds it: put a number
-# on the list after all of its inputs are on it.
+# number may hand its gradient on only when all numbers that were computed from it have done so.
+# Such an order always exists, the order of the computation itself, backwards: nothing is computed
+# from what comes later. It is called a *topological order*. A walk into the depth finds it: put a
+# number on the list after all of its inputs are on it.
 
 
 # %%
@@ -183,8 +183,9 @@ class Remembering(Number):
 print("dc/da, the tape:", diamond(Remembering))
 
 # %% [markdown]
-# 4, and each number had one turn. The walk keeps a stack of its own where a recursive function would
-# be shorter, since Python gives up at about 1,000 nested calls, and a long training step is deeper.
+# 4, and each number had one turn. The walk keeps a stack of its own where a recursive function
+# would be shorter, since Python gives up at about 1,000 nested calls, and a long training step is
+# deeper.
 #
 # What the difference is worth: the two right versions on a chain of doublings.
 
@@ -295,10 +296,10 @@ show("01_exclusive_or.png")
 # The package's tape
 # ------------------
 #
-# The package does the same with arrays in place of numbers, which changes three things. An operation
-# no longer keeps numbers as local derivatives but a function, since the derivative of a matrix
-# product would be a huge table, while its *product with a gradient* is another matrix product.
-# Here is multiplication, forward and backward side by side:
+# The package does the same with arrays in place of numbers, which changes three things. An
+# operation no longer keeps numbers as local derivatives but a function, since the derivative of a
+# matrix product would be a huge table, while its *product with a gradient* is another matrix
+# product. Here is multiplication, forward and backward side by side:
 
 # %%
 print(inspect.getsource(ops.multiply))
@@ -326,8 +327,8 @@ print("10,001 uses of x, dy/dx:", x.grad)
 # ---------
 #
 # 1. Give ``Remembering`` an exponential, and check the derivative of $e^{x·x}$ at x = 1 by hand.
-# 2. In the package, what is ``a.grad`` after calling ``c.backward()`` twice on the diamond? Why might
-#    one want that? And what does ``Remembering`` give?
+# 2. In the package, what is ``a.grad`` after calling ``c.backward()`` twice on the diamond? Why
+#    might one want that? And what does ``Remembering`` give?
 #
 # *Answer 1.* The exponential is its own derivative, so ``exp`` hands its result on as the local
 # derivative. By hand, $2x e^{x·x}$ is 2e at x = 1.
@@ -345,10 +346,10 @@ x = WithExp(1.0)
 print(f"derivative of exp(x·x) at 1: {x.grad:.6f}, by hand {2 * math.e:.6f}")
 
 # %% [markdown]
-# *Answer 2.* 8: leaves add up, so that a large batch can be sent through in pieces and its gradients
-# still sum. That is why every training loop begins with ``zero_grad``. ``Remembering`` keeps a
-# gradient in b too, so its second walk starts with an old 2 in b, and a gets 4 + 2·(2 + 2) = 12: a
-# third wrong number. The dictionary that starts afresh is the cure.
+# *Answer 2.* 8: leaves add up, so that a large batch can be sent through in pieces and its
+# gradients still sum. That is why every training loop begins with ``zero_grad``. ``Remembering``
+# keeps a gradient in b too, so its second walk starts with an old 2 in b, and a gets 4 + 2·(2 + 2) =
+# 12: a third wrong number. The dictionary that starts afresh is the cure.
 
 # %%
 a = Tensor(np.array(3.0), requires_grad=True)

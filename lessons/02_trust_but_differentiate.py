@@ -8,9 +8,9 @@ blames the learning rate. So every gradient in this package is compared with num
 calculus at all. This lesson builds the comparison, finds how far it can be trusted, and shows how
 the obvious version of it waves a wrong batch norm through.
 
-*You will know* how to check a gradient of any size with two evaluations; which step size to take and
-why not a smaller one; why to test with a random cotangent and never with a plain sum; and what a kink
-does.
+*You will know* how to check a gradient of any size with two evaluations; which step size to take
+and why not a smaller one; why to test with a random cotangent and never with a plain sum; and what
+a kink does.
 
 *Time*: 20 minutes to read, a few seconds to run.
 
@@ -57,7 +57,7 @@ def check_sum(function, values, h=1e-5):
 rng = np.random.default_rng(7)
 values = rng.normal(2, 3, (8, 4))
 analytic, numeric = check_sum(forgetful_batch_norm, values)
-print(f"sum check of the wrong batch norm: {analytic:.1e} by backward, {numeric:.1e} by differences")
+print(f"sum check of the wrong batch norm: {analytic:.1e} by backward, {numeric:.1e} numerically")
 print(f"sum check, difference: {abs(analytic - numeric):.1e}")
 
 # %% [markdown]
@@ -73,16 +73,16 @@ except AssertionError as error:
 # A derivative from two values
 # ----------------------------
 #
-# The derivative is the limit of a difference quotient. Taylor's series tells how far the quotient is
-# from it at a step h that is not 0:
+# The derivative is the limit of a difference quotient. Taylor's series tells how far the quotient
+# is from it at a step h that is not 0:
 #
 # $$(f(x+h) - f(x)) / h = f'(x) + (h/2) f''(x) + …$$
 #
 # $$(f(x+h) - f(x-h)) / 2h = f'(x) + (h²/6) f'''(x) + …$$
 #
 # The second, the *central* difference, costs the same and is better by a power of h, as the terms
-# with even powers cancel. One can go on: the error of D(h), the central difference, is c h² + …, and
-# so that of D(h/2) is a quarter of it. Hence
+# with even powers cancel. One can go on: the error of D(h), the central difference, is c h² + …,
+# and so that of D(h/2) is a quarter of it. Hence
 #
 # $$(4 D(h/2) - D(h)) / 3 = f'(x) + O(h⁴)$$
 #
@@ -122,18 +122,19 @@ axes[1].legend()
 show("02_step_size.png")
 
 # %% [markdown]
-# Each curve is a V. On its right side the error is Taylor's: slopes 1, 2 and 4. On its left the step
-# is too small: f(x+h) and f(x-h) agree in nearly all of their digits, the subtraction leaves only the
-# last few, and these are rounding. With ε, the relative precision (2·10⁻¹⁶ in float64), the sum of both is
-# about
+# Each curve is a V. On its right side the error is Taylor's: slopes 1, 2 and 4. On its left the
+# step is too small: f(x+h) and f(x-h) agree in nearly all of their digits, the subtraction leaves
+# only the last few, and these are rounding. With ε, the relative precision (2·10⁻¹⁶ in float64),
+# the sum of both is about
 #
 # $$ε/h + h^p$$
 #
 # smallest where the two are equal, at $h = ε^{1/(p+1)}$: near 10⁻⁸ for p = 1, 10⁻⁵ for p = 2, 10⁻³
-# for p = 4. The dotted line is h = 10⁻⁵, the default of ``grad_check``. It uses Richardson's formula
-# there, not at its own best step: what that buys is safety with functions that bend far more than a
-# sine. And the right panel is why gradients are checked in float64 only: in float32, at that
-# step, there are hardly two digits left to compare, and a backward that is wrong by 1 % may pass.
+# for p = 4. The dotted line is h = 10⁻⁵, the default of ``grad_check``. It uses Richardson's
+# formula there, not at its own best step: what that buys is safety with functions that bend far
+# more than a sine. And the right panel is why gradients are checked in float64 only: in float32, at
+# that step, there are hardly two digits left to compare, and a backward that is wrong by 1 % may
+# pass.
 #
 # A million inputs, two evaluations
 # ---------------------------------
@@ -144,8 +145,8 @@ show("02_step_size.png")
 #
 # $$(f(x + h d) - f(x - h d)) / 2h → Σ_i d_i ∂f/∂x_i = ⟨∇f, d⟩$$
 #
-# Could a wrong gradient give the right number? Only if its error is orthogonal to d. A random d does
-# not do that favour: an error along a million coordinates, or a single one, shows.
+# Could a wrong gradient give the right number? Only if its error is orthogonal to d. A random d
+# does not do that favour: an error along a million coordinates, or a single one, shows.
 #
 # But f is an array too
 # ---------------------
@@ -168,7 +169,8 @@ for name, function in suspects.items():
     print(f"{name}: plain sum {analytic:+.1e} against {numeric:+.1e}")
 
 # %% [markdown]
-# All three look perfect. Now draw u at random. Here is the whole check, for a function of one array:
+# All three look perfect. Now draw u at random. Here is the whole check, for a function of one
+# array:
 
 
 # %%
@@ -193,8 +195,9 @@ for name, function in suspects.items():
     print(f"{name}: random u, relative error: {error:.0e}")
 
 # %% [markdown]
-# Only the right one passes, and it agrees in nine digits or so. The package's ``grad_check`` is this
-# function for several inputs, with a tolerance, and with error messages. All of its tests call it:
+# Only the right one passes, and it agrees in nine digits or so. The package's ``grad_check`` is
+# this function for several inputs, with a tolerance, and with error messages. All of its tests call
+# it:
 
 # %%
 source = inspect.getsource(grad_check)
@@ -204,8 +207,8 @@ print(source[source.index("    def draw") :])
 # Kinks
 # -----
 #
-# One kind of false alarm remains. relu has a corner at 0, and a difference that steps across it gives
-# the slope of neither side, but a mixture: at x between -h and h, $D(h) = (x + h) / 2h$.
+# One kind of false alarm remains. relu has a corner at 0, and a difference that steps across it
+# gives the slope of neither side, but a mixture: at x between -h and h, $D(h) = (x + h) / 2h$.
 
 # %%
 x = 1e-3
@@ -226,9 +229,9 @@ except AssertionError as error:
     print(error)
 
 # %% [markdown]
-# The backward was right and the differences were wrong. What gives it away: near a kink D changes with
-# h, away from one it hardly does. ``grad_check`` has D(h) and D(h/2) anyway, so it asks. The remedy is
-# not a larger tolerance but inputs that keep away from the corner.
+# The backward was right and the differences were wrong. What gives it away: near a kink D changes
+# with h, away from one it hardly does. ``grad_check`` has D(h) and D(h/2) anyway, so it asks. The
+# remedy is not a larger tolerance but inputs that keep away from the corner.
 #
 # Exercises
 # ---------
@@ -259,8 +262,8 @@ except AssertionError as error:
     print(error)
 
 # %% [markdown]
-# *Answer 2.* $f(x + ih) = f(x) + ih f'(x) - (h²/2) f''(x) - …$, so the imaginary part is h f'(x) up to
-# h³. Nothing is subtracted, so nothing cancels, and h can be as small as numbers get.
+# *Answer 2.* $f(x + ih) = f(x) + ih f'(x) - (h²/2) f''(x) - …$, so the imaginary part is h f'(x) up
+# to h³. Nothing is subtracted, so nothing cancels, and h can be as small as numbers get.
 
 # %%
 print(f"complex step, error: {abs(np.sin(1 + 1e-200j).imag / 1e-200 - np.cos(1.0)):.0e}")

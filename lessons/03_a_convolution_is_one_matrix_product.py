@@ -9,7 +9,8 @@ rows of a matrix, and the whole of it is a single product of two matrices: the o
 every computer has been tuned for.
 
 *You will know* what a convolution computes; how stride and padding decide its size; how windows are
-taken without a loop; what the trick costs in memory; and why the gradient for the weights comes free.
+taken without a loop; what the trick costs in memory; and why the gradient for the weights comes
+free.
 
 *Time*: 15 minutes to read, a few seconds to run.
 
@@ -32,8 +33,8 @@ from tinyinfogan.engine import Tensor, conv, ops
 # ----------------
 #
 # The second convolution of the paper's discriminator, on a batch small enough for loops. Images are
-# arrays (N, H, W, C): number, height, width, channels. Weights are (KH, KW, C_in, C_out): height and
-# width of the window, channels in, channels out. The letters are the same in the whole package.
+# arrays (N, H, W, C): number, height, width, channels. Weights are (KH, KW, C_in, C_out): height
+# and width of the window, channels in, channels out. The letters are the same in the whole package.
 
 
 # %%
@@ -79,7 +80,8 @@ print(f"one matrix product: {1e3 * quick_seconds:.2f} ms")
 print(f"times as fast: {slow_seconds / quick_seconds:,.0f}")
 
 # %% [markdown]
-# The same numbers. (Not to the last bit: the sums are added up in another order, and rounding knows.)
+# The same numbers. (Not to the last bit: the sums are added up in another order, and rounding
+# knows.)
 #
 # What it computes
 # ----------------
@@ -92,10 +94,10 @@ print(f"times as fast: {slow_seconds / quick_seconds:,.0f}")
 # matrix C_in×C_out. (Mathematicians would turn the window upside down first and call this one a
 # cross-correlation. A learnt window does not mind.)
 #
-# Every output pixel is a weighted sum of one window. Look at the outputs of one window for all output
-# channels: a row of KH·KW·C_in numbers, times a matrix of KH·KW·C_in rows and C_out columns. It is the
-# *same* matrix for every window. So put the windows under one another as the rows of a matrix P, the
-# *patches*:
+# Every output pixel is a weighted sum of one window. Look at the outputs of one window for all
+# output channels: a row of KH·KW·C_in numbers, times a matrix of KH·KW·C_in rows and C_out columns.
+# It is the *same* matrix for every window. So put the windows under one another as the rows of a
+# matrix P, the *patches*:
 #
 # $$Y = P · W,   (N·OH·OW, C_out) = (N·OH·OW, KH·KW·C_in) · (KH·KW·C_in, C_out)$$
 #
@@ -127,7 +129,8 @@ for ax, title in zip(axes, titles):
     ax.spines[:].set_visible(False)
 axes[1].set(ylabel="one row a window")
 for ax, sign in zip(axes[1:], ("=>", "@", "=")):
-    ax.text(-0.16 if sign != "@" else -0.5, 0.5, sign, transform=ax.transAxes, ha="right", fontsize=15)
+    left = -0.5 if sign == "@" else -0.16
+    ax.text(left, 0.5, sign, transform=ax.transAxes, ha="right", fontsize=15)
 show("03_patches.png")
 
 # %% [markdown]
@@ -136,8 +139,8 @@ show("03_patches.png")
 # Sizes
 # -----
 #
-# Along one axis the padded image has H + 2p pixels. The first window starts at 0, the last may start
-# at H + 2p - KH, and starts are s apart. Counting them:
+# Along one axis the padded image has H + 2p pixels. The first window starts at 0, the last may
+# start at H + 2p - KH, and starts are s apart. Counting them:
 #
 # $$OH = ⌊(H + 2p - KH) / s⌋ + 1$$
 #
@@ -151,8 +154,8 @@ for H, KH, s, p in ((28, 4, 2, 1), (14, 4, 2, 1), (28, 5, 1, 2), (7, 7, 1, 0), (
     print(f"{H:2} {KH:3} {s:2} {p:2} {OH:4}")
 
 # %% [markdown]
-# The first two lines are the paper's discriminator, 28 to 14 to 7. In the last one the eighth row of
-# pixels is lost.
+# The first two lines are the paper's discriminator, 28 to 14 to 7. In the last one the eighth row
+# of pixels is lost.
 #
 # Windows without a loop
 # ----------------------
@@ -174,16 +177,16 @@ print(view.reshape(4, 9).astype(int))
 print(f"numbers in the view: {view.size}, in memory: {tiny.size}")
 
 # %% [markdown]
-# The matrix product wants real rows, so in the end the view is copied. That is the price: patches hold
-# KH·KW/s² times as many numbers as the image, four times for the paper's 4×4 windows at stride 2.
-# (``in_blocks`` does the copying on several cores; lesson 13 is about such things.)
+# The matrix product wants real rows, so in the end the view is copied. That is the price: patches
+# hold KH·KW/s² times as many numbers as the image, four times for the paper's 4×4 windows at
+# stride 2. (``in_blocks`` does the copying on several cores; lesson 13 is about such things.)
 #
 # Where the time goes
 # -------------------
 #
-# Between seven loops and one product there is a stage, a small product for each place of the window.
-# The arithmetic is the same in all three, 2·N·OH·OW·KH·KW·C_in·C_out operations. What differs is how
-# many of them one call from Python does, and most is won by the first step.
+# Between seven loops and one product there is a stage, a small product for each place of the
+# window. The arithmetic is the same in all three, 2·N·OH·OW·KH·KW·C_in·C_out operations. What
+# differs is how many of them one call from Python does, and most is won by the first step.
 
 
 # %%
@@ -221,8 +224,8 @@ for name, rate in zip(names, rates):
 # The gradient for the weights is free
 # ------------------------------------
 #
-# For a matrix product Y = P W with gradient G of Y, lesson 1's rule, applied to each product and summed
-# over all uses of a weight, is again a matrix product:
+# For a matrix product Y = P W with gradient G of Y, lesson 1's rule, applied to each product and
+# summed over all uses of a weight, is again a matrix product:
 #
 # $$∂L/∂W = Pᵀ · G,   ∂L/∂P = G · Wᵀ$$
 #
@@ -246,18 +249,18 @@ print(f"weight gradient, largest difference: {np.abs(w.grad - by_hand.reshape(w.
 # *Answer 1.* H + 2p - KH + 1 = H gives p = (KH - 1)/2, a whole number for odd KH only. (At stride 2
 # an even window is the better one, as lesson 4 shows.)
 #
-# *Answer 2.* There is one window, the image itself, so P has one row an image: it is a ``Linear`` layer
-# on the flattened image. With 1×1, the patches are the pixels, P is x reshaped, and the convolution is
-# a ``Linear`` layer on the channels of each pixel.
+# *Answer 2.* There is one window, the image itself, so P has one row an image: it is a ``Linear``
+# layer on the flattened image. With 1×1, the patches are the pixels, P is x reshaped, and the
+# convolution is a ``Linear`` layer on the channels of each pixel.
 
 # %%
 image = rng.standard_normal((3, 5, 5, 2))
 full, point = rng.standard_normal((5, 5, 2, 4)), rng.standard_normal((1, 1, 2, 4))
-print("whole image, as Linear:",
-      np.allclose(ops.conv2d(image, full).data[:, 0, 0], image.reshape(3, 50) @ full.reshape(50, 4)))
+as_linear = image.reshape(3, 50) @ full.reshape(50, 4)
+print("whole image, as Linear:", np.allclose(ops.conv2d(image, full).data[:, 0, 0], as_linear))
 print("1×1, as Linear:", np.allclose(ops.conv2d(image, point).data, image @ point[0, 0]))
 
 # %% [markdown]
-# The discriminator is made of these: from a picture down to a few numbers. The generator has to go the
-# other way, from a few numbers up to a picture. It turns out that we have already met its operation,
-# as the thing that is still missing here.
+# The discriminator is made of these: from a picture down to a few numbers. The generator has to go
+# the other way, from a few numbers up to a picture. It turns out that we have already met its
+# operation, as the thing that is still missing here.

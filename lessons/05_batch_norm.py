@@ -4,9 +4,9 @@ Lesson 5: Batch norm
 ====================
 
 Batch normalisation keeps the numbers inside a network at a sensible size by measuring them while it
-runs. It does so well that hardly any GAN of its time went without it, and it has an odd side: what a
-network says about one image now depends on which other images are in the batch. In a GAN that is a
-trap, and most first programs fall into it.
+runs. It does so well that hardly any GAN of its time went without it, and it has an odd side: what
+a network says about one image now depends on which other images are in the batch. In a GAN that is
+a trap, and most first programs fall into it.
 
 *You will know* what batch norm does to activations; its gradient, derived and understood; what
 running statistics are for; and why real and generated images must be normalised apart.
@@ -29,8 +29,8 @@ from tinyinfogan.engine import Tensor, grad_check, nn, no_grad, ops, optim
 # The result first
 # ----------------
 #
-# Ten layers of 256 units with relu, and weights drawn from N(0, 0.02²) as in the paper. How large are
-# the activations, layer by layer?
+# Ten layers of 256 units with relu, and weights drawn from N(0, 0.02²) as in the paper. How large
+# are the activations, layer by layer?
 
 # %%
 rng = np.random.default_rng(0)
@@ -52,23 +52,24 @@ print(f"after layer 10, without batch norm: {without[-1]:.1e}")
 print(f"after layer 10, with batch norm: {within[-1]:.3f}")
 
 # %% [markdown]
-# Without it the signal is gone, and so are the gradients, which travel through the same factors. One
-# could scale the weights of each layer just right, once. Batch norm does it at every step, whatever
-# the weights have become.
+# Without it the signal is gone, and so are the gradients, which travel through the same factors.
+# One could scale the weights of each layer just right, once. Batch norm does it at every step,
+# whatever the weights have become.
 #
 # What it does
 # ------------
 #
-# Algorithm 1 of Ioffe and Szegedy 2015, for one channel and the n values $x_i$ that it has in a batch:
+# Algorithm 1 of Ioffe and Szegedy 2015, for one channel and the n values $x_i$ that it has in a
+# batch:
 #
 # $$μ = (1/n) Σ_i x_i,   v = (1/n) Σ_i (x_i - μ)²$$
 #
 # $$z_i = (x_i - μ) / σ  with  σ = √(v + ε),   y_i = γ z_i + β$$
 #
-# The z have mean 0 and variance 1; γ and β are learnt, and give each channel back the freedom to have
-# any mean and size, only now as two numbers in their own right. ε (10⁻⁵) keeps a channel that is
-# constant from dividing by 0. Of images, all pixels of all images count as the values of a channel, so
-# n = N·H·W.
+# The z have mean 0 and variance 1; γ and β are learnt, and give each channel back the freedom to
+# have any mean and size, only now as two numbers in their own right. ε (10⁻⁵) keeps a channel that
+# is constant from dividing by 0. Of images, all pixels of all images count as the values of a
+# channel, so n = N·H·W.
 #
 # Its gradient
 # ------------
@@ -78,8 +79,8 @@ print(f"after layer 10, with batch norm: {within[-1]:.3f}")
 #
 # $$∂μ/∂x_j = 1/n,   ∂σ/∂x_j = (x_j - μ) / (n σ) = z_j / n$$
 #
-# (for the second: ∂v/∂x_j = 2 (x_j - μ)/n, and the derivative of √ is 1/(2σ)). Then one output, with
-# δ_ij = 1 if i = j and else 0, by the rule for quotients:
+# (for the second: ∂v/∂x_j = 2 (x_j - μ)/n, and the derivative of √ is 1/(2σ)). Then one output,
+# with δ_ij = 1 if i = j and else 0, by the rule for quotients:
 #
 # $$∂z_i/∂x_j = (δ_ij - 1/n) / σ - (x_i - μ)/σ² · z_j/n = (δ_ij - 1/n - z_i z_j / n) / σ$$
 #
@@ -87,10 +88,10 @@ print(f"after layer 10, with batch norm: {within[-1]:.3f}")
 #
 # $$∂L/∂x_j = (γ/σ) · (g_j - mean(g) - z_j · mean(g z))$$
 #
-# That is the whole gradient, and it says something. The two subtracted terms take out of g what it has
-# in common with the constant (1, …, 1) and with z. Moving all x together, or stretching them all, changes
-# nothing in the output; so nothing of the gradient may point that way. Lesson 2's forgetful backward had
-# left out the second.
+# That is the whole gradient, and it says something. The two subtracted terms take out of g what it
+# has in common with the constant (1, …, 1) and with z. Moving all x together, or stretching them
+# all, changes nothing in the output; so nothing of the gradient may point that way. Lesson 2's
+# forgetful backward had left out the second.
 
 
 # %%
@@ -125,8 +126,8 @@ print(source[source.index("    def backward") :])
 # Batch and running statistics
 # ----------------------------
 #
-# In training the statistics are those of the batch. So an image's result depends on its company. Here
-# is one and the same image in batches with different others:
+# In training the statistics are those of the batch. So an image's result depends on its company.
+# Here is one and the same image in batches with different others:
 
 # %%
 images, labels = (part[:6000] for part in (data.load().images, data.load().labels))
@@ -141,7 +142,8 @@ def read(company):
 
 for size in (4, 32, 256):
     results = [read(images[rng.integers(1, 6000, size - 1)]) for _ in range(200)]
-    print(f"image 0 in batches of {size}: {np.mean(results):+.2f} give or take {np.std(results):.2f}")
+    mean, spread = np.mean(results), np.std(results)
+    print(f"image 0 in batches of {size}: {mean:+.2f} give or take {spread:.2f}")
 print(f"image 0 among ones only: {read(images[labels == 1][:127]):+.2f}")
 
 # %% [markdown]
@@ -150,9 +152,9 @@ print(f"image 0 among ones only: {read(images[labels == 1][:127]):+.2f}")
 #
 # $$m ← m + 0.1 (μ - m)$$
 #
-# and the same for the variance, and ``eval()`` switches to those. They start at 0 and 1 and forget the
-# start as 0.9ᵗ, so after 50 steps there is half a per cent of it left. Evaluating a network after five
-# steps shows mostly that start.
+# and the same for the variance, and ``eval()`` switches to those. They start at 0 and 1 and forget
+# the start as 0.9ᵗ, so after 50 steps there is half a per cent of it left. Evaluating a network
+# after five steps shows mostly that start.
 
 # %%
 norm = nn.BatchNorm(16)
@@ -162,23 +164,25 @@ for _ in range(60):
     trace.append(norm.running_mean.copy())
 truth = layer(Tensor(images)).data.mean(axis=0)
 distance = [np.linalg.norm(m - truth) / np.linalg.norm(truth) for m in trace]
-print(f"running mean, relative error after 5 steps: {distance[4]:.2f}, after 60: {distance[-1]:.2f}")
+for step in (5, 60):
+    print(f"running mean after {step} steps, relative error: {distance[step - 1]:.2f}")
 norm.eval()
-print(f"image 0 in eval mode, in any company: {read(images[1:4]):+.4f} and {read(images[1:256]):+.4f}")
+few, many = read(images[1:4]), read(images[1:256])
+print(f"image 0 in eval mode, with 3 and with 255 others: {few:+.4f} and {many:+.4f}")
 
 # %% [markdown]
 # The trap
 # --------
 #
-# A discriminator D sees real images and generated ones. It is tempting to put both into one batch and
-# send it through once. Then the statistics are of the mixture. But when G takes its step, D is shown
-# generated images *only*, and their statistics are others. So the D that G is taught by is not the D
-# that was trained.
+# A discriminator D sees real images and generated ones. It is tempting to put both into one batch
+# and send it through once. Then the statistics are of the mixture. But when G takes its step, D is
+# shown generated images *only*, and their statistics are others. So the D that G is taught by is
+# not the D that was trained.
 #
-# To see it, let G have collapsed to a single digit (lesson 8 is about how that comes): its "fakes" are
-# ones, and real ones at that. D can tell them from a mixture of all digits well enough. Train the same
-# small D in both ways, with equal weights at the start and equal batches, and then look at the fakes
-# twice: as D saw them in its own step, and as D sees them in G's step.
+# To see it, let G have collapsed to a single digit (lesson 8 is about how that comes): its "fakes"
+# are ones, and real ones at that. D can tell them from a mixture of all digits well enough. Train
+# the same small D in both ways, with equal weights at the start and equal batches, and then look at
+# the fakes twice: as D saw them in its own step, and as D sees them in G's step.
 
 
 # %%
@@ -242,13 +246,13 @@ axes[1].legend()
 show("05_batch_norm.png")
 
 # %% [markdown]
-# Normalised together, D's opinion of the very same images moves far to the right as soon as the real
-# ones are gone. Most of what D had learnt was how an image differs from the *mean of its batch*, and
-# among ones only, a one differs from nothing. G's loss is small where D says "real", so a collapsed G is
-# told that it does well, and the gradient it learns from is that of a network that nobody trained.
-# Normalised apart, both views are equal, to the last bit: D in G's step is the D that was trained, and
-# it had to find something in the images themselves. That is what the package does, one call of D for
-# each kind of image:
+# Normalised together, D's opinion of the very same images moves far to the right as soon as the
+# real ones are gone. Most of what D had learnt was how an image differs from the *mean of its
+# batch*, and among ones only, a one differs from nothing. G's loss is small where D says "real", so
+# a collapsed G is told that it does well, and the gradient it learns from is that of a network that
+# nobody trained. Normalised apart, both views are equal, to the last bit: D in G's step is the D
+# that was trained, and it had to find something in the images themselves. That is what the package
+# does, one call of D for each kind of image:
 
 # %%
 source = inspect.getsource(train.train_step)
@@ -259,13 +263,13 @@ print(source[source.index("    real_logits,") : source.index("    information, t
 # ---------
 #
 # 1. Apart has a trap of its own. Let a batch norm be the *last* thing before D's linear output,
-#    without anything bent in between. Show that the mean logits of real and generated images are then
-#    equal, whatever the weights.
+#    without anything bent in between. Show that the mean logits of real and generated images are
+#    then equal, whatever the weights.
 # 2. Why is a bias in the layer *before* a batch norm useless?
 #
-# *Answer 1.* The logit is Σ_c w_c (γ_c z_c + β_c) + b, and the mean of each z_c over a batch is 0. What
-# is left, Σ_c w_c β_c + b, does not know which batch it was. D can at best tell single images from the
-# mean of their batch. (Table 1 of the paper reads as though it asked for just this; see
+# *Answer 1.* The logit is Σ_c w_c (γ_c z_c + β_c) + b, and the mean of each z_c over a batch is 0.
+# What is left, Σ_c w_c β_c + b, does not know which batch it was. D can at best tell single images
+# from the mean of their batch. (Table 1 of the paper reads as though it asked for just this; see
 # ``models.Discriminator``.)
 
 # %%
@@ -275,8 +279,9 @@ means = [float(D(Tensor(batch)).data.mean()) for batch in (images[:64], fake(64,
 print(f"mean logits of real and fake: {means[0]:.6f} and {means[1]:.6f}")
 
 # %% [markdown]
-# *Answer 2.* It moves all values of a channel alike, and the mean is subtracted at once. Its gradient is
-# 0 but for rounding. That is what ``bias=False`` is for in ``models.py``, and β does the work.
+# *Answer 2.* It moves all values of a channel alike, and the mean is subtracted at once. Its
+# gradient is 0 but for rounding. That is what ``bias=False`` is for in ``models.py``, and β does
+# the work.
 #
-# The loss in this lesson was used on trust. It is a logarithm of a probability, and computing it as it
-# is written is another way for a training run to end: in ``nan``.
+# The loss in this lesson was used on trust. It is a logarithm of a probability, and computing it as
+# it is written is another way for a training run to end: in ``nan``.

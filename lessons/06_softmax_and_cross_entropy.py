@@ -8,8 +8,8 @@ positive and sum to one; to learn, the logarithm of a probability is taken. Writ
 textbook, both steps break in ordinary training: one overflows, the other takes the logarithm of 0.
 Both are cured by not doing what the formula says, but something equal to it.
 
-*You will know* what logits are; why the loss is a logarithm; its gradient, which could not be simpler;
-how to keep exponentials in range; and what happens to those who apply the softmax twice.
+*You will know* what logits are; why the loss is a logarithm; its gradient, which could not be
+simpler; how to keep exponentials in range; and what happens to those who apply the softmax twice.
 
 *Time*: 20 minutes to read, a few seconds to run.
 
@@ -52,8 +52,8 @@ with np.errstate(all="ignore"):  # we know
 
 # %% [markdown]
 # The true value is t, up to a trifle. Just where the network is most wrong, and most in need of a
-# gradient, the textbook has ``inf``, and among its probabilities, from which the gradient is made, a
-# ``nan``. A single one spreads through the next step into every weight, and the run is lost.
+# gradient, the textbook has ``inf``, and among its probabilities, from which the gradient is made,
+# a ``nan``. A single one spreads through the next step into every weight, and the run is lost.
 #
 # From logits to probabilities
 # ----------------------------
@@ -62,12 +62,13 @@ with np.errstate(all="ignore"):  # we know
 #
 # $$p_k = e^{x_k} / Σ_j e^{x_j}$$
 #
-# Only differences matter: add the same number s to all logits, and e^s cancels. And the difference of
-# two logits is the logarithm of the ratio of their probabilities: one more is e ≈ 2.7 times as probable.
+# Only differences matter: add the same number s to all logits, and e^s cancels. And the difference
+# of two logits is the logarithm of the ratio of their probabilities: one more is e ≈ 2.7 times as
+# probable.
 #
-# The exponential of a float32 is infinite from 88.7 on, and inf/inf is ``nan``. But as only differences
-# matter we may subtract anything we like first. With the largest logit subtracted, all powers are at
-# most 1, and the largest is exactly 1, so that the sum is not 0 either.
+# The exponential of a float32 is infinite from 88.7 on, and inf/inf is ``nan``. But as only
+# differences matter we may subtract anything we like first. With the largest logit subtracted, all
+# powers are at most 1, and the largest is exactly 1, so that the sum is not 0 either.
 
 # %%
 print(f"the largest x with a finite e^x in float32: {np.log(np.finfo(np.float32).max):.2f}")
@@ -75,13 +76,14 @@ x = np.array([1000, 999, 0], np.float32)
 print("softmax of 1000, 999, 0:", ops.softmax(Tensor(x)).data.round(4))
 
 # %% [markdown]
-# A small probability may still round to 0, below e⁻¹⁰⁴ or so. As a probability that is right enough. But
-# the loss is its logarithm, and log 0 is -∞. So the logarithm must not be taken of the result:
+# A small probability may still round to 0, below e⁻¹⁰⁴ or so. As a probability that is right
+# enough. But the loss is its logarithm, and log 0 is -∞. So the logarithm must not be taken of the
+# result:
 #
 # $$log p_k = x_k - m - log Σ_j e^{x_j - m},  m = max x$$
 #
-# The logarithm of e to the something is the something; no power is ever taken of the first term. In the
-# package ``log_softmax`` is the basic function, and softmax is made from it:
+# The logarithm of e to the something is the something; no power is ever taken of the first term. In
+# the package ``log_softmax`` is the basic function, and softmax is made from it:
 
 # %%
 print(inspect.getsource(ops._log_softmax))
@@ -91,9 +93,9 @@ print(inspect.getsource(ops.softmax))
 # Why a logarithm
 # ---------------
 #
-# Let a network call N independent examples, and let p be what it gives to the true class of each. The
-# probability that it gives to *all* of the truth is the product of these, and its logarithm a sum. To
-# make it large, minimise the mean of
+# Let a network call N independent examples, and let p be what it gives to the true class of each.
+# The probability that it gives to *all* of the truth is the product of these, and its logarithm a
+# sum. To make it large, minimise the mean of
 #
 # $$L = -log p_k,  k the true class$$
 #
@@ -101,14 +103,15 @@ print(inspect.getsource(ops.softmax))
 # likely ones, and without bound for certainty in a wrong one. Its unit is the *nat*: one nat is a
 # factor of e in probability. Lesson 9 begins here, for InfoGAN's reward is a cross-entropy as well.
 #
-# Its gradient: with $log p_k = x_k - log Σ_j e^{x_j}$ the first term gives 1 for j = k only, and the
-# derivative of the second is p_j itself. So
+# Its gradient: with $log p_k = x_k - log Σ_j e^{x_j}$ the first term gives 1 for j = k only, and
+# the derivative of the second is p_j itself. So
 #
 # $$∂L/∂x_j = p_j - [j = k]$$
 #
-# where [j = k] is 1 or 0. What the network said, minus the truth. It is between -1 and 1 however wrong
-# the network is: the logarithm grows, the gradient does not explode. A squared error on p would have a
-# factor p(1 - p) in its gradient instead, and a network that is wrong and certain would learn nothing.
+# where [j = k] is 1 or 0. What the network said, minus the truth. It is between -1 and 1 however
+# wrong the network is: the logarithm grows, the gradient does not explode. A squared error on p
+# would have a factor p(1 - p) in its gradient instead, and a network that is wrong and certain
+# would learn nothing.
 
 # %%
 rng = np.random.default_rng(0)
@@ -131,7 +134,8 @@ print("p - truth:  ", (ops.softmax(logits).data - np.eye(5)[2]).round(4))
 # $$softplus(x) = log(1 + e^x) = max(x, 0) + log(1 + e^{-|x|})$$
 #
 # The last form takes the exponential of negative numbers only. Compare -log(1 - sigmoid(x)): in
-# float32, 1 - sigmoid(x) is 0 from about x = 17 on, an everyday logit of a discriminator that is ahead.
+# float32, 1 - sigmoid(x) is 0 from about x = 17 on, an everyday logit of a discriminator that is
+# ahead.
 
 # %%
 x = np.linspace(-30, 30, 601, dtype=np.float32)
@@ -167,10 +171,10 @@ print(inspect.getsource(losses.discriminator_loss))
 # The softmax applied twice
 # -------------------------
 #
-# Functions named "cross-entropy" in libraries take *logits* and apply the softmax themselves. Many a
-# public InfoGAN ends its Q in a softmax and then calls one of them. Nothing crashes, and the loss falls.
-# But the function now takes the probabilities for logits, and those are all between 0 and 1. The most
-# certain answer there is, one 1 among K - 1 zeros, becomes
+# Functions named "cross-entropy" in libraries take *logits* and apply the softmax themselves. Many
+# a public InfoGAN ends its Q in a softmax and then calls one of them. Nothing crashes, and the loss
+# falls. But the function now takes the probabilities for logits, and those are all between 0 and 1.
+# The most certain answer there is, one 1 among K - 1 zeros, becomes
 #
 # $$p = e / (e + K - 1),   L = log(1 + (K - 1)/e)$$
 
@@ -181,9 +185,10 @@ print(f"softmax twice, smallest possible loss for 10 classes: {floor:.4f} nats")
 print(f"so the bound H(c) - L cannot pass {np.log(K) - floor:.4f} of {np.log(K):.4f} nats")
 
 # %% [markdown]
-# And the gradient passes through one softmax more, and gets another factor like p(1 - p): where Q is
-# certain, wrongly too, it learns next to nothing. See it on a classifier of real digits, one matrix and a
-# softmax, with plain gradient descent. (Here we do use labels. Lesson 11 does without.)
+# And the gradient passes through one softmax more, and gets another factor like p(1 - p): where Q
+# is certain, wrongly too, it learns next to nothing. See it on a classifier of real digits, one
+# matrix and a softmax, with plain gradient descent. (Here we do use labels. Lesson 11 does
+# without.)
 
 # %%
 mnist = data.load()
@@ -234,8 +239,8 @@ show("06_softmax_twice.png")
 # It still learns, which is what makes the mistake live so long. But its loss means nothing, and a
 # probability that it reports can never exceed e/(e + 9), less than a quarter.
 #
-# What has the right one learnt? Each column of its matrix has as many numbers as a digit has pixels.
-# Blue pixels speak for the class, red ones against it.
+# What has the right one learnt? Each column of its matrix has as many numbers as a digit has
+# pixels. Blue pixels speak for the class, red ones against it.
 
 # %%
 figure, axes = plt.subplots(1, 10, figsize=(11, 1.5))
@@ -264,9 +269,9 @@ for name, q_output in (("perfect", 50 * codes), ("indifferent", 0 * codes),
     print(f"{name}: {next(iter(information.values())).item():+.3f} nats")
 
 # %% [markdown]
-# *Answer 2.* e^x/(1 + e^x) = sigmoid(x) = D. D's loss on a generated image, softplus(x), has the gradient
-# D: large where D was fooled, and none where it was not. G's loss softplus(-x) has the gradient D - 1:
-# largest where G was caught. Each learns most from what went wrong.
+# *Answer 2.* e^x/(1 + e^x) = sigmoid(x) = D. D's loss on a generated image, softplus(x), has the
+# gradient D: large where D was fooled, and none where it was not. G's loss softplus(-x) has the
+# gradient D - 1: largest where G was caught. Each learns most from what went wrong.
 #
 # All gradients are now at hand and none of them overflows. What is left is to walk. The next lesson
 # watches Adam do it.

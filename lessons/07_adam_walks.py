@@ -3,9 +3,10 @@
 Lesson 7: Adam, by watching it walk
 ===================================
 
-A gradient says which way is down. How far to go it does not say, and in a network the right distance
-differs from weight to weight by factors of a thousand. Adam finds one for each, with two running
-averages. In two dimensions one can watch it do so, and see what its famous correction of a bias is for.
+A gradient says which way is down. How far to go it does not say, and in a network the right
+distance differs from weight to weight by factors of a thousand. Adam finds one for each, with two
+running averages. In two dimensions one can watch it do so, and see what its famous correction of a
+bias is for.
 
 *You will know* why plain gradient descent crawls in a valley; what momentum adds; the six lines of
 Adam and what each is for; why it does not care how large the loss is; and where it is not the best.
@@ -31,8 +32,8 @@ from tinyinfogan.engine import Tensor, optim
 #
 # $$L(x, y) = (x² + 100 y²) / 2$$
 #
-# Three walkers start at the same place, each with the best step size that a short search finds for it.
-# How many steps until the loss is below 10⁻⁴?
+# Three walkers start at the same place, each with the best step size that a short search finds for
+# it. How many steps until the loss is below 10⁻⁴?
 
 # %%
 START = np.array([-4.0, 1.0])
@@ -40,7 +41,8 @@ START = np.array([-4.0, 1.0])
 
 def valley(at, angle=0.0, steepness=100.0):
     """Return (loss, gradient) at a point (x, y), in a valley turned by `angle`."""
-    along, across = np.array([np.cos(angle), np.sin(angle)]), np.array([-np.sin(angle), np.cos(angle)])
+    along = np.array([np.cos(angle), np.sin(angle)])
+    across = np.array([-np.sin(angle), np.cos(angle)])
     x, y = at @ along, at @ across
     return (x * x + steepness * y * y) / 2, x * along + steepness * y * across
 
@@ -78,7 +80,7 @@ def adam(lr, beta1=0.9, beta2=0.999, eps=1e-8, corrected=True):
     return step
 
 
-def scale(at, factor):
+def scaled(at, factor):
     loss, gradient = valley(at)
     return factor * loss, factor * gradient
 
@@ -112,14 +114,15 @@ for name, walker in walkers.items():
 
 # %%
 figure, axes = plt.subplots(1, 3, figsize=(12, 3.6), width_ratios=(1, 1, 0.8))
-xs, ys = np.meshgrid(np.linspace(-5, 2, 141), np.linspace(-3, 3, 121))
+xs, ys = np.meshgrid(np.linspace(-5, 2, 57), np.linspace(-3, 3, 49))
 for ax, angle, title in ((axes[0], 0.0, "A valley along an axis"),
                          (axes[1], np.pi / 6, "The same valley, turned")):
     heights = [[valley(np.array(at), angle)[0] for at in zip(*row)] for row in zip(xs, ys)]
     ax.contour(xs, ys, heights, np.logspace(-1, 3, 9), colors="lightgrey", linewidths=0.8)
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     for name, walker in walkers.items():
-        points, losses = walk(walker(best[name]), lambda at: valley(at, angle), 1000, START @ turn)
+        points, losses = walk(walker(best[name]), lambda at, a=angle: valley(at, a), 1000,
+                              START @ turn)
         ax.plot(*points[:60].T, ".-", ms=4, lw=1, label=name)
         print(f"{title}, {name}, steps to arrive: {arrival(losses)}")
         if angle == 0:
@@ -132,11 +135,11 @@ axes[2].legend()
 show("07_paths.png")
 
 # %% [markdown]
-# Gradient descent zigzags across and hardly moves along. Momentum swings wide and arrives. Adam turns
-# towards the star early: it takes x and y as equally important, although their gradients are not. But
-# turn the valley and Adam has a harder time, while the other two do exactly the same as before: Adam
-# works axis by axis, and now no axis runs along the valley. It is no magic against valleys. What it is
-# good at comes below.
+# Gradient descent zigzags across and hardly moves along. Momentum swings wide and arrives. Adam
+# turns towards the star early: it takes x and y as equally important, although their gradients are
+# not. But turn the valley and Adam has a harder time, while the other two do exactly the same as
+# before: Adam works axis by axis, and now no axis runs along the valley. It is no magic against
+# valleys. What it is good at comes below.
 #
 # Why descent crawls
 # ------------------
@@ -145,36 +148,40 @@ show("07_paths.png")
 #
 # $$x ← x - α κ x = (1 - α κ) x$$
 #
-# It converges if $|1 - α κ| < 1$, that is α < 2/κ. The *steepest* direction, κ = 100, sets this limit for
-# all: α < 0.02. In the flattest, κ = 1, a step then takes off 2 % at most. Hence hundreds of steps, about
-# as many as the ratio of the two.
+# It converges if $|1 - α κ| < 1$, that is α < 2/κ. The *steepest* direction, κ = 100, sets this
+# limit for all: α < 0.02. In the flattest, κ = 1, a step then takes off 2 % at most. Hence hundreds
+# of steps, about as many as the ratio of the two.
 #
-# *Momentum* adds up gradients and forgets them slowly, v ← β v + g. Across the valley they alternate
-# and cancel; along it they agree, and add up to 1/(1 - β) times one gradient. It rolls like a ball, with
-# the overshoot of one.
+# *Momentum* adds up gradients and forgets them slowly, v ← β v + g. Across the valley they
+# alternate and cancel; along it they agree, and add up to 1/(1 - β) times one gradient. It rolls
+# like a ball, with the overshoot of one.
 #
 # Adam
 # ----
 #
-# Adam keeps such an average m of the gradients (β₁ of it each step), and another, v, of their squares
-# (β₂), both for each weight on its own. Algorithm 1 of Kingma and Ba 2015:
+# Adam keeps such an average m of the gradients (β₁ of it each step), and another, v, of their
+# squares (β₂), both for each weight on its own. Algorithm 1 of Kingma and Ba 2015:
 #
 # $$m ← β₁ m + (1 - β₁) g,   v ← β₂ v + (1 - β₂) g²$$
 #
 # $$θ ← θ - α · m̂ / (√v̂ + ε),   m̂ = m / (1 - β₁ᵗ),   v̂ = v / (1 - β₂ᵗ)$$
 #
-# Look at the fraction. If the gradients of a weight keep their sign and size, m̂ and √v̂ are both that
-# size, and the step is α, whatever the size is. If their sign changes at random, m̂ is small against
-# √v̂, and so is the step. **α is a distance, and the gradient only a vote on the direction.**
+# Look at the fraction. If the gradients of a weight keep their sign and size, m̂ and √v̂ are both
+# that size, and the step is α, whatever the size is. If their sign changes at random, m̂ is small
+# against √v̂, and so is the step. **α is a distance, and the gradient only a vote on the
+# direction.**
 #
-# So the loss may be multiplied by anything. Here each walker keeps its best step size while the ground is
-# made steeper and flatter.
+# So the loss may be multiplied by anything. Here each walker keeps its best step size while the
+# ground is made steeper and flatter.
 
 # %%
 factors = np.logspace(-3, 3, 13 if args.fast else 25)
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8))
 for name, walker in walkers.items():
-    counts = [arrival(walk(walker(best[name]), lambda at: scale(at, c), 1000)[1] / c) for c in factors]
+    counts = []
+    for factor in factors:
+        _, scaled_losses = walk(walker(best[name]), lambda at, f=factor: scaled(at, f), 1000)
+        counts.append(arrival(scaled_losses / factor))
     left.semilogx(factors, np.where(np.isfinite(counts), counts, np.nan), "o-", ms=4, label=name)
     for factor, count in ((factors[0], counts[0]), (factors[-1], counts[-1])):
         print(f"{name}, loss × {factor:g}, steps to arrive: {count}")
@@ -183,10 +190,10 @@ left.set(xlabel="the loss is multiplied by", ylabel="steps to arrive", ylim=(0, 
 left.legend()
 
 # %% [markdown]
-# Below 1 descent and momentum grow slow, and above they fly off at once (no point: not arrived after
-# 1,000 steps). Adam does not notice. That is why GANs took to it: D's and G's losses change their size
-# all the time, as each other's success decides how steep the ground is, and layer by layer the gradients
-# differ as well.
+# Below 1 descent and momentum grow slow, and above they fly off at once (no point: not arrived
+# after 1,000 steps). Adam does not notice. That is why GANs took to it: D's and G's losses change
+# their size all the time, as each other's success decides how steep the ground is, and layer by
+# layer the gradients differ as well.
 #
 # The bias, and its correction
 # ----------------------------
@@ -195,15 +202,15 @@ left.legend()
 #
 # $$m_t = (1 - β₁) Σ_{i=1..t} β₁^{t-i} g = (1 - β₁ᵗ) g$$
 #
-# (the geometric series), and so $v_t = (1 - β₂ᵗ) g²$. Both are too small at first, and Adam divides by just
-# what is missing; with gradients that vary the same holds for their means. Does it matter? Without the
-# division the first step is
+# (the geometric series), and so $v_t = (1 - β₂ᵗ) g²$. Both are too small at first, and Adam divides
+# by just what is missing; with gradients that vary the same holds for their means. Does it matter?
+# Without the division the first step is
 #
 # $$α (1 - β₁) / √(1 - β₂)$$
 #
-# as v is short of its value for much longer than m. For the usual β₁ = 0.9, β₂ = 0.999 these are 3.2 α. For
-# the β₁ = 0.5 that is the custom in GANs they are more, and it goes on for hundreds of steps: at the very
-# time when D and G know nothing, they would take their longest strides.
+# as v is short of its value for much longer than m. For the usual β₁ = 0.9, β₂ = 0.999 these are
+# 3.2 α. For the β₁ = 0.5 that is the custom in GANs they are more, and it goes on for hundreds of
+# steps: at the very time when D and G know nothing, they would take their longest strides.
 
 # %%
 t = np.arange(1, 2001)
@@ -239,20 +246,21 @@ for _ in range(50):
     ours -= step(g)
     theta.grad = g
     theirs.step()
-print(f"six lines and package after 50 steps, largest difference: {np.abs(ours - theta.data).max():.1e}")
+difference = np.abs(ours - theta.data).max()
+print(f"six lines and package after 50 steps, largest difference: {difference:.1e}")
 
 # %% [markdown]
 # Exercises
 # ---------
 #
-# 1. Near the bottom the gradients of small batches are mostly noise. Let g = x + noise, start at x = 0,
-#    the best place, and let Adam walk for 2,000 steps. Where is it? What helps?
-# 2. Two players share the ground x·y: one moves x to make it small, the other y to make it large. Start
-#    at (1, 0) and try β₁ = 0, 0.5 and 0.9 for both. What happens to the distance from (0, 0)?
+# 1. Near the bottom the gradients of small batches are mostly noise. Let g = x + noise, start at
+#    x = 0, the best place, and let Adam walk for 2,000 steps. Where is it? What helps?
+# 2. Two players share the ground x·y: one moves x to make it small, the other y to make it large.
+#    Start at (1, 0) and try β₁ = 0, 0.5 and 0.9 for both. What happens to the distance from (0, 0)?
 #
-# *Answer 1.* It wanders about, at a distance that depends on α, as its steps do not shrink when there is
-# nothing left to gain. A smaller α towards the end helps; ``python -m tinyinfogan.train`` lets its two
-# rates fall to 0.
+# *Answer 1.* It wanders about, at a distance that depends on α, as its steps do not shrink when
+# there is nothing left to gain. A smaller α towards the end helps; ``python -m tinyinfogan.train``
+# lets its two rates fall to 0.
 
 # %%
 for lr in (0.1, 0.01, 0.001):
@@ -273,9 +281,9 @@ for beta1 in (0.0, 0.5, 0.9):
     print(f"β₁ = {beta1}: distance from (0, 0) after 2000 steps {np.hypot(x, y):.2f}")
 
 # %% [markdown]
-# The walkers circle the centre, each the other's moving target. An average of old gradients points where
-# one *was* heading, and on a circle that is outwards: the longer the memory, the farther they are flung.
-# A descent cannot do this; a game can. This is the reason for β₁ = 0.5, or 0, in GANs.
+# The walkers circle the centre, each the other's moving target. An average of old gradients points
+# where one *was* heading, and on a circle that is outwards: the longer the memory, the farther they
+# are flung. A descent cannot do this; a game can. This is the reason for β₁ = 0.5, or 0, in GANs.
 #
-# That was the last of the tools: a tape, a check, two convolutions, a norm, losses and a walker. The next
-# lesson puts them on a field with two players who want opposite things.
+# That was the last of the tools: a tape, a check, two convolutions, a norm, losses and a walker.
+# The next lesson puts them on a field with two players who want opposite things.

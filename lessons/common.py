@@ -1,4 +1,4 @@
-"""What every lesson needs and no lesson is about: the switch --fast, and figures without a screen."""
+"""What every lesson needs and none is about: the switch --fast, and figures without a screen."""
 
 import argparse
 import sys

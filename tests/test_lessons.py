@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 LESSONS = sorted((ROOT / "lessons").glob("[0-9][0-9]_*.py"))
 
-# The number of a lesson: a `name: value` that it prints, and the least and largest value it may have.
+# The number of a lesson: a `name: value` that it prints, and the least and largest it may be.
 EXPECTED = {
     "01": ("dc/da, the tape", 4, 4),
     "02": ("batch norm, variance forgotten: random u, relative error", 0.05, 2),
