@@ -15,6 +15,7 @@ matters, and how to read the package's ``Tensor``, which is the same machine for
 *Builds on*: a little Python and the chain rule.
 """
 
+# %%
 import inspect
 import math
 import time
@@ -348,8 +349,8 @@ print(f"derivative of exp(x·x) at 1: {x.grad:.6f}, by hand {2 * math.e:.6f}")
 # %% [markdown]
 # *Answer 2.* 8: leaves add up, so that a large batch can be sent through in pieces and its
 # gradients still sum. That is why every training loop begins with ``zero_grad``. ``Remembering``
-# keeps a gradient in b too, so its second walk starts with an old 2 in b, and a gets 4 + 2·(2 + 2) =
-# 12: a third wrong number. The dictionary that starts afresh is the cure.
+# keeps a gradient in b too, so its second walk finds an old 2 there: b ends at 4, and a at
+# 4 + 2·4 = 12. A third wrong number. The dictionary that starts afresh is the cure.
 
 # %%
 a = Tensor(np.array(3.0), requires_grad=True)

@@ -18,6 +18,7 @@ a kink does.
 and 6.
 """
 
+# %%
 import inspect
 
 import matplotlib.pyplot as plt

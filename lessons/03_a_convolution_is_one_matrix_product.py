@@ -17,6 +17,7 @@ free.
 *Builds on*: matrix products, and lesson 1 for the last section.
 """
 
+# %%
 import inspect
 import time
 

@@ -17,6 +17,7 @@ which size comes out; why 4×4 windows go with stride 2; and where checkerboards
 *Builds on*: lesson 3, and a little of lesson 1.
 """
 
+# %%
 import inspect
 
 import matplotlib.pyplot as plt

@@ -16,6 +16,7 @@ running statistics are for; and why real and generated images must be normalised
 *Builds on*: lessons 1 and 2. Losses are those of lesson 6, used here as given.
 """
 
+# %%
 import inspect
 
 import matplotlib.pyplot as plt

@@ -16,6 +16,7 @@ simpler; how to keep exponentials in range; and what happens to those who apply 
 *Builds on*: lessons 1 and 2.
 """
 
+# %%
 import inspect
 
 import matplotlib.pyplot as plt

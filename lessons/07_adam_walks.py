@@ -16,6 +16,7 @@ Adam and what each is for; why it does not care how large the loss is; and where
 *Builds on*: lesson 1.
 """
 
+# %%
 import inspect
 
 import matplotlib.pyplot as plt
@@ -176,18 +177,19 @@ show("07_paths.png")
 
 # %%
 factors = np.logspace(-3, 3, 13 if args.fast else 25)
-figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8))
+figure, ax = plt.subplots(figsize=(6.5, 3.4))
 for name, walker in walkers.items():
     counts = []
     for factor in factors:
         _, scaled_losses = walk(walker(best[name]), lambda at, f=factor: scaled(at, f), 1000)
         counts.append(arrival(scaled_losses / factor))
-    left.semilogx(factors, np.where(np.isfinite(counts), counts, np.nan), "o-", ms=4, label=name)
+    ax.semilogx(factors, np.where(np.isfinite(counts), counts, np.nan), "o-", ms=4, label=name)
     for factor, count in ((factors[0], counts[0]), (factors[-1], counts[-1])):
         print(f"{name}, loss × {factor:g}, steps to arrive: {count}")
-left.set(xlabel="the loss is multiplied by", ylabel="steps to arrive", ylim=(0, 1000),
-         title="One step size, other losses")
-left.legend()
+ax.set(xlabel="the loss is multiplied by", ylabel="steps to arrive", ylim=(0, 1000),
+       title="One step size, other losses")
+ax.legend()
+show("07_scale.png")
 
 # %% [markdown]
 # Below 1 descent and momentum grow slow, and above they fly off at once (no point: not arrived
@@ -214,17 +216,18 @@ left.legend()
 
 # %%
 t = np.arange(1, 2001)
+figure, ax = plt.subplots(figsize=(6.5, 3.4))
 for beta1, style in ((0.5, "-"), (0.9, "--")):
     for corrected, colour in ((False, "tab:red"), (True, "tab:green")):
         step = adam(1.0, beta1, corrected=corrected)
         sizes = [step(np.array([0.3]))[0] for _ in t]
-        right.loglog(t, sizes, style, color=colour,
-                     label=f"β₁ = {beta1}, {'corrected' if corrected else 'as they are'}")
+        ax.loglog(t, sizes, style, color=colour,
+                  label=f"β₁ = {beta1}, {'corrected' if corrected else 'as they are'}")
         kind = "corrected" if corrected else "uncorrected"
         print(f"first step in units of α, β₁ = {beta1}, {kind}: {sizes[0]:.2f}")
-right.set(xlabel="step t", ylabel="length of the step, in α", title="Equal gradients, β₂ = 0.999")
-right.legend()
-show("07_scale_and_bias.png")
+ax.set(xlabel="step t", ylabel="length of the step, in α", title="Equal gradients, β₂ = 0.999")
+ax.legend()
+show("07_bias.png")
 
 # %% [markdown]
 # The package's
