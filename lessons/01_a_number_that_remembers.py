@@ -51,7 +51,7 @@ print("dc/da by the package:", a.grad)
 # from. So we keep that: each result remembers its inputs, and for each input the *local
 # derivative*, how much the result changes per change of that input. For the product,
 #
-# $$∂y/∂u = v,  ∂y/∂v = u$$
+# $$∂y/∂u = v,\quad ∂y/∂v = u$$
 #
 # and for the sum u + v both are 1. That is all the calculus there is in this lesson; the rest is
 # bookkeeping. Numbers that remember, linked to what they came from, are called a *tape*.

@@ -239,7 +239,7 @@ except AssertionError as error:
 #
 # 1. Let a backward be wrong in a single element of 10,000, by 1 %. Does ``grad_check`` notice?
 # 2. For functions that NumPy can evaluate at complex numbers there is a derivative without the left
-#    side of the V: $f'(x) ≈ Im f(x + ih) / h$. Why? Try h = 10⁻²⁰⁰.
+#    side of the V: $f'(x) ≈ \text{Im} f(x + ih) / h$. Why? Try h = 10⁻²⁰⁰.
 #
 # *Answer 1.* The error in ⟨∇f, d⟩ is one term of 10,000, while the sum of that many random terms is
 # about 100 times one term. So it is about 10⁻⁴ of the whole, with luck ten times more or less, and

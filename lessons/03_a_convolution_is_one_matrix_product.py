@@ -100,7 +100,7 @@ print(f"times as fast: {slow_seconds / quick_seconds:,.0f}")
 # It is the *same* matrix for every window. So put the windows under one another as the rows of a
 # matrix P, the *patches*:
 #
-# $$Y = P · W,   (N·OH·OW, C_out) = (N·OH·OW, KH·KW·C_in) · (KH·KW·C_in, C_out)$$
+# $$Y = P · W,\quad (N·OH·OW, C_{out}) = (N·OH·OW, KH·KW·C_{in}) · (KH·KW·C_{in}, C_{out})$$
 #
 # Here it is with a digit and a 3×3 window that responds to upper edges.
 
@@ -228,7 +228,7 @@ for name, rate in zip(names, rates):
 # For a matrix product Y = P W with gradient G of Y, lesson 1's rule, applied to each product and
 # summed over all uses of a weight, is again a matrix product:
 #
-# $$∂L/∂W = Pᵀ · G,   ∂L/∂P = G · Wᵀ$$
+# $$∂L/∂W = Pᵀ · G,\quad ∂L/∂P = G · Wᵀ$$
 #
 # P is there already. What remains is to bring ∂L/∂P back from the patches to the image, and that is
 # lesson 4's subject.

@@ -63,9 +63,9 @@ print(f"after layer 10, with batch norm: {within[-1]:.3f}")
 # Algorithm 1 of Ioffe and Szegedy 2015, for one channel and the n values $x_i$ that it has in a
 # batch:
 #
-# $$μ = (1/n) Σ_i x_i,   v = (1/n) Σ_i (x_i - μ)²$$
+# $$μ = (1/n) Σ_i x_i,\quad v = (1/n) Σ_i (x_i - μ)²$$
 #
-# $$z_i = (x_i - μ) / σ  with  σ = √(v + ε),   y_i = γ z_i + β$$
+# $$z_i = (x_i - μ) / σ\text{ with }σ = √(v + ε),\quad y_i = γ z_i + β$$
 #
 # The z have mean 0 and variance 1; γ and β are learnt, and give each channel back the freedom to
 # have any mean and size, only now as two numbers in their own right. ε (10⁻⁵) keeps a channel that
@@ -78,16 +78,16 @@ print(f"after layer 10, with batch norm: {within[-1]:.3f}")
 # Given $g_i = ∂L/∂y_i$, γ and β are easy: $∂L/∂γ = Σ_i g_i z_i$ and $∂L/∂β = Σ_i g_i$. For x
 # remember that each $x_j$ moves μ and σ too, and with them *all* outputs. First these two:
 #
-# $$∂μ/∂x_j = 1/n,   ∂σ/∂x_j = (x_j - μ) / (n σ) = z_j / n$$
+# $$∂μ/∂x_j = 1/n,\quad ∂σ/∂x_j = (x_j - μ) / (n σ) = z_j / n$$
 #
-# (for the second: ∂v/∂x_j = 2 (x_j - μ)/n, and the derivative of √ is 1/(2σ)). Then one output,
+# (for the second: $∂v/∂x_j = 2 (x_j - μ)/n$, and the derivative of √ is 1/(2σ)). Then one output,
 # with δ_ij = 1 if i = j and else 0, by the rule for quotients:
 #
-# $$∂z_i/∂x_j = (δ_ij - 1/n) / σ - (x_i - μ)/σ² · z_j/n = (δ_ij - 1/n - z_i z_j / n) / σ$$
+# $$∂z_i/∂x_j = (δ_{ij} - 1/n) / σ - (x_i - μ)/σ² · z_j/n = (δ_{ij} - 1/n - z_i z_j / n) / σ$$
 #
 # And the sum over all outputs, as lesson 1 has it, $∂L/∂x_j = Σ_i γ g_i ∂z_i/∂x_j$:
 #
-# $$∂L/∂x_j = (γ/σ) · (g_j - mean(g) - z_j · mean(g z))$$
+# $$∂L/∂x_j = (γ/σ) · (g_j - \text{mean}(g) - z_j · \text{mean}(g z))$$
 #
 # That is the whole gradient, and it says something. The two subtracted terms take out of g what it
 # has in common with the constant (1, …, 1) and with z. Moving all x together, or stretching them

@@ -81,7 +81,7 @@ print("softmax of 1000, 999, 0:", ops.softmax(Tensor(x)).data.round(4))
 # enough. But the loss is its logarithm, and log 0 is -∞. So the logarithm must not be taken of the
 # result:
 #
-# $$log p_k = x_k - m - log Σ_j e^{x_j - m},  m = max x$$
+# $$\log p_k = x_k - m - \log Σ_j e^{x_j - m},\quad m = \max x$$
 #
 # The logarithm of e to the something is the something; no power is ever taken of the first term. In
 # the package ``log_softmax`` is the basic function, and softmax is made from it:
@@ -98,13 +98,13 @@ print(inspect.getsource(ops.softmax))
 # The probability that it gives to *all* of the truth is the product of these, and its logarithm a
 # sum. To make it large, minimise the mean of
 #
-# $$L = -log p_k,  k the true class$$
+# $$L = -\log p_k,\quad k\text{ the true class}$$
 #
 # This is called the *cross-entropy*. It is 0 for certainty in the right class, log K for K equally
 # likely ones, and without bound for certainty in a wrong one. Its unit is the *nat*: one nat is a
 # factor of e in probability. Lesson 9 begins here, for InfoGAN's reward is a cross-entropy as well.
 #
-# Its gradient: with $log p_k = x_k - log Σ_j e^{x_j}$ the first term gives 1 for j = k only, and
+# Its gradient: with $\log p_k = x_k - \log Σ_j e^{x_j}$ the first term gives 1 for j = k only, and
 # the derivative of the second is p_j itself. So
 #
 # $$∂L/∂x_j = p_j - [j = k]$$
@@ -130,9 +130,9 @@ print("p - truth:  ", (ops.softmax(logits).data - np.eye(5)[2]).round(4))
 # softmax of the two logits x and 0. Its losses, from equation 1 of the paper, are -log D for real
 # images and -log(1 - D) for generated ones. By the same step as above,
 #
-# $$-log D = log(1 + e^{-x}) = softplus(-x),   -log(1 - D) = softplus(x)$$
+# $$-\log D = \log(1 + e^{-x}) = \text{softplus}(-x),\quad -\log(1 - D) = \text{softplus}(x)$$
 #
-# $$softplus(x) = log(1 + e^x) = max(x, 0) + log(1 + e^{-|x|})$$
+# $$\text{softplus}(x) = \log(1 + e^x) = \max(x, 0) + \log(1 + e^{-|x|})$$
 #
 # The last form takes the exponential of negative numbers only. Compare -log(1 - sigmoid(x)): in
 # float32, 1 - sigmoid(x) is 0 from about x = 17 on, an everyday logit of a discriminator that is
@@ -177,7 +177,7 @@ print(inspect.getsource(losses.discriminator_loss))
 # falls. But the function now takes the probabilities for logits, and those are all between 0 and 1.
 # The most certain answer there is, one 1 among K - 1 zeros, becomes
 #
-# $$p = e / (e + K - 1),   L = log(1 + (K - 1)/e)$$
+# $$p = e / (e + K - 1),\quad L = \log(1 + (K - 1)/e)$$
 
 # %%
 K = 10

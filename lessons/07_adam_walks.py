@@ -163,9 +163,9 @@ show("07_paths.png")
 # Adam keeps such an average m of the gradients (β₁ of it each step), and another, v, of their
 # squares (β₂), both for each weight on its own. Algorithm 1 of Kingma and Ba 2015:
 #
-# $$m ← β₁ m + (1 - β₁) g,   v ← β₂ v + (1 - β₂) g²$$
+# $$m ← β₁ m + (1 - β₁) g,\quad v ← β₂ v + (1 - β₂) g²$$
 #
-# $$θ ← θ - α · m̂ / (√v̂ + ε),   m̂ = m / (1 - β₁ᵗ),   v̂ = v / (1 - β₂ᵗ)$$
+# $$θ ← θ - α · \hat m / (\sqrt{\hat v} + ε),\quad \hat m = m / (1 - β₁ᵗ),\quad \hat v = v / (1 - β₂ᵗ)$$
 #
 # Look at the fraction. If the gradients of a weight keep their sign and size, m̂ and √v̂ are both
 # that size, and the step is α, whatever the size is. If their sign changes at random, m̂ is small
@@ -202,7 +202,7 @@ show("07_scale.png")
 #
 # m and v start at 0. Let all gradients be the same g. After t steps
 #
-# $$m_t = (1 - β₁) Σ_{i=1..t} β₁^{t-i} g = (1 - β₁ᵗ) g$$
+# $$m_t = (1 - β₁) Σ_{i=1}^t β₁^{t-i} g = (1 - β₁ᵗ) g$$
 #
 # (the geometric series), and so $v_t = (1 - β₂ᵗ) g²$. Both are too small at first, and Adam divides
 # by just what is missing; with gradients that vary the same holds for their means. Does it matter?
