@@ -81,7 +81,7 @@ print(f"after layer 10, with batch norm: {within[-1]:.3f}")
 # $$∂μ/∂x_j = 1/n,\quad ∂σ/∂x_j = (x_j - μ) / (n σ) = z_j / n$$
 #
 # (for the second: $∂v/∂x_j = 2 (x_j - μ)/n$, and the derivative of √ is 1/(2σ)). Then one output,
-# with δ_ij = 1 if i = j and else 0, by the rule for quotients:
+# with $δ_{ij}$ = 1 if i = j and else 0, by the rule for quotients:
 #
 # $$∂z_i/∂x_j = (δ_{ij} - 1/n) / σ - (x_i - μ)/σ² · z_j/n = (δ_{ij} - 1/n - z_i z_j / n) / σ$$
 #
@@ -268,10 +268,10 @@ print(source[source.index("    real_logits,") : source.index("    information, t
 #    then equal, whatever the weights.
 # 2. Why is a bias in the layer *before* a batch norm useless?
 #
-# *Answer 1.* The logit is Σ_c w_c (γ_c z_c + β_c) + b, and the mean of each z_c over a batch is 0.
-# What is left, Σ_c w_c β_c + b, does not know which batch it was. D can at best tell single images
-# from the mean of their batch. (Table 1 of the paper reads as though it asked for just this; see
-# ``models.Discriminator``.)
+# *Answer 1.* The logit is $Σ_c w_c (γ_c z_c + β_c) + b$, and the mean of each $z_c$ over a batch
+# is 0. What is left, $Σ_c w_c β_c + b$, does not know which batch it was. D can at best tell
+# single images from the mean of their batch. (Table 1 of the paper reads as though it asked for
+# just this; see ``models.Discriminator``.)
 
 # %%
 D = nn.Sequential(nn.Linear(784, 64, rng=rng), nn.BatchNorm(64), nn.Linear(64, 1, rng=rng))

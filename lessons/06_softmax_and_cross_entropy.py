@@ -63,9 +63,9 @@ with np.errstate(all="ignore"):  # we know
 #
 # $$p_k = e^{x_k} / Σ_j e^{x_j}$$
 #
-# Only differences matter: add the same number s to all logits, and e^s cancels. And the difference
-# of two logits is the logarithm of the ratio of their probabilities: one more is e ≈ 2.7 times as
-# probable.
+# Only differences matter: add the same number s to all logits, and $e^s$ cancels. And the
+# difference of two logits is the logarithm of the ratio of their probabilities: one more is e ≈ 2.7
+# times as probable.
 #
 # The exponential of a float32 is infinite from 88.7 on, and inf/inf is ``nan``. But as only
 # differences matter we may subtract anything we like first. With the largest logit subtracted, all
@@ -270,7 +270,7 @@ for name, q_output in (("perfect", 50 * codes), ("indifferent", 0 * codes),
     print(f"{name}: {next(iter(information.values())).item():+.3f} nats")
 
 # %% [markdown]
-# *Answer 2.* e^x/(1 + e^x) = sigmoid(x) = D. D's loss on a generated image, softplus(x), has the
+# *Answer 2.* $e^x/(1 + e^x)$ = sigmoid(x) = D. D's loss on a generated image, softplus(x), has the
 # gradient D: large where D was fooled, and none where it was not. G's loss softplus(-x) has the
 # gradient D - 1: largest where G was caught. Each learns most from what went wrong.
 #

@@ -151,7 +151,7 @@ show("07_paths.png")
 #
 # It converges if $|1 - α κ| < 1$, that is α < 2/κ. The *steepest* direction, κ = 100, sets this
 # limit for all: α < 0.02. In the flattest, κ = 1, a step then takes off 2 % at most. Hence hundreds
-# of steps, about as many as the ratio of the two.
+# of steps: the larger the ratio of the two, the more.
 #
 # *Momentum* adds up gradients and forgets them slowly, v ← β v + g. Across the valley they
 # alternate and cancel; along it they agree, and add up to 1/(1 - β) times one gradient. It rolls
@@ -160,17 +160,20 @@ show("07_paths.png")
 # Adam
 # ----
 #
-# Adam keeps such an average m of the gradients (β₁ of it each step), and another, v, of their
-# squares (β₂), both for each weight on its own. Algorithm 1 of Kingma and Ba 2015:
+# Adam keeps an average m of the gradients, of which it forgets the share 1 - β₁ at each step, and
+# another, v, of their squares, with β₂. Each weight has its own two. Algorithm 1 of Kingma and
+# Ba 2015:
 #
 # $$m ← β₁ m + (1 - β₁) g,\quad v ← β₂ v + (1 - β₂) g²$$
 #
-# $$θ ← θ - α · \hat m / (\sqrt{\hat v} + ε),\quad \hat m = m / (1 - β₁ᵗ),\quad \hat v = v / (1 - β₂ᵗ)$$
+# $$\hat m = m / (1 - β₁ᵗ),\quad \hat v = v / (1 - β₂ᵗ)$$
 #
-# Look at the fraction. If the gradients of a weight keep their sign and size, m̂ and √v̂ are both
-# that size, and the step is α, whatever the size is. If their sign changes at random, m̂ is small
-# against √v̂, and so is the step. **α is a distance, and the gradient only a vote on the
-# direction.**
+# $$θ ← θ - α · \hat m / (\sqrt{\hat v} + ε)$$
+#
+# Look at the fraction. If the gradients of a weight keep their sign and size, $\hat m$ and
+# $\sqrt{\hat v}$ are both that size, and the step is α, whatever the size is. If their sign changes
+# at random, $\hat m$ is small against $\sqrt{\hat v}$, and so is the step. **α is a distance, and
+# the gradient only a vote on the direction.**
 #
 # So the loss may be multiplied by anything. Here each walker keeps its best step size while the
 # ground is made steeper and flatter.
@@ -211,7 +214,7 @@ show("07_scale.png")
 # $$α (1 - β₁) / √(1 - β₂)$$
 #
 # as v is short of its value for much longer than m. For the usual β₁ = 0.9, β₂ = 0.999 these are
-# 3.2 α. For the β₁ = 0.5 that is the custom in GANs they are more, and it goes on for hundreds of
+# 3.2 α. For the β₁ = 0.5 that is the custom in GANs they are 15.8 α, and it goes on for hundreds of
 # steps: at the very time when D and G know nothing, they would take their longest strides.
 
 # %%
