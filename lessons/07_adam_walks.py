@@ -195,7 +195,7 @@ ax.legend()
 show("07_scale.png")
 
 # %% [markdown]
-# Below 1 descent and momentum grow slow, and above they fly off at once (no point: not arrived
+# Below 1 descent and momentum grow slow, and not far above it they fly off (no point: not arrived
 # after 1,000 steps). Adam does not notice. That is why GANs took to it: D's and G's losses change
 # their size all the time, as each other's success decides how steep the ground is, and layer by
 # layer the gradients differ as well.
