@@ -11,11 +11,12 @@ class UsageError(ValueError):
     """Arguments that cannot be; the message is one line."""
 
 
-def run(parser, work, argv=None):
+def run(parser, work, argv=None, failures=()):
     """Parse `argv`, call work(args) and return the exit status.
 
     0; 2 for wrong arguments (UsageError, ChoiceError, DeviceError); 1 for data, checkpoints and
-    files that cannot be read or written; 130 after Ctrl-C.  Each failure is one line on stderr.
+    files that cannot be read or written, and for `failures`, further exceptions; 130 after Ctrl-C.
+    Each failure is one line on stderr.
     """
     args, name = parser.parse_args(argv), parser.prog.rsplit(".", 1)[-1]
     try:
@@ -26,7 +27,7 @@ def run(parser, work, argv=None):
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (data.DataError, checkpoint.CheckpointError, OSError) as error:
+    except (data.DataError, checkpoint.CheckpointError, OSError, *failures) as error:
         return _failed(name, error, 1)
     except KeyboardInterrupt:
         return _failed(name, "stopped", 130)
