@@ -26,7 +26,8 @@ def run(tmp_path):
     adams = {name: optim.Adam(part.parameters(), 1e-3)
              for name, part in (("d_adam", model.discriminator), ("g_adam", model.generator))}
     (tmp_path / "run").mkdir()
-    checkpoint.save(tmp_path / "run" / checkpoint.NAME, model, adams, 7, config)
+    arrays = checkpoint.snapshot(model, adams, 7, config)
+    checkpoint.save(tmp_path / "run" / checkpoint.NAME, arrays)
     return tmp_path / "run"
 
 
