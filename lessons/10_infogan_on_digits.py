@@ -235,9 +235,9 @@ for code in settings.spec.codes:
 
 # %%
 # For c0 the most there can be is its entropy, H(c0) = log 10 = 2.303 nats. For c1 and c2 there is no
-# such ceiling, as a number holds more the more exactly it can be read; 0 is the level of somebody
-# who answers the average every time. (A reader's own error can put the bound a little below 0. The
-# information itself never is.)
+# such ceiling, as a number holds more the more exactly it can be read, and the level of somebody who
+# answers 0 every time is log 2 - ½ log(2πe/3) = -0.176 nats (lesson 9). A bound below 0 is no
+# contradiction: it is a bound. The information itself is never negative.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
 window = max(1, settings.steps // 75)
