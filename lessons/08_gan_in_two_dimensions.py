@@ -109,6 +109,7 @@ def play(d_lr, g_lr, steps, watch=(), seed=1, code=False, batch=128):
     d_adam = optim.Adam(D.parameters() + Q.parameters(), d_lr)
     g_adam = optim.Adam(G.parameters(), g_lr)
     seen, d_losses = [], []
+    to_look = spec.sample(1000, np.random.default_rng(0))
 
     def information(points, latents):
         return losses.mutual_information(spec, Q(points), latents)["c0"] if code else 0.0
@@ -129,7 +130,7 @@ def play(d_lr, g_lr, steps, watch=(), seed=1, code=False, batch=128):
         d_losses.append(d_loss.item())
         if step in watch:
             with no_grad():
-                seen.append(G(Tensor(spec.sample(1000, rng))).numpy())
+                seen.append(G(Tensor(to_look)).numpy())
     return (G, D, spec), seen, np.array(d_losses)
 
 
