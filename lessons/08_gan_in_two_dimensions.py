@@ -71,8 +71,8 @@ def heaps_found(points):
 # The game
 # --------
 #
-# D looks at a point and says how likely it is to be real. G turns noise z into points. Equation 1 of
-# the InfoGAN paper (arXiv 1606.03657), from Goodfellow et al. 2014::
+# D looks at a point and says how likely it is to be real. G turns noise z into points. Equation 1
+# of the InfoGAN paper (arXiv 1606.03657), from Goodfellow et al. 2014::
 #
 #     min over G, max over D:   V(D, G) = E[ log D(x) ] + E[ log(1 - D(G(z))) ]
 #
@@ -85,9 +85,9 @@ print(inspect.getsource(losses.generator_loss))
 
 # %%
 # G's is -log D(G(z)) in place of log(1 - D(G(z))). Both fall when D is fooled. But look at their
-# slopes in the logit a, D = sigmoid(a): that of log(1 - D) is -D, that of -log D is -(1 - D). At the
-# start D sees through every fake, D ≈ 0, and the first loss gives G a slope of 0 exactly when it has
-# most to learn. The second gives it a slope of 1.
+# slopes in the logit a, D = sigmoid(a): that of log(1 - D) is -D, that of -log D is -(1 - D). At
+# the start D sees through every fake, D ≈ 0, and the first loss gives G a slope of 0 exactly when
+# it has most to learn. The second gives it a slope of 1.
 #
 # Here is the whole of it. Both players are small networks of the package's layers. ``code`` is for
 # later; without it this is a plain GAN.
@@ -102,7 +102,7 @@ def network(inputs, outputs, rng):
 
 
 def play(d_lr, g_lr, steps, watch=(), seed=1, code=False, batch=128):
-    """Train a GAN.  Returns the players, the points of G at the steps in `watch`, and D's losses."""
+    """Train a GAN.  Returns (G, D, spec), G's points at the steps in `watch`, and D's losses."""
     rng = np.random.default_rng(seed)
     spec = LatentSpec(noise=16, categorical=(8,), continuous=0)
     G, D, Q = network(spec.dim, 2, rng), network(2, 1, rng), network(2, 8, rng)
@@ -144,9 +144,9 @@ def play(d_lr, g_lr, steps, watch=(), seed=1, code=False, batch=128):
 steps = 150 if args.fast else 4000
 watch = [round(steps * share) for share in (1 / 8, 1 / 4, 1 / 2, 5 / 8, 3 / 4, 7 / 8, 1)]
 games = {
-    "G faster than D": dict(d_lr=2e-4, g_lr=1e-3),
-    "equally fast": dict(d_lr=1e-3, g_lr=1e-3),
-    "G faster, with a code\nand a reader Q": dict(d_lr=2e-4, g_lr=1e-3, code=True),
+    "G faster than D": {"d_lr": 2e-4, "g_lr": 1e-3},
+    "equally fast": {"d_lr": 1e-3, "g_lr": 1e-3},
+    "G faster, with a code\nand a reader Q": {"d_lr": 2e-4, "g_lr": 1e-3, "code": True},
 }
 results = {name: play(steps=steps, watch=watch, **options) for name, options in games.items()}
 
@@ -168,8 +168,9 @@ show("08_three_games.png")
 
 # %%
 # In the first row all thousand points, each from noise of its own, lie in one heap, and the heap is
-# never where it was. That is *mode collapse*. In the second row the ring fills up. In the third, at the
-# rates of the first, the points come in eight heaps and take their places one after another. (How many of the eight differs from seed to seed; a count follows.)
+# never where it was. That is *mode collapse*. In the second row the ring fills up. In the third, at
+# the rates of the first, the points come in eight heaps and take their places one after another.
+# (How many of the eight differs from seed to seed; a count follows.)
 #
 # The best discriminator
 # ----------------------
@@ -182,16 +183,17 @@ show("08_three_games.png")
 #
 #     D*(x) = p(x) / (p(x) + q(x))
 #
-# So D is not a judge of beauty. It estimates a ratio of densities, and only where points turn up. If
-# G is perfect, q = p, then D* = 1/2 everywhere and D's loss is -log ½ - log ½ = 2 log 2 = 1.386. In
-# general it is 2 log 2 - 2 JS(p, q) (JS is the Jensen-Shannon divergence, the mean of the KL
-# divergences of p and of q from their middle), so that a D at its best measures how far q is from p.
+# So D is not a judge of beauty. It estimates a ratio of densities, and only where points turn up.
+# If G is perfect, q = p, then D* = 1/2 everywhere and D's loss is -log ½ - log ½ = 2 log 2 = 1.386.
+# In general it is 2 log 2 - 2 JS(p, q) (JS is the Jensen-Shannon divergence, the mean of the KL
+# divergences of p and of q from their middle), so that a D at its best measures how far q is from
+# p.
 #
 # One dimension is enough to check: two known bells, and a D trained to tell them apart.
 
 
 def train_d(steps, rng):
-    """Train a D on p = N(0, 1) and q = N(1.5, 0.7²).  Returns it and its loss over the last steps."""
+    """Train a D on p = N(0, 1) and q = N(1.5, 0.7²).  Returns it and its loss at the end."""
     D, history = network(1, 1, rng), []
     adam = optim.Adam(D.parameters(), 3e-3)
     for step in range(steps):
@@ -214,7 +216,8 @@ best_loss = -(p * np.log(best) + q * np.log(1 - best)).sum() * (x[1] - x[0])
 D, loss = train_d(100 if args.fast else 1500, np.random.default_rng(0))
 with no_grad():
     learnt = ops.sigmoid(D(Tensor(x[:, None].astype(np.float32)))).numpy()[:, 0]
-print(f"D's loss: trained {loss:.3f}, best possible {best_loss:.3f}, at equilibrium {2 * np.log(2):.3f}")
+print(f"D's loss: trained {loss:.3f}, best possible {best_loss:.3f}, "
+      f"at equilibrium {2 * np.log(2):.3f}")  # fmt: skip
 
 figure, axes = plt.subplots(figsize=(8, 3.6), layout="constrained")
 axes.fill_between(x, p, color="C1", alpha=0.35, linewidth=0, label="p, the data")
@@ -233,13 +236,13 @@ show("08_best_discriminator.png")
 # Why G collapses
 # ---------------
 #
-# The formula says min over G of max over D: G should make its choice knowing that D will answer with
-# D*. Against D*, all points in one place is a bad choice: there q is huge, so D* ≈ 0.
+# The formula says min over G of max over D: G should make its choice knowing that D will answer
+# with D*. Against D*, all points in one place is a bad choice: there q is huge, so D* ≈ 0.
 #
-# Training takes turns instead. In its turn G meets a D that *stands still*, and against that the best
-# answer is simple: go where D is largest, with every point, whatever the noise. Spreading out earns
-# nothing. We can watch it. Take D from the second game and freeze it. Against this D we train a new G
-# from the start, and beside it look at the G that D grew up with.
+# Training takes turns instead. In its turn G meets a D that *stands still*, and against that the
+# best answer is simple: go where D is largest, with every point, whatever the noise. Spreading out
+# earns nothing. We can watch it. Take D from the second game and freeze it. Against this D we train
+# a new G from the start, and beside it look at the G that D grew up with.
 
 (G, D, spec), _, _ = results["equally fast"]
 rng = np.random.default_rng(1)
@@ -256,7 +259,9 @@ plane = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2).astype(np.floa
 figure, panels = plt.subplots(1, 2, figsize=(9, 4.4), layout="constrained")
 with no_grad():
     height = ops.sigmoid(D(Tensor(plane))).numpy().reshape(161, 161)
-    for axes, player, title in zip(panels, (G, new_G), ("G and D grew up together", "a new G, D frozen")):
+    for axes, player, title in zip(
+        panels, (G, new_G), ("G and D grew up together", "a new G, D frozen")
+    ):
         points = player(Tensor(spec.sample(1000, rng)))
         loss = losses.generator_loss(D(points)).item()
         image = axes.imshow(height, extent=(-3.2, 3.2) * 2, origin="lower", cmap="Greys",
@@ -268,14 +273,15 @@ figure.colorbar(image, ax=panels, label="D(x)", shrink=0.8)
 show("08_best_answer.png")
 
 # %%
-# The new G puts all its points on one hill of D, and by its loss it is the *better* player of the two.
-# The hill need not be where data are: no real point was ever out there to tell D how wrong it is.
+# The new G puts all its points on one hill of D, and by its loss it is the *better* player of the
+# two. The hill need not be where data are: no real point was ever out there to tell D how wrong it
+# is.
 #
 # With D moving, this becomes a chase. The heap arrives at a maximum of D; D learns that there are
-# fakes now, and the maximum moves elsewhere; all points follow. If G is quick compared with D, it is
-# always at its best answer to a D of a moment ago, and the chase never ends. That is the first row.
-# D's loss does not show it. Of the three it is the closest to 1.386, as though all were well: the heap
-# has always left before D is sure of it.
+# fakes now, and the maximum moves elsewhere; all points follow. If G is quick compared with D, it
+# is always at its best answer to a D of a moment ago, and the chase never ends. That is the first
+# row. D's loss does not show it. Of the three it is the closest to 1.386, as though all were well:
+# the heap has always left before D is sure of it.
 
 figure, axes = plt.subplots(figsize=(8, 3.2), layout="constrained")
 window = max(1, steps // 80)
@@ -297,15 +303,16 @@ show("08_losses.png")
 # are the first thing to look at.
 #
 # *Make points from different noise differ.* Give G, beside the noise, a category out of eight, and
-# let a third network Q guess it from the point. G is rewarded when Q is right. Then eight categories
-# in one heap are the worst G can do: Q has nothing to go by. This is InfoGAN's term, λ L_I with λ = 1.
-# It was not invented against collapse, but it forbids the collapse of the categories onto one
-# another. How the reward is computed is lesson 9.
+# let a third network Q guess it from the point. G is rewarded when Q is right. Then eight
+# categories in one heap are the worst G can do: Q has nothing to go by. This is InfoGAN's term, λ
+# L_I with λ = 1. It was not invented against collapse, but it forbids the collapse of the
+# categories onto one another. How the reward is computed is lesson 9.
 #
 # One seed proves little in a game, so here is a count over several.
 
 seeds = [1] if args.fast else [0, 1, 2, 3]
-tries = {**games, "equally fast, with a code and a reader Q": dict(d_lr=1e-3, g_lr=1e-3, code=True)}
+both = {"d_lr": 1e-3, "g_lr": 1e-3, "code": True}
+tries = {**games, "equally fast, with a code and a reader Q": both}
 for name, options in tries.items():
     found = []
     for seed in seeds:
@@ -321,15 +328,15 @@ for name, options in tries.items():
 # Exercises
 # ---------
 #
-# 1. Make D five times as fast as G (``d_lr=1e-3, g_lr=2e-4``). D's loss then lies well below 2 log 2.
-#    What happens to the heaps, and why is that not the chase again?
+# 1. Make D five times as fast as G (``d_lr=1e-3, g_lr=2e-4``). D's loss then lies well below 2 log
+#    2. What happens to the heaps, and why is that not the chase again?
 # 2. Let G use log(1 - D) in the first game. What changes early on?
 # 3. D's loss is 0 from the first step to the last. What has happened, and what does G learn?
 #
-# *Answers.* (1) G finds two or three heaps and stays there. It is too slow to reach the others: D is
-# near its best, is sure about all of G's points, and G creeps along the slope that is left. The
+# *Answers.* (1) G finds two or three heaps and stays there. It is too slow to reach the others: D
+# is near its best, is sure about all of G's points, and G creeps along the slope that is left. The
 # chase is a matter of a D that lags behind; this is one of a G that does. (2) While D sees through
 # the fakes, its sigmoid is near 0 and so is G's slope: G stands still for longer. (3) D tells real
 # from fake without any doubt. The non-saturating loss still has a slope at the logit, but D itself
-# has become a cliff, flat everywhere G has points, so that little of that slope gets through. Give D
-# a lower rate, or blur what it sees: the augmentation in the package does that, for images.
+# has become a cliff, flat everywhere G has points, so that little of that slope gets through. Give
+# D a lower rate, or blur what it sees: the augmentation in the package does that, for images.

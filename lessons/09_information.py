@@ -51,8 +51,8 @@ def show(name):
 #
 #     x = s · (c + 1) + σ ε,     s = -1 or 1,  ε ~ N(0, 1)
 #
-# So p(x | c) is two bells, one at -(c + 1) and one at c + 1. With a small σ a single look at x tells
-# c; with a large σ the bells run into one another.
+# So p(x | c) is two bells, one at -(c + 1) and one at c + 1. With a small σ a single look at x
+# tells c; with a large σ the bells run into one another.
 
 spec = LatentSpec(noise=2, categorical=(4,), continuous=0)
 grid = np.linspace(-12, 12, 4801)  # on which we integrate
@@ -163,8 +163,8 @@ for sigma, row in zip(sigmas, rows):
 
 # %%
 # Every marker is on the line or under it. The good reader is on it; a reader that has not learnt
-# enough, or cannot, earns less. For the linear one nothing is left: a category that sits at -3 *and*
-# at 3 cannot be read along one straight line, however much information there is.
+# enough, or cannot, earns less. For the linear one nothing is left: a category that sits at -3
+# *and* at 3 cannot be read along one straight line, however much information there is.
 #
 # Entropy, and what is left of it
 # -------------------------------
@@ -200,9 +200,9 @@ for sigma, row in zip(sigmas, rows):
 #
 #     L_I(G, Q) = H(c) + E[ log q(c | x) ]  =  I(c; x) - E_x[ KL(p ‖ q) ]  ≤  I(c; x)
 #
-# Two things to notice. The gap *is* the divergence: the bound is exact where q is the posterior. And
-# -E log q(c | x) is the cross-entropy of lesson 6, so that "make the bound tight" means "train a
-# classifier". Let us compute the gap on our pixel in both ways.
+# Two things to notice. The gap *is* the divergence: the bound is exact where q is the posterior.
+# And -E log q(c | x) is the cross-entropy of lesson 6, so that "make the bound tight" means "train
+# a classifier". Let us compute the gap on our pixel in both ways.
 
 sigma = 0.5
 p = density(sigma)
@@ -223,9 +223,9 @@ print(inspect.getsource(losses.mutual_information))
 # Lemma 5.1: why a batch is enough
 # --------------------------------
 #
-# Read strictly, the bound says: draw a picture x; then draw c' from the *posterior* p(c | x); average
-# log q(c' | x). We cannot draw from the posterior, it is what we do not have. But we know which c
-# each picture was made from. Lemma 5.1 says that this c will do::
+# Read strictly, the bound says: draw a picture x; then draw c' from the *posterior* p(c | x);
+# average log q(c' | x). We cannot draw from the posterior, it is what we do not have. But we know
+# which c each picture was made from. Lemma 5.1 says that this c will do::
 #
 #     E over x ~ X, y ~ Y|x           of f(x, y)
 #   = E over x ~ X, y ~ Y|x, x' ~ X|y of f(x', y)
@@ -254,11 +254,11 @@ print(f"lemma 5.1: {left:.12f} = {right:.12f}")
 #
 # For a continuous code c ~ U(-1, 1), sums become integrals. H(c) = log 2 is now a *differential*
 # entropy: no ceiling on the information, only the level from which it is counted. q(c | x) is a
-# Gaussian, Q gives its mean, and for the fixed σ = 1 that the paper's authors used, log q is
-# -½ (c - mean)² - ½ log 2π: to maximise the bound is to minimise a squared error. As a *number*,
-# that bound is poor. A Gaussian of width 1 is wider than the whole range of c, so even a perfect
-# mean earns log 2 - ½ log 2π = -0.226 nats. The log of a training run therefore states the bound for
-# the σ that fits best, ``losses.with_best_sigma``; nothing else about the training changes.
+# Gaussian, Q gives its mean, and for the fixed σ = 1 that the paper's authors used, log q is -½ (c
+# - mean)² - ½ log 2π: to maximise the bound is to minimise a squared error. As a *number*, that
+# bound is poor. A Gaussian of width 1 is wider than the whole range of c, so even a perfect mean
+# earns log 2 - ½ log 2π = -0.226 nats. The log of a training run therefore states the bound for the
+# σ that fits best, ``losses.with_best_sigma``; nothing else about the training changes.
 #
 # The toy is x = c + blur, with the best possible reader, the mean of the posterior.
 
@@ -317,7 +317,7 @@ def network(inputs, outputs, rng):
 
 
 def density_of(G, rng, n=10_000):
-    """Return p(x | c) of a generator on the grid, (4, points): histograms over the noise, blurred."""
+    """Return p(x | c) of a generator on the grid, (4, points): blurred histograms over z."""
     bell = np.exp(-0.5 * (np.arange(-150, 151) * dx / blur) ** 2)
     densities = []
     for category in range(4):
@@ -390,18 +390,19 @@ for lam, (p, course) in zip(lambdas, runs):
 
 # %%
 # Without λ the four colours lie on top of one another: G uses the code as one more noise. The truth
-# is a little above 0, because a code never has *exactly* no effect. A small λ is enough to sort them:
-# each category takes a piece of the interval of its own. Nobody told G where to cut. It cut so that
-# the pieces can be told apart, and D saw to it that they lie where the data lie. That is all of
-# InfoGAN, on one pixel.
+# is a little above 0, because a code never has *exactly* no effect. A small λ is enough to sort
+# them: each category takes a piece of the interval of its own. Nobody told G where to cut. It cut
+# so that the pieces can be told apart, and D saw to it that they lie where the data lie. That is
+# all of InfoGAN, on one pixel.
 #
-# And a large λ costs. The pieces move apart until the outer ones leave the data, because every bit of
-# overlap costs information, while leaving the data costs V alone. λ is the rate at which G may trade
-# the one for the other. (Already at a small λ each bell is hardly wider than the blur: within a
-# category G makes little use of its noise. That is the collapse of lesson 8 again, piece by piece.)
+# And a large λ costs. The pieces move apart until the outer ones leave the data, because every bit
+# of overlap costs information, while leaving the data costs V alone. λ is the rate at which G may
+# trade the one for the other. (Already at a small λ each bell is hardly wider than the blur: within
+# a category G makes little use of its noise. That is the collapse of lesson 8 again, piece by
+# piece.)
 #
-# Notice also how the bound follows the truth from below, late at first, while Q is still learning to
-# read. G is paid by the bound: what counts is what Q *can* read, so Q has to learn along.
+# Notice also how the bound follows the truth from below, late at first, while Q is still learning
+# to read. G is paid by the bound: what counts is what Q *can* read, so Q has to learn along.
 #
 # Exercises
 # ---------
@@ -414,8 +415,8 @@ for lam, (p, course) in zip(lambdas, runs):
 #
 # *Answers.* (1) log q = -log 4, so L_I = 0: the level of no reading at all. A Q that is certain and
 # wrong has log q → -∞, and there is no end to how bad the bound can get; it stays a true statement,
-# only a useless one. (2) The truth is at least 1.1 nats; the better bound is the one to believe. 1.5
-# nats is more than H(c) = 1.386, which I(c; x) cannot pass: there is a mistake in the program, or
-# the average was over too few pictures. (3) Near 0, in two halves, for most seeds: with one cut
+# only a useless one. (2) The truth is at least 1.1 nats; the better bound is the one to believe.
+# 1.5 nats is more than H(c) = 1.386, which I(c; x) cannot pass: there is a mistake in the program,
+# or the average was over too few pictures. (3) Near 0, in two halves, for most seeds: with one cut
 # there is one place where codes overlap, and the cut that leaves both halves half of the data is
 # the one that D and the equal shares of the categories allow.

@@ -11,7 +11,7 @@ program runs with λ = 0, and then the three inputs mean nothing.
 *You will know* the whole program, line by line; what each of the three codes learnt; and what
 exactly the information term adds, as the one thing in which the two runs differ.
 
-*Time*: 20 minutes to read; about 8 minutes to run on two cores, 5 seconds with ``--fast`` (then
+*Time*: 20 minutes to read; about 6 minutes to run on two cores, 5 seconds with ``--fast`` (then
 there are no digits yet, but the program is the same).
 
 *Builds on*: lessons 8 and 9.
@@ -115,8 +115,10 @@ print(f"code accuracy with λ = 0 {100 * untaught.accuracy:.1f} %")
 #
 # What to look for. In the upper row, with λ: a column of the first block is one digit, whatever the
 # noise; in the other two, a row keeps its digit, and from left to right it leans over, or gets
-# bolder, or wider. In the lower row, with λ = 0: digits too, but columns mean nothing. The codes
-# change the picture a little, as any input does, and not in a way that anyone could name.
+# bolder, or wider. In the lower row, with λ = 0: digits too, but the noise alone picks them, and so
+# a *row* of the first block is one digit. In the other two blocks all rows have the same noise and
+# differ in category only, and look how little that changes. The codes have some effect, as any
+# input has, but none that a reader could rely on.
 
 
 def draw_traversals(figure, model, categories, title):
@@ -164,8 +166,8 @@ print(inspect.getsource(train.train_step))
 #   D and Q see the result cut off from the tape (``detach``), and then G is trained through it.
 # - *D and Q first.* D minimises its loss: real pictures up, generated ones down. Q maximises the
 #   bound: from the pictures it must name the codes that they were made from. Q needs no picture of
-#   a real digit for that, only G's, because only of those the codes are known. D and Q share a trunk
-#   (``models.Discriminator``), so Q costs little more than a second head.
+#   a real digit for that, only G's, because only of those the codes are known. D and Q share a
+#   trunk (``models.Discriminator``), so Q costs little more than a second head.
 # - *Then G*, against the D and Q that have just moved, with their weights frozen so that backward
 #   does not compute gradients nobody will use. G is paid for pictures that D takes for real, *and*
 #   for pictures in which Q can read the codes. The second payment is the only reason for G to let
@@ -234,24 +236,27 @@ for code in settings.spec.codes:
           f"{without_term[code.name]:6.3f} nats with λ = 0")  # fmt: skip
 
 # %%
-# For c0 the most there can be is its entropy, H(c0) = log 10 = 2.303 nats. For c1 and c2 there is no
-# such ceiling, as a number holds more the more exactly it can be read, and the level of somebody who
-# answers 0 every time is log 2 - ½ log(2πe/3) = -0.176 nats (lesson 9). A bound below 0 is no
+# For c0 the most there can be is its entropy, H(c0) = log 10 = 2.303 nats. For c1 and c2 there is
+# no such ceiling, as a number holds more the more exactly it can be read, and the level of somebody
+# who answers 0 every time is log 2 - ½ log(2πe/3) = -0.176 nats (lesson 9). A bound below 0 is no
 # contradiction: it is a bound. The information itself is never negative.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
 window = max(1, settings.steps // 75)
 smooth = np.convolve(history["c0"], np.ones(window) / window, "valid")
-left.plot(np.arange(len(smooth)) + window, smooth, color="C0", label="L_I(c0) with λ")
-left.axhline(without_term["c0"], color="C3", label="L_I(c0) with λ = 0, best reader afterwards")
+left.plot(np.arange(len(smooth)) + window, smooth, color="C0", label="L_I(c0) with λ, during training")
+left.axhline(without_term["c0"], color="C3", label="with λ = 0, reader trained afterwards")
 left.axhline(np.log(10), color="black", linestyle="--", linewidth=1, label="H(c0) = log 10")
-left.set(xlabel="training step", ylabel="nats", title="How much of c0 can be read (compare figure 1)")
+left.set(xlabel="training step", ylabel="nats", title="How much of c0 can be read")
+left.set_ylim(0, 2.5)
 left.legend(fontsize=9, loc="center right", frameon=False)
 names = list(with_term)
 for offset, values, colour, label in (
-    (-0.2, with_term, "C0", "with λ"), (0.2, without_term, "C3", "with λ = 0"),
-):  # fmt: skip
-    right.bar(np.arange(3) + offset, [values[name] for name in names], 0.4, color=colour, label=label)
+    (-0.2, with_term, "C0", "with λ"),
+    (0.2, without_term, "C3", "with λ = 0"),
+):
+    heights = [values[name] for name in names]
+    right.bar(np.arange(3) + offset, heights, 0.4, color=colour, label=label)
 right.axhline(0, color="black", linewidth=0.8)
 right.set_xticks(range(3), names)
 right.set(ylabel="L_I at the end (nats)", title="All three codes")
@@ -277,5 +282,6 @@ show("10_information.png")
 # between them: an upright and a slanted 1, a 7 with and without a bar, a looped 2. The accuracy
 # measure pairs ten categories with digits and counts what falls into the other two as wrong, so it
 # drops although nothing got worse. (2) No. The real digits still lean, so G must imitate that, or D
-# would notice; it is then in the noise z, spread over its 62 variables, where nobody asked for it to
-# be readable. InfoGAN does not add variation, it moves some of it to where you can take hold of it.
+# would notice; it is then in the noise z, spread over its 62 variables, where nobody asked for it
+# to be readable. InfoGAN does not add variation, it moves some of it to where you can take hold of
+# it.

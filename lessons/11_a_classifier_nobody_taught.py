@@ -129,8 +129,8 @@ for labelled in (10, 30, 100, 300):
     print(f"names from {labelled:4d} labelled images: accuracy {100 * share:.1f} %")
 
 # %%
-# A few dozen labels, and with luck ten, name the categories as well as ten thousand. The other digits
-# were sorted without any.
+# A few dozen labels, and with luck ten, name the categories as well as ten thousand. The other
+# digits were sorted without any.
 #
 # What the mistakes look like
 # ---------------------------
@@ -152,9 +152,9 @@ axes.set(xlabel="the digit that it is", title=f"Code accuracy {100 * accuracy:.1
 show("11_confusion.png")
 
 # %%
-# The mistakes are not spread evenly. They sit where two digits differ by a stroke: a 4 closed at the
-# top is nearly a 9; 3, 5 and 8 share their lower half. And these are the images that Q gets wrong
-# while being most certain of itself.
+# The mistakes are not spread evenly. They sit where two digits differ by a stroke: a 4 closed at
+# the top is nearly a 9; 3, 5 and 8 share their lower half. And these are the images that Q gets
+# wrong while being most certain of itself.
 
 named = assignment[codes]
 wrong = np.flatnonzero(named != labels)
@@ -170,9 +170,9 @@ show("11_mistakes.png")
 
 # %%
 # Some of them would make a person hesitate. Others are plainly the digit that they are, in a way of
-# writing that G seldom or never makes: a 1 with a foot, a 7 with a bar. What G does not paint, Q has
-# not been asked about. A taught classifier learns rare forms from their labels; for ours, a bar low
-# across the picture is most often a 2.
+# writing that G seldom or never makes: a 1 with a foot, a 7 with a bar. What G does not paint, Q
+# has not been asked about. A taught classifier learns rare forms from their labels; for ours, a bar
+# low across the picture is most often a 2.
 #
 # Does Q know when it does not know? Keep only the images that it is surest of:
 
@@ -208,9 +208,9 @@ for code, axes in enumerate(panels[0]):
 show("11_sorted_by_a_number.png")
 
 # %%
-# To say what changes from left to right, measure. An image is a heap of ink, and a heap has moments:
-# the middle, how far the ink reaches to the sides and up and down (the variances), and whether the
-# upper part is shifted against the lower (the covariance). From these come
+# To say what changes from left to right, measure. An image is a heap of ink, and a heap has
+# moments: the middle, how far the ink reaches to the sides and up and down (the variances), and
+# whether the upper part is shifted against the lower (the covariance). From these come
 #
 # - the *slant*: by how many pixels the digit leans to the right for each pixel of height,
 # - the *width* that is left when the slant is taken out, in pixels,
@@ -257,12 +257,12 @@ figure.suptitle("What Q reads against what we measure, each less the mean of its
 show("11_measured.png")
 
 # %%
-# A correlation of 1 or -1 would be a ruler, 0 nothing. Often both codes go with slant, and both with
-# something else too. Nobody asked for axes that have names in our language: c1 and c2 are drawn
-# independently, and any two independent directions in the plane of slant and boldness serve G and Q
-# as well as any others. So the honest question is not "which code is slant?" but "can slant be read
-# from the codes?". Let us fit each measure by a weighted sum of the codes, on one half of the test
-# images, and see on the other half how well it is read.
+# A correlation of 1 or -1 would be a ruler, 0 nothing. Often both codes go with slant, and both
+# with something else too. Nobody asked for axes that have names in our language: c1 and c2 are
+# drawn independently, and any two independent directions in the plane of slant and boldness serve G
+# and Q as well as any others. So the honest question is not "which code is slant?" but "can slant
+# be read from the codes?". Let us fit each measure by a weighted sum of the codes, on one half of
+# the test images, and see on the other half how well it is read.
 
 half = len(images) // 2
 means = np.stack([within_digits(read.means[:, code]) for code in range(number)], axis=1)
@@ -294,8 +294,8 @@ show("11_slant_and_width.png")
 #
 # 1. Where would Q's accuracy end up if it answered at random? And a Q that always gives the same
 #    category? What do you get from a run whose L_I of c0 is near log 10, and its accuracy 50 %?
-# 2. Rotate the test images by 10 degrees (``tinyinfogan.augment.warp``) and encode them again. Which
-#    of the numbers moves? Which would you expect to stay?
+# 2. Rotate the test images by 10 degrees (``tinyinfogan.augment.warp``) and encode them again.
+#    Which of the numbers moves? Which would you expect to stay?
 #
 # *Answers.* (1) About 10 % both, a little more, as the names are chosen to fit. In the third case G
 # and Q agree perfectly on ten kinds of pictures, which are not the ten digits: some category takes

@@ -11,8 +11,8 @@ there are shapes.
 *You will know* what a folder must look like, which settings to think about, what to look at while
 it trains, and what to do with the model.
 
-*Time*: 15 minutes to read; about a minute and a half to run on two cores, 5 seconds with ``--fast``.
-With your own folder::
+*Time*: 15 minutes to read; about a minute and a half to run on two cores, 5 seconds with
+``--fast``. With your own folder::
 
     python lessons/14_your_own_pictures.py my_pictures/ --categories 5 --out runs/mine
 
@@ -53,8 +53,9 @@ def show(name):
 # A folder of pictures
 # --------------------
 #
-# PNG or JPEG files, in one folder or in sub-folders. A thousand is a good number to begin with, a hundred is too few: D would learn them by heart. Ours are drawn, with
-# what varies in them known: the shape, and two quantities that come in degrees, size and shade.
+# PNG or JPEG files, in one folder or in sub-folders. A thousand is a good number to begin with, a
+# hundred is too few: D would learn them by heart. Ours are drawn, with what varies in them known:
+# the shape, and two quantities that come in degrees, size and shade.
 
 SHAPES = ("circle", "square", "triangle")
 
@@ -93,8 +94,8 @@ if not args.folder:
 #
 # The networks halve the picture twice, so height and width must be multiples of 4, and all pictures
 # must have the same. For a small machine 32×32 is a good size; the time of a step grows with the
-# number of pixels. ``ImageOps.fit`` cuts out the middle and shrinks it. Grey pictures stay grey (one
-# channel), all others become red, green and blue (three).
+# number of pixels. ``ImageOps.fit`` cuts out the middle and shrinks it. Grey pictures stay grey
+# (one channel), all others become red, green and blue (three).
 
 
 def prepare(source, target, side=32):
@@ -137,16 +138,16 @@ print(f"{len(dataset.images)} pictures of {dataset.images.shape[1:]}")
 #
 # What to think about, in this order:
 #
-# - ``--categorical K``: how many kinds of picture are there? A guess will do. With too many, a kind is
-#   split; with too few, two share a category.
+# - ``--categorical K``: how many kinds of picture are there? A guess will do. With too many, a kind
+#   is split; with too few, two share a category.
 # - ``--continuous``: two is a good start.
-# - ``--noise``: everything else that varies. The more there is to vary, the more it takes; for shapes
-#   16 is plenty.
+# - ``--noise``: everything else that varies. The more there is to vary, the more it takes; for
+#   shapes 16 is plenty.
 # - ``--channels``, ``--hidden``: the size of the networks, and the time they take.
-# - The augmentation, that is how much what D sees is shifted, turned and zoomed at random. It stands in
-#   for pictures that you do not have. But what is varied here can hardly become the meaning of a
-#   code. Where size is to be found, the zoom must be small. It is set
-#   in the preset: 2 pixels, 12 degrees, a tenth of the size.
+# - The augmentation, that is how much what D sees is shifted, turned and zoomed at random. It
+#   stands in for pictures that you do not have. But what is varied here can hardly become the
+#   meaning of a code. Where size is to be found, the zoom must be small. It is set in the preset: 2
+#   pixels, 12 degrees, a tenth of the size.
 
 steps, batch = (20, 32) if args.fast else (1500, 64)
 run = Path(args.out or Path(work.name, "run"))
@@ -190,9 +191,9 @@ show("14_traversals.png")
 
 # %%
 # While it trains, the numbers beside the bar say how it goes. D's loss should stay well above 0 and
-# near 2 log 2 = 1.39 (lesson 8); L_I of c0 should rise towards log K (lesson 9). If L_I is high and the
-# pictures are still blobs, wait. If D's loss falls to nearly 0, D has won: use more pictures, or a
-# lower ``--d-lr``. The run's ``samples/`` and ``curves.png`` show the course of it.
+# near 2 log 2 = 1.39 (lesson 8); L_I of c0 should rise towards log K (lesson 9). If L_I is high and
+# the pictures are still blobs, wait. If D's loss falls to nearly 0, D has won: use more pictures,
+# or a lower ``--d-lr``. The run's ``samples/`` and ``curves.png`` show the course of it.
 
 log = report.read_log(run)
 print(f"at the end: D's loss {log[-1]['d_loss']:.3f}, "
@@ -202,9 +203,9 @@ print(f"at the end: D's loss {log[-1]['d_loss']:.3f}, "
 # Let Q sort the folder
 # ---------------------
 #
-# The model reads pictures as well as it makes them. ``encode`` gives a probability for each category
-# and a mean for each number. Here is what Q puts first in each category, from the lowest to the
-# highest value of each continuous code:
+# The model reads pictures as well as it makes them. ``encode`` gives a probability for each
+# category and a mean for each number. Here is what Q puts first in each category, from the lowest
+# to the highest value of each continuous code:
 
 read = model.encode(dataset.images)
 codes = read.probabilities[0].argmax(axis=1)
@@ -251,19 +252,19 @@ if not args.folder:
         print(f"correlation of c{number + 1} with {found}")
 
 # %%
-# The model is yours now. With ``--out`` it stays on the disk, and everything works on it that works on
-# digits: ``tinyinfogan.load``, ``model.generate(n=9, codes={"c0": 2, "c1": 1.5})``, ``model.encode``, and
-# the commands of the package.
+# The model is yours now. With ``--out`` it stays on the disk, and everything works on it that works
+# on digits: ``tinyinfogan.load``, ``model.generate(n=9, codes={"c0": 2, "c1": 1.5})``,
+# ``model.encode``, and the commands of the package.
 #
 # Exercises
 # ---------
 #
 # 1. Run the lesson with ``--categories 6``. What does Q do with three categories too many?
-# 2. Draw the shapes in three colours, each shape in any of them (``Image.new("RGB", …)`` and a colour
-#    for ``fill``). With three categories: does Q sort by shape or by colour?
+# 2. Draw the shapes in three colours, each shape in any of them (``Image.new("RGB", …)`` and a
+#    colour for ``fill``). With three categories: does Q sort by shape or by colour?
 #
-# *Answers.* (1) It uses them: H(c0) = log 6 is now the most that can be earned, so each shape is split,
-# by size or by shade, into about two. If L_I comes near log 6, all six are told apart. (2) Whichever is
-# easier to read, and that is mostly colour: it is there in every pixel, while the shape is in the
-# outline. InfoGAN finds what varies most visibly; it has no way to know what you meant. Take the
-# colour away (train on grey), or give it a code of its own (``--categorical 3 3``).
+# *Answers.* (1) It uses them: H(c0) = log 6 is now the most that can be earned, so each shape is
+# split, by size or by shade, into about two. If L_I comes near log 6, all six are told apart. (2)
+# Whichever is easier to read, and that is mostly colour: it is there in every pixel, while the
+# shape is in the outline. InfoGAN finds what varies most visibly; it has no way to know what you
+# meant. Take the colour away (train on grey), or give it a code of its own (``--categorical 3 3``).
