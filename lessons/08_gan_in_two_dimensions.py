@@ -262,26 +262,28 @@ with no_grad():
     for axes, player, title in zip(
         panels, (G, new_G), ("G and D grew up together", "a new G, D frozen")
     ):
-        points = player(Tensor(spec.sample(1000, rng)))
+        points = player(Tensor(spec.sample(1000, np.random.default_rng(0))))
         loss = losses.generator_loss(D(points)).item()
         image = axes.imshow(height, extent=(-3.2, 3.2) * 2, origin="lower", cmap="Greys",
                             vmin=0, vmax=1)  # fmt: skip
         draw_points(axes, points.numpy())
+        if player is new_G:  # so small a heap would be overlooked
+            axes.plot(*points.numpy().mean(axis=0), "o", color="C3", markersize=22, mfc="none")
         axes.set_title(f"{title}\n{heaps_found(points.numpy())} of 8 heaps, loss of G {loss:.2f}")
         print(f"{title}: {heaps_found(points.numpy())} of 8 heaps, loss of G {loss:.3f}")
 figure.colorbar(image, ax=panels, label="D(x)", shrink=0.8)
 show("08_best_answer.png")
 
 # %%
-# The new G puts all its points on one hill of D, and by its loss it is the *better* player of the
-# two. The hill need not be where data are: no real point was ever out there to tell D how wrong it
-# is.
+# The new G puts all its points on one hill of D, in the red circle, and by its loss it is the
+# *better* player of the two. The hill need not be where data are: no real point was ever out there
+# to tell D how wrong it is.
 #
 # With D moving, this becomes a chase. The heap arrives at a maximum of D; D learns that there are
 # fakes now, and the maximum moves elsewhere; all points follow. If G is quick compared with D, it
 # is always at its best answer to a D of a moment ago, and the chase never ends. That is the first
-# row. D's loss does not show it. Of the three it is the closest to 1.386, as though all were well:
-# the heap has always left before D is sure of it.
+# row. D's loss does not show it. It stays near 1.386, as though all were well, because the heap has
+# always left before D is sure of it; the second game, far better, has a lower one.
 
 figure, axes = plt.subplots(figsize=(8, 3.2), layout="constrained")
 window = max(1, steps // 80)

@@ -4,9 +4,9 @@
 
 A training step of the paper's network is a few hundred calls of NumPy. Which of them cost the time?
 We put a stopwatch on every operation of the engine, with one hook; then we measure what this
-machine can do at best, multiplying and merely moving numbers; and from the two it follows why matrix
-products are most of the work and not all of the time, what can be done about it, and what a graphics
-card changes.
+machine can do at best, multiplying and merely moving numbers; and from the two it follows why
+matrix products are most of the work and not all of the time, what can be done about it, and what a
+graphics card changes.
 
 *You will know* how to profile a program of array operations; the two speeds of every machine and
 which of them limits which operation; and why the same source runs on a GPU.

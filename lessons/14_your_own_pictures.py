@@ -196,8 +196,9 @@ show("14_traversals.png")
 # or a lower ``--d-lr``. The run's ``samples/`` and ``curves.png`` show the course of it.
 
 log = report.read_log(run)
-print(f"at the end: D's loss {log[-1]['d_loss']:.3f}, "
-      f"L_I of c0 {log[-1]['mi_nats']['c0']:.3f} of {np.log(args.categories):.3f} nats")  # fmt: skip
+d_loss, information = log[-1]["d_loss"], log[-1]["mi_nats"]["c0"]
+print(f"at the end: D's loss {d_loss:.3f}, "
+      f"L_I of c0 {information:.3f} of {np.log(args.categories):.3f} nats")  # fmt: skip
 
 # %%
 # Let Q sort the folder
