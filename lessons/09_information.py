@@ -162,9 +162,9 @@ for sigma, row in zip(sigmas, rows):
           f"too little training {row[2]:.3f} nats, linear {row[3]:.3f} nats")  # fmt: skip
 
 # %%
-# Every marker is on the line or under it. The good reader is on it; a reader that has not learnt
-# enough, or cannot, earns less. For the linear one nothing is left: a category that sits at -3
-# *and* at 3 cannot be read along one straight line, however much information there is.
+# Every marker is on the line or under it. The good reader is nearly on it; a reader that has not
+# learnt enough, or cannot, earns less. For the linear one nothing is left: a category that sits at
+# -3 *and* at 3 cannot be read along one straight line, however much information there is.
 #
 # Entropy, and what is left of it
 # -------------------------------
@@ -256,9 +256,9 @@ print(f"lemma 5.1: {left:.12f} = {right:.12f}")
 # entropy: no ceiling on the information, only the level from which it is counted. q(c | x) is a
 # Gaussian, Q gives its mean, and for the fixed σ = 1 that the paper's authors used, log q is -½ (c
 # - mean)² - ½ log 2π: to maximise the bound is to minimise a squared error. As a *number*, that
-# bound is poor. A Gaussian of width 1 is wider than the whole range of c, so even a perfect mean
-# earns log 2 - ½ log 2π = -0.226 nats. The log of a training run therefore states the bound for the
-# σ that fits best, ``losses.with_best_sigma``; nothing else about the training changes.
+#   bound is poor. A Gaussian of width 1 is wider than the whole range of c, so even a perfect mean
+#   earns log 2 - ½ log 2π = -0.226 nats. The log of a training run therefore states the bound for
+#   the σ that fits best, ``losses.with_best_sigma``; nothing else about the training changes.
 #
 # The toy is x = c + blur, with the best possible reader, the mean of the posterior.
 
@@ -401,8 +401,8 @@ for lam, (p, course) in zip(lambdas, runs):
 # a category G makes little use of its noise. That is the collapse of lesson 8 again, piece by
 # piece.)
 #
-# Notice also how the bound follows the truth from below, late at first, while Q is still learning
-# to read. G is paid by the bound: what counts is what Q *can* read, so Q has to learn along.
+# Notice also how the bound follows the truth from below, the more closely the better Q reads. G is
+# paid by the bound: what counts is what Q *can* read, so Q has to learn along.
 #
 # Exercises
 # ---------
@@ -417,6 +417,6 @@ for lam, (p, course) in zip(lambdas, runs):
 # wrong has log q → -∞, and there is no end to how bad the bound can get; it stays a true statement,
 # only a useless one. (2) The truth is at least 1.1 nats; the better bound is the one to believe.
 # 1.5 nats is more than H(c) = 1.386, which I(c; x) cannot pass: there is a mistake in the program,
-# or the average was over too few pictures. (3) Near 0, in two halves, for most seeds: with one cut
+# or the average was over too few pictures. (3) Expect two halves, with the cut near 0: with one cut
 # there is one place where codes overlap, and the cut that leaves both halves half of the data is
 # the one that D and the equal shares of the categories allow.

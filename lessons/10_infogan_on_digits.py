@@ -278,7 +278,7 @@ show("10_information.png")
 #    surplus ones become?
 # 2. Take the continuous codes away (``continuous=0``). Is slant then gone from the pictures?
 #
-# *Answers.* (1) Usually two digits that are written in two ways share three or four categories
+# *Answers.* (1) Expect that two digits that are written in two ways share three or four categories
 # between them: an upright and a slanted 1, a 7 with and without a bar, a looped 2. The accuracy
 # measure pairs ten categories with digits and counts what falls into the other two as wrong, so it
 # drops although nothing got worse. (2) No. The real digits still lean, so G must imitate that, or D
