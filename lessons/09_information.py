@@ -254,11 +254,14 @@ print(f"lemma 5.1: {left:.12f} = {right:.12f}")
 #
 # For a continuous code c ~ U(-1, 1), sums become integrals. H(c) = log 2 is now a *differential*
 # entropy: no ceiling on the information, only the level from which it is counted. q(c | x) is a
-# Gaussian, Q gives its mean, and for the fixed σ = 1 that the paper's authors used, log q is -½ (c
-# - mean)² - ½ log 2π: to maximise the bound is to minimise a squared error. As a *number*, that
-#   bound is poor. A Gaussian of width 1 is wider than the whole range of c, so even a perfect mean
-#   earns log 2 - ½ log 2π = -0.226 nats. The log of a training run therefore states the bound for
-#   the σ that fits best, ``losses.with_best_sigma``; nothing else about the training changes.
+# Gaussian of which Q gives the mean m. For the fixed σ = 1 that the paper's authors used::
+#
+#     log q(c | x) = -½ (c - m)² - ½ log 2π
+#
+# so to maximise the bound is to minimise a squared error. As a *number*, that bound is poor. A
+# Gaussian of width 1 is wider than the whole range of c, so even a perfect mean earns no more than
+# log 2 - ½ log 2π = -0.226 nats. The log of a training run therefore states the bound for the σ
+# that fits best, ``losses.with_best_sigma``; nothing else about the training changes.
 #
 # The toy is x = c + blur, with the best possible reader, the mean of the posterior.
 

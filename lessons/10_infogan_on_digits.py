@@ -248,7 +248,7 @@ left.plot(np.arange(len(smooth)) + window, smooth, color="C0", label="L_I(c0) wi
 left.axhline(without_term["c0"], color="C3", label="with λ = 0, Q trained afterwards")
 left.axhline(np.log(10), color="black", linestyle="--", linewidth=1, label="H(c0) = log 10")
 left.set(xlabel="training step", ylabel="nats", title="How much of c0 can be read")
-left.set_ylim(0, 2.5)
+left.set_ylim(-0.2, 2.5)
 left.legend(fontsize=9, loc="center right", frameon=False)
 names = list(with_term)
 for offset, values, colour, label in (

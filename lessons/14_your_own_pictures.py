@@ -70,7 +70,6 @@ def draw_shape(shape, size, shade, rng):
     else:
         corners = {"square": 4, "triangle": 3}[shape]
         turn = rng.uniform(-8, 8)
-        # For a flat bottom, Pillow's polygons stand on a side when the turn is 0.
         pen.regular_polygon((x, y, 1.2 * size), corners, rotation=turn, fill=shade)
     return picture
 
@@ -266,6 +265,6 @@ if not args.folder:
 #
 # *Answers.* (1) It uses them: H(c0) = log 6 is now the most that can be earned, so each shape is
 # split, by size or by shade, into about two. If L_I comes near log 6, all six are told apart. (2)
-# Whichever is easier to read, and that is mostly colour: it is there in every pixel, while the
+# Whichever is easier to read, and that is most likely colour: it is there in every pixel, while the
 # shape is in the outline. InfoGAN finds what varies most visibly; it has no way to know what you
 # meant. Take the colour away (train on grey), or give it a code of its own (``--categorical 3 3``).
