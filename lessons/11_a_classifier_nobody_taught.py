@@ -29,7 +29,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import tinyinfogan
-from tinyinfogan import data, metrics, plots, train
+from tinyinfogan import checkpoint, data, metrics, plots, train
 
 parser = argparse.ArgumentParser(description="Lesson 11: a classifier nobody taught")
 parser.add_argument("run", nargs="?", help="a trained run; without one, a small one is trained")
@@ -51,14 +51,21 @@ def trained_model():
         return tinyinfogan.load(args.run)
     size = ["--channels", "16", "--hidden", "128", "--steps", "1750"]
     if args.fast:
-        size = ["--channels", "8", "--hidden", "64", "--steps", "25", "--log-every", "25"]
+        size = ["--channels", "4", "--hidden", "32", "--steps", "20", "--log-every", "20"]
     with tempfile.TemporaryDirectory() as folder:
         if train.main(["--out", folder, "--seed", "1", *size]):
             sys.exit(1)
         return tinyinfogan.load(folder)
 
 
-model = trained_model()
+dataset = data.load()
+try:
+    model = trained_model()
+except checkpoint.CheckpointError as error:
+    sys.exit(f"lesson 11: {error}")
+if model.image_shape != dataset.images.shape[1:] or not model.spec.categorical:
+    sys.exit(f"lesson 11: {args.run} was not trained on digits with a categorical code; "
+             "give a run of the mnist preset")  # fmt: skip
 
 # %%
 # The result first
@@ -67,7 +74,6 @@ model = trained_model()
 # Real test images, none of which had any part in training. Each row holds the first ones in which Q
 # reads the same category.
 
-dataset = data.load()
 images, labels = dataset.test_images, dataset.test_labels
 if args.fast:
     images, labels = images[:1000], labels[:1000]
