@@ -75,12 +75,16 @@ def with_mathematics(source_file, return_node=False):
     """Let sphinx-gallery read $...$ and $$...$$, as notebooks have it, which it cannot by itself."""
     conf, blocks, *node = split_into_blocks(source_file, return_node)
 
-    def as_directives(text):
-        text = re.sub(r"^\$\$(.+?)\$\$$", lambda m: ".. math:: " + " ".join(m[1].split()), text,
-                      flags=re.M | re.S)  # fmt: skip
-        return re.sub(r"(?<![\w$`])\$([^$`]+?)\$", lambda m: f":math:`{' '.join(m[1].split())}`", text)
+    def formula(match):
+        return " ".join(match[1].split())
 
-    blocks = [b._replace(content=as_directives(b.content)) if b.type == "text" else b for b in blocks]
+    def as_directives(text):
+        displayed = re.compile(r"^\$\$(.+?)\$\$$", re.M | re.S)
+        text = displayed.sub(lambda match: f".. math:: {formula(match)}", text)
+        return re.sub(r"(?<![\w$`])\$([^$`]+?)\$", lambda match: f":math:`{formula(match)}`", text)
+
+    texts = {block for block in blocks if block.type == "text"}
+    blocks = [b._replace(content=as_directives(b.content)) if b in texts else b for b in blocks]
     return (conf, blocks, *node)
 
 
