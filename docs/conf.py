@@ -8,6 +8,8 @@ Every lesson is run in full; LESSONS=fast in the environment runs them with --fa
 import os
 import re
 
+from sphinx_gallery import py_source_parser
+
 project = "tinyinfogan"
 extensions = [
     "myst_parser",
@@ -66,10 +68,34 @@ def setup(app):
     app.connect("autodoc-process-docstring", as_rst)
 
 
+split_into_blocks = py_source_parser.split_code_and_text_blocks
+
+
+def with_mathematics(source_file, return_node=False):
+    """Let sphinx-gallery read $...$ and $$...$$, as notebooks have it, which it cannot by itself."""
+    conf, blocks, *node = split_into_blocks(source_file, return_node)
+
+    def formula(match):
+        return " ".join(match[1].split())
+
+    def as_directives(text):
+        displayed = re.compile(r"^\$\$(.+?)\$\$$", re.M | re.S)
+        text = displayed.sub(lambda match: f".. math:: {formula(match)}", text)
+        return re.sub(r"(?<![\w$`])\$([^$`]+?)\$", lambda match: f":math:`{formula(match)}`", text)
+
+    texts = {block for block in blocks if block.type == "text"}
+    blocks = [b._replace(content=as_directives(b.content)) if b in texts else b for b in blocks]
+    return (conf, blocks, *node)
+
+
+py_source_parser.split_code_and_text_blocks = with_mathematics
+
 sphinx_gallery_conf = {
     "examples_dirs": "../lessons",
     "gallery_dirs": "lessons",
     "filename_pattern": r"/\d\d_",
+    "ignore_pattern": "common",
+    "reset_modules": (),
     "within_subsection_order": "FileNameSortKey",
     "reset_argv": lesson_arguments,
     "download_all_examples": False,

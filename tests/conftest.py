@@ -18,6 +18,11 @@ def pytest_addoption(parser):
         help="where the tests run; cuda skips, with the reason, where there is none; stand-in runs "
         "them as on a GPU, but on the CPU (see stand_in.py)",
     )
+    faults = parser.getgroup("faults", "how much pytest -m faults does")
+    faults.addoption("--kills", type=int, default=100, help="runs killed at a random moment")
+    faults.addoption("--cases", type=int, default=10_000, help="broken files for each reader")
+    faults.addoption("--soak", type=float, default=3600, help="seconds of training steps")
+    faults.addoption("--fault-seed", type=int, default=0, help="seed of all that is random")
 
 
 def pytest_configure(config):

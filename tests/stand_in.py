@@ -410,7 +410,7 @@ def module():
         MemoryPool=lambda: types.SimpleNamespace(malloc=None),
         using_allocator=contextlib.nullcontext,
     )  # fmt: skip
-    pool = types.SimpleNamespace(total_bytes=lambda: 1 << 20)
+    pool = types.SimpleNamespace(free_bytes=lambda: 0, used_bytes=lambda: 1 << 20)
     tricks = _Namespace("cupy.lib.stride_tricks", np.lib.stride_tricks)
     return _Namespace(
         "cupy", np, ndarray=ndarray, RawModule=RawModule, cuda=cuda, asnumpy=_to_host,

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 import benchmarks
-from benchmarks import agreement, common, networks, on_gpu, profile, scaling, sides, step, table
-from tinyinfogan import train
+from benchmarks import (
+    agreement, checkpoints, common, networks, on_gpu, profile, scaling, sides, step, table,
+)  # fmt: skip
+from tinyinfogan import checkpoint, train
 from tinyinfogan.engine import ops
 
 # What needs a library that is not installed is skipped; the rest runs with NumPy alone.
@@ -260,3 +262,9 @@ def test_a_benchmark_on_a_gpu_that_is_not_there(capsys, monkeypatch):
         with pytest.raises(SystemExit) as caught:
             command()
         assert caught.value.code == 2 and "CuPy is not installed" in capsys.readouterr().err
+
+
+def test_what_checkpoints_cost_is_measured_in_turns(tmp_path):
+    found = checkpoints.measure("mnist", 2, 2, tmp_path)
+    assert found.keys() == {"wall", "cpu"} and all(len(shares) == 2 for shares in found.values())
+    assert checkpoint.read(tmp_path)["step"] == 1

@@ -148,7 +148,9 @@ def test_every_preset_trains(preset, rng):
     for number in range(2):
         values = step(model, adams, images_for(model, rng), number)
     assert all(np.isfinite(value) for value in values.values())
-    assert set(values) == {"d_loss", "g_loss", *(code.name for code in model.spec.codes)}
+    norms = {f"{name[0]}_norm" for name in adams}
+    codes = {code.name for code in model.spec.codes}
+    assert set(values) == {"d_loss", "g_loss"} | codes | norms
     trained = set(before) - {name for name in before if "running" in name}
     assert moved(model, before) == trained
     images = model.generate(3, rng=rng)
@@ -325,9 +327,10 @@ def test_a_checkpoint_from_before_a_setting_was_there_has_its_default(tmp_path):
     old = {"preset": "old", "channels": 2, "hidden": 4}
     model = InfoGAN(settings, (8, 8, 1))
     path = tmp_path / checkpoint.NAME
-    checkpoint.save(path, model, {}, 0, {"settings": old, "image_shape": [8, 8, 1]})
+    config = {"settings": old, "image_shape": [8, 8, 1]}
+    checkpoint.save(path, checkpoint.snapshot(model, {}, 0, config))
     assert checkpoint.load(path).settings == settings
-    checkpoint.save(path, model, {}, 0, {"settings": ["old"], "image_shape": [8, 8, 1]})
+    checkpoint.save(path, checkpoint.snapshot(model, {}, 0, config | {"settings": ["old"]}))
     with pytest.raises(checkpoint.CheckpointError, match="settings inside are not ours"):
         checkpoint.load(path)
 

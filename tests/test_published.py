@@ -334,7 +334,7 @@ def test_the_command_says_so(tmp_path, capsys):
     assert train.main(["--dataset", "faces", "--out", str(tmp_path / "run")]) == 2
     assert train.main(["--dataset", "sprites", "--data", "x"]) == 2
     assert train.main(["--dataset", "chairs", "--data", str(tmp_path)]) == 1
-    assert train.main(["--dataset", "chairs", "--resume", str(tmp_path)]) == 2
+    assert train.main(["--dataset", "chairs", "--resume", str(tmp_path)]) == 1  # there is no run
     assert len(capsys.readouterr().err.splitlines()) == 4
     assert not (tmp_path / "run").exists()
 

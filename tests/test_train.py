@@ -1,13 +1,14 @@
 """Training: one step moves what it should, a run writes what it should, and resumes exactly."""
 
 import json
+import signal
 from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 
 import tinyinfogan
-from tinyinfogan import checkpoint, data, report, train
+from tinyinfogan import checkpoint, data, guard, report, train
 from tinyinfogan.engine import optim
 from tinyinfogan.models import InfoGAN, as_float
 from tinyinfogan.presets import MNIST, Settings
@@ -34,6 +35,10 @@ def run(digits, settings, out, **options):
     config = config_for(settings)
     report.start_run(out, config, fresh=options.get("resume") is None)
     return train.train(digits, config, out, log_every=4, checkpoint_every=4, **options)
+
+
+def without_time(out):
+    return [{k: v for k, v in r.items() if k != "seconds"} for r in report.read_log(out)]
 
 
 def players(settings, seed=0):
@@ -199,9 +204,6 @@ def test_resumed_is_bit_for_bit_the_undisturbed_run(digits, tmp_path):
     for name, array in undisturbed.state_dict().items():
         np.testing.assert_array_equal(resumed.state_dict()[name], array, err_msg=name)
 
-    def without_time(out):
-        return [{k: v for k, v in r.items() if k != "seconds"} for r in report.read_log(out)]
-
     assert without_time(parted) == without_time(whole)
     for picture in (whole / "samples").iterdir():
         assert (parted / "samples" / picture.name).read_bytes() == picture.read_bytes()
@@ -219,19 +221,31 @@ def test_the_same_seed_gives_the_same_run_and_another_another(digits):
     assert (weights[0] != weights[2]).any()
 
 
-def test_ctrl_c_saves(digits, tmp_path, monkeypatch):
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_the_middle_of_a_step_finishes_it_and_saves(
+    digits, tmp_path, monkeypatch, signum
+):
     step, calls = train.train_step, []
 
     def interrupted(*args):
-        if len(calls) == 6:
-            raise KeyboardInterrupt
+        if len(calls) == 5:
+            signal.raise_signal(signum)
         calls.append(step(*args))
         return calls[-1]
 
+    before = signal.getsignal(signum)
     monkeypatch.setattr(train, "train_step", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        run(digits, TINY, tmp_path)
-    assert checkpoint.read(tmp_path)["step"] == 6
+    with pytest.raises(guard.Stopped) as stopped:
+        run(digits, TINY, tmp_path / "parted")
+    assert stopped.value.signum == signum
+    assert signal.getsignal(signum) is before
+    assert checkpoint.read(tmp_path / "parted")["step"] == 6
+    monkeypatch.setattr(train, "train_step", step)
+    resumed = run(digits, TINY, tmp_path / "parted", resume=checkpoint.read(tmp_path / "parted"))
+    undisturbed = run(digits, TINY, tmp_path / "whole")
+    for name, array in undisturbed.state_dict().items():
+        np.testing.assert_array_equal(resumed.state_dict()[name], array, err_msg=name)
+    assert without_time(tmp_path / "parted") == without_time(tmp_path / "whole")
 
 
 def test_a_loss_that_is_not_finite_names_step_and_term_and_keeps_the_checkpoint(
@@ -278,14 +292,17 @@ def test_unlabelled_colour_images_train(tmp_path, rng):
 
 
 def test_without_a_test_split_codes_are_scored_on_images_not_used_to_name_them(digits):
-    """Labels that are random in the second half must bring the accuracy down to chance."""
+    """Labels that are wrong in the half that is scored must bring the accuracy down to chance."""
     model, *_ = players(MNIST)
     model.encode = lambda images: _Perfect(images)
     images = np.repeat(np.arange(10, dtype=np.uint8), 40)[:, None, None, None]
     images = images[np.random.default_rng(0).permutation(400)]
     labels = images[:, 0, 0, 0].astype(np.int64)
     assert report.code_table(model, data.Dataset(images, labels)).accuracy == 1
-    labels[200:] = (labels[200:] + 1) % 10
+    order = np.argsort(labels)  # as a folder of classes has them
+    by_class = data.Dataset(images[order], labels[order])
+    assert report.code_table(model, by_class, limit=40).accuracy == 1
+    labels[1::2] = (labels[1::2] + 1) % 10
     assert report.code_table(model, data.Dataset(images, labels)).accuracy == 0
 
 

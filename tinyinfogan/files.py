@@ -1,27 +1,120 @@
-"""Files that are whole or not there."""
+"""Files that are whole or not there, and .npz files of which nothing is believed."""
 
 import contextlib
+import math
 import os
 import uuid
+import zipfile
 from pathlib import Path
+
+import numpy as np
+
+from tinyinfogan import resources
+
+# Deflate spends at least one bit on a match of at most 258 bytes and so never shrinks its input
+# by more than this (https://zlib.net/zlib_tech.html): a larger claim in a header is false.
+LARGEST_DEFLATE_RATIO = 1032
 
 
 @contextlib.contextmanager
-def replacing(path):
-    """Yield a binary file that becomes `path` when the block ends, and only if it ends well.
+def replacing(path, verify=None):
+    """Yield a binary file, to write and read, that becomes `path` if the block ends well.
 
     The bytes go to a temporary file in the same folder, which is flushed to the disk and renamed,
-    so that a full disk or a kill leaves what was at `path` as it was.  Raises OSError.
+    so that a full disk or a kill leaves what was at `path` as it was.  verify: called with the
+    temporary file's path before the renaming; what it raises prevents it.  Raises OSError.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        with open(temporary, "xb") as file:
+        with open(temporary, "x+b") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
+        if verify is not None:
+            verify(temporary)
         os.replace(temporary, path)
+        _flush_folder(path.parent)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
+
+
+def _flush_folder(folder):
+    """Make a renaming outlast a power cut.  Windows cannot open folders and needs no such thing."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def remove_temporaries(folder):
+    """Remove what a killed process left half written in `folder`."""
+    for path in Path(folder).glob(".*.tmp"):
+        path.unlink(missing_ok=True)
+
+
+def append(path, line):
+    """Append `line`, bytes, to a file: all of it, or, where that fails with OSError, nothing."""
+    with open(path, "ab", buffering=0) as file:
+        before = file.tell()
+        try:
+            while line:
+                line = line[file.write(line) :]
+            os.fsync(file.fileno())
+        except BaseException:
+            file.truncate(before)
+            raise
+
+
+def read_npz(file, names=None):
+    """Return {name: array} of an .npz archive, all of its arrays or those of `names` it has.
+
+    file: a seekable binary file.  What headers claim is checked against the size of the file before
+    memory is taken, checksums are checked, and pickled objects, which can run any code that their
+    author chose, are refused.  Raises ValueError for an archive that cannot be right, and what
+    zipfile and NumPy raise for one that is damaged.
+    """
+    size, arrays = file.seek(0, os.SEEK_END), {}
+    with zipfile.ZipFile(file) as archive:
+        if sum(member.compress_size for member in archive.infolist()) > size:
+            raise ValueError("its members claim more than the file holds")
+        # Python believes the directory without counting; the count is in the record at the end.
+        file.seek(-22 - len(archive.comment), os.SEEK_END)
+        if file.read(12)[10:] != min(len(archive.infolist()), 0xFFFF).to_bytes(2, "little"):
+            raise ValueError("its directory is damaged")
+        for member in archive.infolist():
+            archive.open(member).close()  # raises where the directory and the member differ
+            name = member.filename.removesuffix(".npy")
+            if names is not None and name not in names:
+                continue
+            if name in arrays:
+                raise ValueError(f"{name} is there twice")
+            arrays[name] = _read_member(archive, member, name)
+    return arrays
+
+
+def _read_member(archive, member, name):
+    ratios = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: LARGEST_DEFLATE_RATIO}
+    if member.file_size > member.compress_size * ratios.get(member.compress_type, 0):
+        raise ValueError(f"{name} claims {member.file_size} bytes, more than the file can hold")
+    resources.require_memory(member.file_size, name)
+    with archive.open(member) as stream:
+        version = np.lib.format.read_magic(stream)
+        if version == (1, 0):
+            shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+        elif version == (2, 0):
+            shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
+        else:
+            raise ValueError(f"{name} is of .npy version {version}, expected (1, 0) or (2, 0)")
+        claimed = stream.tell() + math.prod(shape) * dtype.itemsize
+    if claimed != member.file_size and not dtype.hasobject:  # those NumPy refuses, and says why
+        raise ValueError(f"{name}, {shape} of {dtype}, claims {claimed} bytes and has "
+                         f"{member.file_size}")  # fmt: skip
+    with archive.open(member) as stream:
+        array = np.lib.format.read_array(stream, allow_pickle=False)
+        stream.read(1)  # the end: zipfile checks the checksum there
+    return array

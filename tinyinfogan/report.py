@@ -1,18 +1,17 @@
 """What a run leaves on disk and on the screen: log, pictures, tables."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from tinyinfogan import checkpoint, files, losses, metrics, plots
+from tinyinfogan import checkpoint, files, losses, measures, metrics, plots
 
 LOG = "metrics.jsonl"
-OF_A_RUN = ("config.json", LOG, checkpoint.NAME, "traversal.png", "curves.png", "training.gif",
-            "confusion.png", "confusion.txt")  # fmt: skip
+OF_A_RUN = ("config.json", checkpoint.NAME, LOG, "traversal.png", "curves.png", "training.gif",
+            "confusion.png", "confusion.txt", "evaluation.json", "evaluation.png")  # fmt: skip
 
 
 # --- the folder and the log -----------------------------------------------------------------------
@@ -25,11 +24,14 @@ def start_run(out, config, fresh):
     """
     out = Path(out)
     (out / "samples").mkdir(parents=True, exist_ok=True)
+    files.remove_temporaries(out)
+    files.remove_temporaries(out / "samples")
     if fresh:
+        # The settings first, then the checkpoints: no kill leaves those of one run to the other's.
+        for path in [*(out / name for name in OF_A_RUN), *checkpoint.older(out).values()]:
+            path.unlink(missing_ok=True)
         shutil.rmtree(out / "samples")
         (out / "samples").mkdir()
-        for name in OF_A_RUN:
-            (out / name).unlink(missing_ok=True)
     with files.replacing(out / "config.json") as file:
         file.write((json.dumps(config, indent=2) + "\n").encode())
 
@@ -38,11 +40,14 @@ def read_log(out):
     """Return the objects of a run's metrics.jsonl, a list; a torn last line is left out."""
     path = Path(out) / LOG
     records = []
-    for line in path.read_text().splitlines() if path.exists() else ():
+    for line in path.read_bytes().splitlines() if path.exists() else ():
         try:
-            records.append(json.loads(line))
+            record = json.loads(line)
         except ValueError:
             break
+        if not isinstance(record, dict) or "step" not in record:
+            break
+        records.append(record)
     return records
 
 
@@ -52,17 +57,14 @@ def start_log(out, step):
     with files.replacing(Path(out) / LOG) as file:
         file.write("".join(json.dumps(record) + "\n" for record in records).encode())
     for picture in (Path(out) / "samples").glob("*.png"):
-        if int(picture.stem) > step:
+        if picture.stem.isdigit() and int(picture.stem) > step:
             picture.unlink()
     return records[-1]["seconds"] if records else 0.0
 
 
 def append_to_log(out, record):
-    """Append one line to the log, whole or not at all as far as a reader of lines can tell."""
-    with open(Path(out) / LOG, "a") as file:
-        file.write(json.dumps(record) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    """Append one line to the log, and see it to the disk.  Raises OSError, with nothing written."""
+    files.append(Path(out) / LOG, (json.dumps(record) + "\n").encode())
 
 
 def summary(settings, values):
@@ -106,32 +108,41 @@ class CodeTable(NamedTuple):
     accuracy: float
 
 
+def data_split(dataset):
+    """Return (images, labels, test images, test labels) of a dataset with labels.
+
+    Where the data have no test images with labels, every second training image is taken for one:
+    images in folders come sorted by class, so that a half would lack some.
+    """
+    if dataset.test_images is not None and dataset.test_labels is not None:
+        return dataset[:4]
+    images, labels = dataset.images, dataset.labels
+    return images[::2], labels[::2], images[1::2], labels[1::2]
+
+
+def spread(array, limit):
+    """Return at most `limit` rows of an array, evenly spaced from its first to its end; a view."""
+    return array[:: max(1, -(-len(array) // limit))]
+
+
 def code_table(model, dataset, limit=10_000):
     """Take Q's first categorical code as a classifier of real images and return a CodeTable.
 
-    Categories are assigned to classes, one to one, on the first `limit` training images, and scored
-    on the first `limit` test images; where the data have no test images, on the second half of the
-    training images, the assignment then being made on the first half.
+    Categories are assigned to classes, one to one, on the training images of `data_split`, and
+    scored on its test images; of either part at most `limit` are read.
     """
-    images, labels = dataset.images, dataset.labels
-    test_images, test_labels = dataset.test_images, dataset.test_labels
-    if test_images is None or test_labels is None:
-        half = len(images) // 2
-        test_images, test_labels = images[half:], labels[half:]
-        images, labels = images[:half], labels[:half]
+    images, labels, test_images, test_labels = (spread(a, limit) for a in data_split(dataset))
     classes = int(max(labels.max(), test_labels.max())) + 1
 
     def read(images):
-        return model.encode(images[:limit]).probabilities[0].argmax(axis=1)
+        return model.encode(images).probabilities[0].argmax(axis=1)
 
     size = model.spec.categorical[0]
-    fitted = metrics.confusion_table(read(images), labels[:limit], size, classes)
+    fitted = metrics.confusion_table(read(images), labels, size, classes)
     assignment = metrics.assign_codes(fitted)
     codes = read(test_images)
-    table = metrics.confusion_table(codes, test_labels[:limit], size, classes)
-    return CodeTable(
-        table, assignment, metrics.code_accuracy(codes, test_labels[:limit], assignment)
-    )
+    table = metrics.confusion_table(codes, test_labels, size, classes)
+    return CodeTable(table, assignment, metrics.code_accuracy(codes, test_labels, assignment))
 
 
 # --- pictures -------------------------------------------------------------------------------------
@@ -189,7 +200,7 @@ def traversals(model, categories=None, columns=10):
 
 def finish(out, model, dataset):
     """Write what is made once, at the end of a run, and print the confusion table."""
-    out, categories = Path(out), None
+    out, categories, table, assignment = Path(out), None, None, None
     if dataset.labels is not None and model.spec.categorical:
         result = code_table(model, dataset)
         text = metrics.format_confusion(result.table, result.assignment)
@@ -197,8 +208,11 @@ def finish(out, model, dataset):
             file.write((text + "\n").encode())
         plots.save_confusion(out / "confusion.png", result.table, result.assignment)
         print(f"\nReal test images by the category that Q reads in them\n\n{text}\n")
-        categories = metrics.sort_codes(result.table, result.assignment)[2]
+        table, assignment, categories = metrics.sort_codes(result.table, result.assignment)
     plots.save_traversal(out / "traversal.png", traversals(model, categories))
+    found = measures.measure(model, dataset.images, np.random.default_rng(0), n=300)
+    for sentence in measures.failures(model.spec, found, table, assignment):
+        print(f"warning: {sentence}")
     entropies = {code.name: code.entropy if code.size else None for code in model.spec.codes}
     plots.save_curves(out / "curves.png", read_log(out), entropies)
     plots.save_animation(out / "training.gif", sorted((out / "samples").glob("*.png")))

@@ -3,21 +3,22 @@
 From top to bottom: one training step, the loop around it, what a run leaves on disk, the command.
 """
 
-import argparse
+import shlex
 import sys
 import time
-from dataclasses import asdict, replace
-from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from tinyinfogan import checkpoint, data, losses, memory, report
+from tinyinfogan import checkpoint, data, guard, losses, report, resources
 from tinyinfogan.augment import draw_maps, warp
+from tinyinfogan.commands import UsageError
 from tinyinfogan.engine import Tensor, backend, cublas, graph, optim
 from tinyinfogan.engine.nn import frozen
-from tinyinfogan.models import InfoGAN, as_float, describe
-from tinyinfogan.presets import DATASETS, DEFAULT, PRESETS, Settings
+from tinyinfogan.guard import TrainingError
+from tinyinfogan.models import InfoGAN, as_float
+from tinyinfogan.options import described, parser, prepare
+from tinyinfogan.presets import Settings
 
 # One seed makes a run.  Every use has a generator of its own, made from the seed, the use and the
 # epoch or step it is for: a resumed run needs nothing but the step to go on exactly.
@@ -37,8 +38,9 @@ def train_step(model, d_adam, g_adam, real, rng, q_adam=None):
 
     real: images (N, H, W, C) in [0, 1], an array on the model's device.  rng: numpy Generator for
     latents and augmentation, or an iterator of what `draws` takes from one.  Returns {"d_loss",
-    "g_loss", code name: L_I}: arrays on the device, each with one element, which nobody has to wait
-    for.
+    "g_loss", code name: L_I, "d_norm", "g_norm"}, the norms being those of the gradients, in the
+    order in which they come about: arrays on the device, each with one element, which nobody has to
+    wait for.
     """
     settings, spec, (N, *_) = model.settings, model.spec, real.shape
     G, D = model.generator, model.discriminator
@@ -75,6 +77,7 @@ def train_step(model, d_adam, g_adam, real, rng, q_adam=None):
         consistency = losses.consistency_loss(spec, real_read[: N // 2], real_read[N // 2 :])
         objective = objective + settings.lambda_consistency * consistency
     objective.backward(keep_tape=False)
+    values = {"d_loss": d_loss.data, "d_norm": d_adam.gradient_norm()}
     d_adam.step()
     d_adam.zero_grad()
 
@@ -84,6 +87,7 @@ def train_step(model, d_adam, g_adam, real, rng, q_adam=None):
         information, term = information_term(fake_read)
         g_loss = losses.GENERATOR_LOSSES[settings.generator_loss](fake_logits)
         (g_loss - term if players else g_loss).backward(keep_tape=False)
+        values |= {"g_loss": g_loss.data, "g_norm": g_adam.gradient_norm()}
         g_adam.step()
         g_adam.zero_grad()
 
@@ -91,11 +95,11 @@ def train_step(model, d_adam, g_adam, real, rng, q_adam=None):
     if not players:
         information, term = information_term(D(seen(G(Tensor(latents))))[1])
         (-term).backward(keep_tape=False)
+        values["q_norm"] = q_adam.gradient_norm()
         q_adam.step()
         q_adam.zero_grad()
 
-    values = {"d_loss": d_loss, "g_loss": g_loss, **information}
-    return {name: value.data for name, value in values.items()}
+    return values | {name: value.data for name, value in information.items()}
 
 
 def draws(model, N, rng):
@@ -142,45 +146,42 @@ def optimizers(model):
 # --- the loop -------------------------------------------------------------------------------------
 
 
-class TrainingError(RuntimeError):
-    """Training cannot go on; the message is one line: what happened, and what to do."""
-
-
 def train(dataset, config, out, device="cpu", checkpoint_every=500, log_every=100, resume=None,
-          replay=True):  # fmt: skip
+          keep=1, replay=True):  # fmt: skip
     """Train from the start, or from the checkpoint arrays `resume`, and write the run to `out`.
 
     dataset: a data.Dataset.  config: as in config.json, with "settings", "image_shape" and "seed".
-    out: the run's folder, a Path.  checkpoint_every, log_every: in steps.
+    out: the run's folder, a Path.  checkpoint_every, log_every: in steps.  keep: checkpoints.
     replay: see `stepper`.
 
-    Returns the InfoGAN.  Ctrl-C saves a checkpoint and passes on.  Raises TrainingError where a
-    loss is not finite any more, leaving the last checkpoint, and OSError where nothing can be
-    written.
+    Returns the InfoGAN.  SIGINT (Ctrl-C) and SIGTERM finish the step, save a checkpoint and raise
+    guard.Stopped.  Raises TrainingError where a number is not finite any more, leaving the last
+    checkpoint, and OSError where nothing can be written.
     """
     settings, seed = Settings(**config["settings"]), config["seed"]
-    model = InfoGAN(settings, config["image_shape"], generator_for(seed, WEIGHTS)).to(device)
+    if resume is None:
+        model = InfoGAN(settings, config["image_shape"], generator_for(seed, WEIGHTS)).to(device)
+    else:
+        model = checkpoint.model_of(resume, out, settings, config["image_shape"]).to(device)
     adams = optimizers(model)
     rates = [adam.lr for adam in adams.values()]
-    start = 0
+    start, history = 0, []
     if resume is not None:
-        checkpoint.restore(resume, out, model, **adams)
-        start = int(resume["step"])
+        checkpoint.restore(resume, out, **adams)
+        start, history = int(resume["step"]), checkpoint.history_of(resume, out, device)
+    D, G = model.discriminator, model.generator
+    resources.check(model, settings.batch_size, out)
     seconds = report.start_log(out, start)
     images = backend.to_device(dataset.images, device)
     steps_per_epoch = len(images) // settings.batch_size
     picture_every = max(1, settings.steps // 50)
 
-    def save(step):
-        checkpoint.save(out / checkpoint.NAME, model, adams, step, config)
-
-    take_step = stepper(model, adams, replay)
-    history, accuracy, order = [], None, None
+    take_step, accuracy, order = stepper(model, adams, replay), None, None
     since = time.perf_counter() - seconds
     bar = tqdm(total=settings.steps, initial=start, unit="step", dynamic_ncols=True)
-    done = start
-    try:
+    with bar, guard.signals() as stop, checkpoint.Writer(out / checkpoint.NAME, keep) as writer:
         for step in range(start, settings.steps):
+            writer.check()
             epoch, batch = divmod(step, steps_per_epoch)
             if order is None or batch == 0:
                 order = generator_for(seed, ORDER, epoch).permutation(len(images))
@@ -194,8 +195,11 @@ def train(dataset, config, out, device="cpu", checkpoint_every=500, log_every=10
             bar.update()
 
             last = done == settings.steps
-            if done % log_every == 0 or done % checkpoint_every == 0 or last:
-                values = _gather(history, done)
+            stopping = bool(stop)  # read once: a signal may come at any moment
+            save = done % checkpoint_every == 0 or last or stopping
+            draw = done % picture_every == 0 or last
+            if done % log_every == 0 or save or draw:
+                values = guard.finite(history, done, {"D": D, "G": G, **adams}, writer.last_good)
             if done % log_every == 0 or last:
                 if dataset.labels is not None and settings.categorical:
                     accuracy = report.code_table(model, dataset, limit=2000).accuracy
@@ -206,241 +210,84 @@ def train(dataset, config, out, device="cpu", checkpoint_every=500, log_every=10
                     "code_accuracy": accuracy,
                     "seconds": round(time.perf_counter() - since, 2),
                 }
+                if "rollback" in config:
+                    record["rollback"] = config["rollback"]
                 report.append_to_log(out, record)
                 bar.set_postfix_str(report.one_line(settings.spec, record))
-                history = []
-            if done % picture_every == 0 or last:
+                history, values = [], {}
+            if draw:
                 report.save_samples(out, model, done)
-            if done % checkpoint_every == 0 or last:
-                save(done)
-    except KeyboardInterrupt:
-        _gather(history, done)  # numbers gone wrong must not replace the last good checkpoint
-        if done > start:
-            save(done)
-        raise
-    finally:
-        bar.close()
+            if save:
+                writer.save(checkpoint.snapshot(model, adams, done, config, values))
+            if stopping:
+                break
+    if stop:
+        raise guard.Stopped(stop[0])
     return model
-
-
-def _gather(history, done):
-    """Return {name: values (steps,)} of the last steps on the host, the only copy from the device.
-
-    Raises TrainingError with the step and the term where a value is not finite.
-    """
-    if not history:
-        return {}
-    names = list(history[0])
-    xp = backend.array_module(history[0][names[0]])
-    table = backend.to_host(xp.stack([xp.stack([row[name] for name in names]) for row in history]))
-    for row, values in enumerate(table):
-        for name, value in zip(names, values, strict=True):
-            if not np.isfinite(value):
-                raise TrainingError(
-                    f"{name} is {value} in step {done - len(table) + row + 1}; the last checkpoint "
-                    "is kept; lower the learning rates (--d-lr, --g-lr) or the λs and start again"
-                )
-    return dict(zip(names, table.T, strict=True))
 
 
 # --- the command ----------------------------------------------------------------------------------
 
-SETTINGS_OPTIONS = {
-    "steps": (int, "training steps"),
-    "batch_size": (int, "images in a batch"),
-    "noise": (int, "noise variables"),
-    "continuous": (int, "continuous codes"),
-    "channels": (int, "width of the convolutions"),
-    "hidden": (int, "width of the fully connected layers"),
-    "lambda_categorical": (float, "λ of the categorical codes"),
-    "lambda_continuous": (float, "λ of the continuous codes"),
-    "lambda_consistency": (float, "weight of Q's consistency on real images"),
-    "d_lr": (float, "learning rate of D and Q"),
-    "g_lr": (float, "learning rate of G"),
-    "q_lr": (float, "learning rate of the third step of --info-updates all"),
-    "pad": (int, "black pixels to put around every image"),
-}
-
-
-def parser():
-    """Return the argparse parser of the command."""
-    p = argparse.ArgumentParser(
-        prog="python -m tinyinfogan.train",
-        description="Train an InfoGAN.  Settings not given are the preset's.",
-    )
-    p.add_argument("--preset", choices=PRESETS, help=f"named settings (default: {DEFAULT})")
-    p.add_argument("--dataset", choices=data.NAMES,
-                   help="a data set by its name (default: the preset's)")
-    p.add_argument("--data", metavar="PATH",
-                   help="your images: a folder of PNG or JPEG files or of IDX files, or an .npz "
-                        "file; with --dataset, the folder that its files are in")  # fmt: skip
-    p.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto",
-                   help="auto takes the GPU where there is one (default)")  # fmt: skip
-    p.add_argument("--tf32", action="store_true",
-                   help="on a GPU: faster products of float32 with inputs of 10 bits")  # fmt: skip
-    p.add_argument("--no-graph", action="store_true",
-                   help="on a GPU: start every kernel apart, not steps as a whole")  # fmt: skip
-    p.add_argument("--seed", type=int, help="one seed makes a run (default: 0)")
-    p.add_argument("--out", metavar="DIR", help="the run's folder (default: runs/PRESET-N)")
-    p.add_argument("--overwrite", action="store_true", help="let --out replace a run")
-    p.add_argument("--resume", metavar="DIR", help="go on with the run in DIR")
-    p.add_argument("--checkpoint-every", type=int, default=500, metavar="STEPS")
-    p.add_argument("--log-every", type=int, default=100, metavar="STEPS")
-    p.add_argument("--epochs", type=float, help="passes over the data, instead of --steps")
-    p.add_argument("--categorical", type=int, nargs="*", metavar="SIZE",
-                   help="the number of categories of each categorical code")  # fmt: skip
-    p.add_argument("--q-sigma", choices=("fixed", "learnt"), help="σ of Q's Gaussians")
-    p.add_argument("--info-updates", choices=("players", "all"),
-                   help="who maximises L_I: D with Q, and G, in their own steps, or a third step "
-                        "over all parameters")  # fmt: skip
-    p.add_argument("--describe", action="store_true",
-                   help="print the networks of the settings, and do not train")  # fmt: skip
-    for name, (kind, text) in SETTINGS_OPTIONS.items():
-        p.add_argument(f"--{name.replace('_', '-')}", type=kind, help=text)
-    return p
-
-
-class UsageError(ValueError):
-    """Arguments that cannot be; the message is one line."""
-
-
-def prepare(args):
-    """Return (dataset, config, out, resume arrays or None) for parsed arguments.
-
-    Raises UsageError for arguments that do not fit one another or the data, and the errors of
-    `data.load` and `checkpoint.read`.
-    """
-    for name in ("checkpoint_every", "log_every"):
-        if getattr(args, name) < 1:
-            raise UsageError(f"{name} is {getattr(args, name)}, expected 1 or more")
-    if args.steps is not None and args.epochs is not None:
-        raise UsageError("give --steps or --epochs, not both")
-    if args.epochs is not None and not 0 < args.epochs < float("inf"):
-        raise UsageError(f"epochs is {args.epochs}, expected more than 0")
-    if args.seed is not None and args.seed < 0:
-        raise UsageError(f"seed is {args.seed}, expected 0 or more")
-    given = _given(args)
-
-    resume = None
-    if args.resume:
-        fixed = given.keys() - {"steps"}
-        others = ("preset", "dataset", "data", "seed", "out")
-        fixed |= {n for n in others if getattr(args, n) is not None}
-        if fixed:
-            options = ", ".join(sorted(f"--{n.replace('_', '-')}" for n in fixed))
-            raise UsageError(f"a resumed run keeps its settings; leave out {options}")
-        resume = checkpoint.read(args.resume)
-        config, settings = checkpoint.config_of(resume, args.resume)
-        out = Path(args.resume)
-    else:
-        settings = PRESETS[args.preset or DEFAULT]
-        source = args.data and str(Path(args.data).resolve())
-        dataset = args.dataset or (None if source else DATASETS.get(settings.preset))
-        config = {"dataset": dataset, "data": source, "seed": args.seed or 0}
-        out = Path(args.out) if args.out else _next_free(settings.preset)
-        if (out / "config.json").exists() and not args.overwrite:
-            raise UsageError(f"{out} holds a run; choose another --out, or give --overwrite")
-        if out.exists() and not out.is_dir():
-            raise UsageError(f"{out} is a file; --out takes a folder")
-
-    try:
-        settings = replace(settings, **given)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-    dataset = data.of_run(config | {"settings": asdict(settings)})
-    try:
-        if settings.batch_size > len(dataset.images):
-            raise ValueError(
-                f"batch_size is {settings.batch_size}, more than the {len(dataset.images)} images "
-                "there are; give a smaller --batch-size"
-            )
-        if args.epochs is not None:
-            steps = round(args.epochs * (len(dataset.images) // settings.batch_size))
-            settings = replace(settings, steps=max(1, steps))
-        if resume is not None and settings.steps <= resume["step"]:
-            raise ValueError(f"{out} has {resume['step']} steps already; give more --steps")
-        InfoGAN.check(settings, dataset.images.shape[1:])
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-    config |= {"settings": asdict(settings), "image_shape": list(dataset.images.shape[1:])}
-    return dataset, config, out, resume
-
-
-def _given(args):
-    """Return {name: value} of the settings that the arguments give."""
-    names = [*SETTINGS_OPTIONS, "categorical", "q_sigma", "info_updates"]
-    return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-
-
-def described(args):
-    """Return the text of --describe.  Raises UsageError for settings that cannot be."""
-    if args.resume or args.data or args.dataset:
-        raise UsageError("--describe is about a preset and its images; leave out --resume, --data "
-                         "and --dataset")  # fmt: skip
-    try:
-        settings = replace(PRESETS[args.preset or DEFAULT], **_given(args))
-        tables = describe(InfoGAN(settings, settings.image_shape))
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-    return f"{settings.preset}: G turns latents into images, D and Q read images\n\n{tables}"
-
-
-def _next_free(preset):
-    number = 1
-    while Path("runs", f"{preset}-{number}").exists():
-        number += 1
-    return Path("runs", f"{preset}-{number}")
-
-
-def _trial(config):
-    """Return (model, step) for `memory.advice`: step(n) trains it on n black images, on the CPU."""
-    model = InfoGAN(Settings(**config["settings"]), config["image_shape"])
-    adams, rng = optimizers(model), generator_for(0, LATENTS)
-
-    def step(n):
-        real = np.zeros((n, *model.image_shape), np.float32)
-        train_step(model, adams["d_adam"], adams["g_adam"], real, rng, adams.get("q_adam"))
-
-    return model, step
+def roll_back(config, out, error):
+    """Halve the learning rates in config and note why.  Returns the arrays to go on from."""
+    resume, *_ = checkpoint.last(out)
+    config["settings"] |= {n: v / 2 for n, v in config["settings"].items() if n.endswith("_lr")}
+    step = 0 if resume is None else resume["step"].item()
+    config["rollback"] = {"to_step": step, "reason": str(error)}
+    report.start_run(out, config, fresh=False)
+    print(f"train: {error}; going back to step {step}, once, with half the learning rates",
+          file=sys.stderr)  # fmt: skip
+    return resume
 
 
 def main(argv=None):
-    """Run the command.  Returns the exit status: 0, 2 for wrong arguments, 1 for failures."""
+    """Run the command.  Returns the exit status: 0, 2 for wrong arguments, 1 for failures.
+
+    Where SIGINT or SIGTERM stopped it, that is 130 or 143.
+    """
     args, out = parser().parse_args(argv), None
+
+    def fail(status, what, then=""):
+        begun = then and out is not None and (out / "config.json").exists()
+        command = f"python -m tinyinfogan.train --resume {shlex.quote(str(out))}"
+        print(f"train: {what}{then + command if begun else ''}", file=sys.stderr)
+        return status
+
     try:
         if args.describe:
             print(described(args))
             return 0
-        device = backend.resolve_device(args.device)
+        args.device = backend.resolve_device(args.device)
         dataset, config, out, resume = prepare(args)
-        report.start_run(out, config, fresh=resume is None)
-        print(f"{config['settings']['preset']} on {dataset.name}, {device}: writing to {out}")
-        cublas.tf32 = args.tf32
-        model = train(dataset, config, out, device, args.checkpoint_every, args.log_every, resume,
-                      not args.no_graph)  # fmt: skip
-        report.finish(out, model, dataset)
+        how = {n: config["options"][n] for n in ("checkpoint_every", "log_every", "keep")}
+        how["replay"], cublas.tf32 = not args.no_graph, args.tf32
+        with guard.lock(out):
+            report.start_run(out, config, fresh=not args.resume)
+            preset = config["settings"]["preset"]
+            print(f"{preset} on {dataset.name}, {args.device}: writing to {out}")
+            try:
+                model = train(dataset, config, out, args.device, resume=resume, **how)
+            except TrainingError as error:
+                if config["options"]["on_nan"] == "stop" or "rollback" in config:
+                    raise
+                resume = roll_back(config, out, error)
+                model = train(dataset, config, out, args.device, resume=resume, **how)
+            report.finish(out, model, dataset)
     except (UsageError, data.ChoiceError, backend.DeviceError) as error:
-        print(f"train: {error}", file=sys.stderr)
-        return 2
-    except (data.DataError, checkpoint.CheckpointError, TrainingError) as error:
-        print(f"train: {error}", file=sys.stderr)
-        return 1
-    except MemoryError:  # CuPy's too
-        if out is None:
-            print("train: too little memory to read the data", file=sys.stderr)
-        else:
-            advice = memory.advice(*_trial(config), len(dataset.images), device)
-            print(f"train: {advice}", file=sys.stderr)
-        return 1
+        return fail(2, error)
+    except (data.DataError, checkpoint.CheckpointError, TrainingError, guard.BusyError) as error:
+        return fail(1, error)
+    except MemoryError as error:
+        advice = "give a smaller --batch-size, --channels or --hidden"
+        if out is not None:
+            model = InfoGAN(Settings(**config["settings"]), config["image_shape"])
+            advice = resources.advice(model, len(dataset.images), args.device)
+        return fail(1, f"not enough memory ({error}); {advice}")
     except OSError as error:
-        print(f"train: cannot write the run: {error}; free some space or give another --out",
-              file=sys.stderr)  # fmt: skip
-        return 1
-    except KeyboardInterrupt:
-        saved = out is not None and (out / checkpoint.NAME).exists()
-        advice = f"go on with: python -m tinyinfogan.train --resume {out}"
-        print(f"train: stopped; {advice if saved else 'nothing to save yet'}", file=sys.stderr)
-        return 130
+        what = f"cannot write the run: {error}; free some space or give another --out"
+        return fail(1, what, "; then go on with: ")
+    except KeyboardInterrupt as error:
+        return fail(128 + getattr(error, "signum", 2), "stopped", "; go on with: ")
     return 0
 
 

@@ -13,6 +13,7 @@ from tinyinfogan.data import published, sprites
 from tinyinfogan.data.errors import DataError, reading
 from tinyinfogan.data.idx import find_idx, read_idx
 from tinyinfogan.data.image_folder import list_images, read_images
+from tinyinfogan.files import read_npz
 
 BUNDLED_MNIST = Path(__file__).parent / "mnist"
 SPRITES = 50_000  # images, 205 MB, drawn in two seconds
@@ -152,17 +153,15 @@ def _load_image_folder(folder: Path, name: str) -> Dataset:
 def _load_npz(path: Path, name: str) -> Dataset:
     if not zipfile.is_zipfile(path):
         raise DataError(f"{path}: not an .npz archive, or cut short; save it with np.savez")
-    # Opened here, since np.load leaves its own file open when an archive is corrupt.
     with reading(path, "an .npz of plain arrays"), open(path, "rb") as file:
-        # No pickles: loading one can run any code that its author chose.
-        archive = np.load(file, allow_pickle=False)
-        if "images" not in archive.files:
+        arrays = read_npz(file, ("images", "labels"))
+        if "images" not in arrays:
+            found = [name.removesuffix(".npy") for name in zipfile.ZipFile(file).namelist()[:5]]
             raise DataError(
-                f"{path}: expected an array named 'images', found {archive.files[:5]}; "
+                f"{path}: expected an array named 'images', found {found}; "
                 "save it with np.savez(path, images=images, labels=labels)"
             )
-        images = np.asarray(archive["images"])
-        labels = np.asarray(archive["labels"]) if "labels" in archive.files else None
+        images, labels = arrays["images"], arrays.get("labels")
     images = _check_images(images, path)
     return Dataset(images, _check_labels(labels, len(images), path), name=name)
 

@@ -16,11 +16,9 @@ from typing import BinaryIO
 import numpy as np
 
 from tinyinfogan.data.errors import DataError, reading
+from tinyinfogan.files import LARGEST_DEFLATE_RATIO
 
 GZIP_MAGIC = b"\x1f\x8b"
-# Deflate spends at least one bit on a match of at most 258 bytes and so never shrinks its input
-# by more than this (https://zlib.net/zlib_tech.html): a larger claim in a header is false.
-LARGEST_GZIP_RATIO = 1032
 PIECE_BYTES = 1 << 20
 
 
@@ -64,7 +62,7 @@ def read_idx(path: Path, axes: int) -> np.ndarray:
         size = math.prod(shape)
         if size == 0:
             raise DataError(f"{path}: holds nothing, its header says {shape}; expected some data")
-        if size > file_bytes * (LARGEST_GZIP_RATIO if compressed else 1):
+        if size > file_bytes * (LARGEST_DEFLATE_RATIO if compressed else 1):
             raise DataError(
                 f"{path}: its header {shape} claims {size} bytes, more than a file of "
                 f"{file_bytes} bytes can hold; download or copy it again"

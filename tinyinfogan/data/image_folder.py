@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
 
+from tinyinfogan import resources
 from tinyinfogan.data.errors import DataError, reading
+from tinyinfogan.files import LARGEST_DEFLATE_RATIO
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 FORMATS = ("PNG", "JPEG")  # the only decoders that Pillow may try, whatever a file is called
+# Pixels in a byte, at most: eight of one bit in each byte that deflate packed; JPEG packs less.
+LARGEST_RATIO = 8 * LARGEST_DEFLATE_RATIO
 GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B")
 
 
@@ -55,10 +60,18 @@ def read_images(paths: list[Path]) -> np.ndarray:
                     f"{path}: is {_pixels(image.size)} but {paths[0]} is {_pixels(first_size)} "
                     "(width x height); resize or crop all images to one size"
                 )
+            if math.prod(image.size) > path.stat().st_size * LARGEST_RATIO:
+                raise DataError(
+                    f"{path}: claims {_pixels(image.size)}, more than a file of "
+                    f"{path.stat().st_size} bytes can hold; replace or remove it"
+                )
             if image.mode not in GREY_MODES:
                 channels = 3
+            image.verify()  # a PNG's checksums, which decoding does not look at
 
     width, height = first_size
+    with reading(paths[0].parent, "images that fit into memory"):
+        resources.require_memory(len(paths) * height * width * channels, "all of them")
     images = np.empty((len(paths), height, width, channels), np.uint8)
     for index, path in enumerate(paths):
         with reading(path, "a PNG or JPEG image"), Image.open(path, formats=FORMATS) as image:

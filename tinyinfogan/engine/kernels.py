@@ -65,12 +65,12 @@ __global__ void scatter_patches(const T* patches, T* images, int n, Windows s) {
     images[i] = sum;
 }
 
-// norm.sum_products: the sum of one group of rows in one channel.
+// norm.sum_products: the sum of one group of rows in one channel.  backend.sum_rows, without b.
 __global__ void sum_products(const T* a, const T* b, T* sums, int n, int N, int C, int group) {
     ELEMENT(n);
     int first = i / C * group, last = min(first + group, N);
     T sum = 0;
-    for (int at = first * C + i % C; at < last * C; at += C) sum += a[at] * b[at];
+    for (int at = first * C + i % C; at < last * C; at += C) sum += b ? a[at] * b[at] : a[at];
     sums[i] = sum;
 }
 
@@ -214,7 +214,7 @@ def _kernel(cupy, dtype, name):
 def _start(name, written, *arguments, grid=None):
     """Start a thread of the kernel `name` for each element of the array `written`.
 
-    arguments: the kernel's.  Floats become numbers of the dtype of `written`; arrays are copied
+    arguments: the kernel's, NumPy's being passed by value.  Floats become numbers of the dtype of `written`; arrays are copied
     where they are not contiguous or of another dtype.
     """
     if not written.size:
@@ -228,8 +228,8 @@ def _start(name, written, *arguments, grid=None):
             return np.int32(argument)
         if isinstance(argument, float):
             return dtype.type(argument)
-        struct = isinstance(argument, np.ndarray)
-        return argument if struct else xp.ascontiguousarray(argument, dtype)
+        by_value = isinstance(argument, (np.ndarray, np.generic))
+        return argument if by_value else xp.ascontiguousarray(argument, dtype)
 
     grid = grid or (-(-written.size // _THREADS),)
     _kernel(xp, dtype.name, name)(grid, (_THREADS,), tuple(value(a) for a in arguments))
@@ -257,9 +257,15 @@ def scatter_patches(patches, images, OH, OW, *window):
 def sum_products(a, b, group=32):
     """Return Σ_n a[n] b[n] of two arrays (N, C), groups of rows apart at first."""
     N, C = a.shape
+    b = np.uint64(0) if b is None else b  # no address
     sums = array_module(a).empty((-(-N // group), C), a.dtype)
     _start("sum_products", sums, a, b, sums, sums.size, N, C, group)
     return sums.sum(axis=0)
+
+
+def sum_rows(x):
+    """Return Σ_n x[n] of an array (N, C)."""
+    return sum_products(x, None)
 
 
 def normalise(z, scale, gamma, beta, y):

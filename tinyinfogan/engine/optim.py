@@ -55,6 +55,13 @@ class Adam:
                 self._on_device = xp.empty(2, theta.dtype)
             self._on_device[...] = xp.asarray(self._numbers, theta.dtype)
 
+    def gradient_norm(self):
+        """Return √(Σ g²) over all parameters with a gradient, an array with one element."""
+        gradients = [p.grad.ravel() for p in self.parameters if p.grad is not None]
+        if gradients and not isinstance(gradients[0], np.ndarray):  # a graph captures no g @ g
+            return sum((g * g).sum() for g in gradients) ** 0.5
+        return sum(g @ g for g in gradients) ** 0.5
+
     def step(self):
         """Move every parameter that has a gradient, in place.
 

@@ -89,7 +89,7 @@ class Tensor:
         grads = {self: grad}
         if self._backward is None:
             grads[self] = grad.copy()
-        order = _topological_order(self)
+        order = topological_order(self)
         while order:
             tensor = order.pop()
             grad = grads.pop(tensor, None)
@@ -117,7 +117,7 @@ def _let_go(grad):
     raise RuntimeError("backward() through a tape that an earlier backward() has let go")
 
 
-def _topological_order(last):
+def topological_order(last):
     """Return the tensors that `last` depends on and gradients flow to, each after its inputs.
 
     A depth-first walk with its own stack: recursion would end at about 1,000 operations.

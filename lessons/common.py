@@ -1,0 +1,28 @@
+"""What every lesson needs and none is about: the switch --fast, and figures without a screen."""
+
+import argparse
+import sys
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+
+parser = argparse.ArgumentParser(description="A lesson of tinyinfogan; see lessons/README.md.")
+parser.add_argument("--fast", action="store_true", help="fewer steps, to see that it runs")
+# In a notebook, and on the site, the command line is somebody else's.
+run_as_script = Path(sys.argv[0]).resolve().parent == Path(__file__).resolve().parent
+args = parser.parse_args(None if run_as_script else [])
+
+plt.rcParams.update({
+    "figure.constrained_layout.use": True,
+    "axes.spines.top": False, "axes.spines.right": False,
+    "legend.frameon": False, "image.cmap": "gray",
+})  # fmt: skip
+
+
+def show(name):
+    """Show the open figure; where there is no screen, save it as `name` in the working folder."""
+    if plt.get_backend().lower() == "agg":
+        plt.savefig(name, dpi=110)
+        print(f"figure: {name}")
+    else:
+        plt.show()

@@ -1,0 +1,400 @@
+"""The commands on a trained run: evaluate, encode, sample, and what each says of bad input."""
+
+import csv
+import io
+import json
+import re
+import shutil
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tinyinfogan import checkpoint, commands, data, encode, evaluate, fidelity, measures, sample
+from tinyinfogan import train as training
+from tinyinfogan.latents import LatentSpec
+
+MAINS = {"evaluate": evaluate.main, "encode": encode.main, "sample": sample.main}
+
+
+def trained(folder, *options, labels=True):
+    """Train a few steps on a few digits.  Returns the run's folder as text."""
+    full, path = data.load(), folder / "digits.npz"
+    np.savez(path, images=full.images[:120], **({"labels": full.labels[:120]} if labels else {}))
+    argv = ["--data", str(path), "--out", str(folder / "run"), "--channels", "2", "--hidden", "16",
+            "--steps", "4", "--batch-size", "20", *options]  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training.report, "finish", lambda *_: None)
+        assert training.main(argv) == 0
+    return str(folder / "run")
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory):
+    return trained(tmp_path_factory.mktemp("labelled"))
+
+
+@pytest.fixture()
+def few(monkeypatch):
+    """Fewer images and steps than anyone would measure with."""
+    measure = measures.measure
+    monkeypatch.setattr(measures, "measure", lambda *args, **_: measure(*args, n=20))
+    monkeypatch.setattr(evaluate, "IMAGES", 60)
+    monkeypatch.setattr(fidelity, "STEPS", 5)
+
+
+@pytest.fixture()
+def digit(tmp_path):
+    path = tmp_path / "digit.png"
+    Image.fromarray(data.load().images[0, :, :, 0]).save(path)
+    return str(path)
+
+
+def output_of(capsys, command, argv):
+    capsys.readouterr()
+    assert MAINS[command](argv) == 0
+    return capsys.readouterr().out
+
+
+def message_of(capsys, command, argv, status):
+    capsys.readouterr()
+    try:
+        assert MAINS[command](argv) == status
+    except SystemExit as stop:  # argparse
+        assert stop.code == status
+    out, err = capsys.readouterr()
+    assert not out
+    assert "Traceback" not in err
+    return err.strip().splitlines()[-1]
+
+
+# --- evaluate -------------------------------------------------------------------------------------
+
+
+def test_evaluate_writes_text_json_and_a_page(run, capsys, few):
+    printed = json.loads(output_of(capsys, "evaluate", [run, "--json"]))
+    text = evaluate.as_text(printed)
+    for words in ("L_I, nats", "balance", "accuracy", "Fréchet", "new noise"):
+        assert words in text
+    with open(f"{run}/evaluation.json") as file:
+        assert json.load(file) == printed
+    assert set(printed["codes"]) == {"c0", "c1", "c2"}
+    assert sum(printed["categories"]["c0"]["shares"]) == pytest.approx(1)
+    assert 0 <= printed["code_accuracy"] <= 1
+    assert np.sum(printed["confusion"]["table"]) == 60
+    assert np.array(Image.open(f"{run}/evaluation.png")).std() > 10
+
+
+def test_evaluate_without_labels_says_what_is_missing(tmp_path, capsys, few):
+    run = trained(tmp_path, "--categorical", "3", "4", labels=False)
+    text = output_of(capsys, "evaluate", [run])
+    assert "Code accuracy and fidelity need labels, and digits has none" in text
+    result = json.loads((tmp_path / "run" / "evaluation.json").read_text())
+    assert set(result["categories"]) == {"c0", "c1"}
+    assert not {"code_accuracy", "fidelity"} & set(result)
+
+
+def test_evaluate_without_categories(tmp_path, capsys, few):
+    run = trained(tmp_path, "--categorical")
+    result = json.loads(output_of(capsys, "evaluate", [run, "--json"]))
+    assert result["fidelity"]["agreement"] is None
+    assert result["categories"] == {}
+
+
+def test_evaluate_with_known_factors(run, tmp_path, capsys, few, monkeypatch):
+    factors = np.random.default_rng(0).integers(3, size=(120, 2))
+    known = data.load()._replace(images=data.load().images[:120], labels=None, factors=factors)
+    monkeypatch.setattr(data, "of_run", lambda config: known)
+    copy = shutil.copytree(run, tmp_path / "run")
+    result = json.loads(output_of(capsys, "evaluate", [str(copy), "--json"]))
+    found = result["disentanglement"]
+    for name in ("mig", "factor_vae", "sap", "modularity"):
+        assert 0 <= found[name] <= 1
+    assert np.shape(found["information_nats"]) == (3, 2)
+    assert "MIG" in evaluate.as_text(result)
+
+
+def test_nothing_is_damaged_where_the_disk_is_full(run, tmp_path, capsys, few, monkeypatch):
+    copy = shutil.copytree(run, tmp_path / "run")
+    (copy / "evaluation.json").write_text("before")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(evaluate.files.os, "fsync", full)
+    assert "No space left" in message_of(capsys, "evaluate", [str(copy)], 1)
+    assert (copy / "evaluation.json").read_text() == "before"
+
+
+# --- numbers of a model that is known -------------------------------------------------------------
+
+
+class Known:
+    """A model whose image is its codes: pixel 0 is c0's category, pixel 1 c1, pixel 2 noise."""
+
+    def __init__(self, noise=1.0, sigma="fixed", error=0.1):
+        self.spec, self.image_shape = LatentSpec(1, (4,), 1), (1, 3, 1)
+        self.settings = SimpleNamespace(q_sigma=sigma)
+        self.noise, self.error = noise, error
+
+    def decode(self, latents):
+        category = latents[:, 1:5].argmax(axis=1) / 4
+        values = [category, (latents[:, 5] + 1) / 2, self.noise * (latents[:, 0] + 1) / 2]
+        return np.stack(values, axis=1)[:, None, :, None].astype(np.float32)
+
+    def encode(self, images):
+        category = np.rint(4 * images[:, 0, 0, 0]).astype(int)
+        means = 2 * images[:, 0, 1] - 1 + self.error
+        p = np.where(np.arange(4) == category[:, None], 0.7, 0.1)
+        sigma = np.full_like(means, self.error if self.settings.q_sigma == "learnt" else 1)
+        return SimpleNamespace(probabilities=[p], means=means, standard_deviations=sigma)
+
+
+@pytest.mark.parametrize("sigma", ["fixed", "learnt"])
+def test_information_by_hand(rng, sigma):
+    nats = measures.information(Known(sigma=sigma), 50, rng)
+    assert nats["c0"] == pytest.approx(np.log(4) + np.log(0.7))
+    # The reading is off by 0.1 each time: σ = 0.1 fits best.
+    expected = np.log(2) - 0.5 * np.log(2 * np.pi * np.e * 0.01)
+    assert nats["c1"] == pytest.approx(expected, abs=1e-4)
+
+
+def test_changes_by_hand(rng):
+    change = measures.changes(Known(), 20_000, rng)
+    # Two independent draws from U(0, 1) differ by 1/3; two other categories by 5/3 quarters.
+    assert change["c1"] == pytest.approx(1 / 9, rel=0.03)
+    assert change["noise"] == pytest.approx(1 / 9, rel=0.03)
+    assert change["c0"] == pytest.approx(5 / 12 / 3, rel=0.03)
+    assert change["everything"] == pytest.approx(2 / 9 + 5 / 16 / 3, rel=0.03)
+    assert measures.changes(Known(noise=0.0), 100, rng)["noise"] == 0
+
+
+def test_shares_and_balance(rng):
+    images = np.zeros((40, 1, 3, 1), np.float32)
+    images[30:, 0, 0, 0] = 0.25
+    found = measures.measure(Known(), images, rng)
+    assert found.shares == {"c0": [0.75, 0.25, 0, 0]}
+    assert measures.balance([0.25] * 4) == pytest.approx(1)
+    assert measures.balance([1, 0, 0, 0]) == 0
+
+
+# --- failures by name -----------------------------------------------------------------------------
+
+
+def found(**changed):
+    values = {"information": {"c0": 1.3, "c1": 0.9}, "shares": {"c0": [0.25] * 4},
+              "changes": {"c0": 0.1, "c1": 0.05, "noise": 0.05, "everything": 0.15},
+              "real_difference": 0.16}  # fmt: skip
+    return measures.Measures(**{**values, **changed})
+
+
+def failures(table=None, assignment=None, **changed):
+    spec = LatentSpec(1, (4,), 1)
+    return measures.failures(spec, found(**changed), table, assignment)
+
+
+def test_a_good_model_shows_no_failure():
+    table = np.diag([100] * 4) + 1
+    assert failures(table, np.arange(4)) == []
+
+
+@pytest.mark.parametrize(("changed", "words"), [
+    ({"shares": {"c0": [0.5, 0.3, 0.2, 0.0]}}, "Dead category: .*c0=3"),
+    ({"changes": {"c0": 0.1, "c1": 0.05, "noise": 0.01, "everything": 0.15}}, "noise is ignored"),
+    ({"changes": {"c0": 0.03, "c1": 0.03, "noise": 0.03, "everything": 0.05}}, "Collapse"),
+    ({"changes": {"c0": 0.1, "c1": 0.001, "noise": 0.05, "everything": 0.15},
+      "information": {"c0": 1.3, "c1": -0.1}}, "c1 is ignored"),
+    ({"information": {"c0": 0.0, "c1": 0.9}}, "c0 cannot be read"),
+])  # fmt: skip
+def test_each_failure_is_named_alone(changed, words):
+    (sentence,) = failures(**changed)
+    assert re.search(words, sentence)
+
+
+def mixed(table, assignment):
+    return measures.mixed_classes(np.array(table), np.array(assignment))
+
+
+def test_classes_that_share_and_classes_that_are_split_are_named():
+    shared = mixed([[90, 80, 0], [10, 15, 0], [0, 5, 100]], [0, 1, 2])
+    assert shared == ["Classes share a category: c0=0 holds 90 % of 0 and 80 % of 1."]
+    split = mixed([[60, 0], [40, 0], [0, 100]], [0, -1, 1])
+    assert split == ["A class is split: images of 0 are read as c0=0 (60 %) and c0=1 (40 %)."]
+    swapped = mixed([[90, 12, 0], [10, 88, 0], [0, 0, 100]], [0, 1, 2])
+    assert swapped == ["Classes are mixed, images of each read as the other: 0 and 1 (11 %)."]
+
+
+def test_classes_that_are_never_drawn_are_named():
+    assert evaluate.missing_classes([0.5, 0.5]) == []
+    assert "class 1 (0.5 %)" in evaluate.missing_classes([0.5, 0.005, 0.495])[0]
+
+
+def test_the_report_of_training_names_failures(run, tmp_path, capsys, few, monkeypatch):
+    drawn = [name for name in dir(training.report.plots) if name.startswith("save_")]
+    for name in drawn:
+        monkeypatch.setattr(training.report.plots, name, lambda *_: None)
+    dataset = data.Dataset(data.load().images[:100], data.load().labels[:100])
+    monkeypatch.setattr(measures, "failures", lambda *_: ["The noise is ignored."])
+    training.report.finish(tmp_path, checkpoint.load(run), dataset)
+    assert "warning: The noise is ignored.\n" in capsys.readouterr().out
+
+
+# --- encode ---------------------------------------------------------------------------------------
+
+
+def test_encode_prints_what_the_model_reads(run, digit, capsys):
+    expected = checkpoint.load(run).encode(data.load().images[:1])
+    (row,) = csv.DictReader(io.StringIO(output_of(capsys, "encode", [run, digit, "--csv"])))
+    assert row["image"] == digit
+    p = [float(row[f"c0={k}"]) for k in range(10)]
+    np.testing.assert_allclose(p, expected.probabilities[0][0], rtol=1e-5)
+    assert int(row["c0"]) == np.argmax(p)
+    np.testing.assert_allclose([float(row["c1"]), float(row["c2"])], expected.means[0], rtol=1e-5)
+    assert "c1_sd" not in row
+    text = output_of(capsys, "encode", [run, digit]).splitlines()
+    assert [len(line) for line in text] == [len(text[0])] * 2
+    assert f"{float(row['c1']):.2f}" in text[1]
+
+
+def test_encode_reads_folders_and_data_sets(run, digit, tmp_path, capsys):
+    (tmp_path / "many").mkdir()
+    for name in "ab":
+        shutil.copy(digit, tmp_path / "many" / f"{name}.png")
+    lines = output_of(capsys, "encode", [run, str(tmp_path / "many"), digit]).splitlines()
+    assert [line.split()[0][-5:] for line in lines] == ["image", "a.png", "b.png", "t.png"]
+    assert len({line.split(maxsplit=1)[1] for line in lines[1:]}) == 1
+    assert len(output_of(capsys, "encode", [run, "--data"]).splitlines()) == 121
+    np.savez(tmp_path / "two.npz", images=data.load().images[:2])
+    lines = output_of(capsys, "encode", [run, "--data", str(tmp_path / "two.npz")]).splitlines()
+    assert [line.split()[0] for line in lines] == ["image", "train/0", "train/1"]
+
+
+def test_encode_pads_as_the_preset_does(tmp_path, digit, capsys):
+    run = trained(tmp_path, "--pad", "2")
+    (row,) = csv.DictReader(io.StringIO(output_of(capsys, "encode", [run, digit, "--csv"])))
+    padded = np.pad(data.load().images[:1], ((0, 0), (2, 2), (2, 2), (0, 0)))
+    expected = checkpoint.load(run).encode(padded).means[0]
+    np.testing.assert_allclose([float(row["c1"]), float(row["c2"])], expected, rtol=1e-5)
+    assert len(output_of(capsys, "encode", [run, "--data"]).splitlines()) == 121
+    np.savez(tmp_path / "drawn.npz", images=padded)
+    output_of(capsys, "encode", [run, "--data", str(tmp_path / "drawn.npz")])
+    Image.new("L", (30, 30)).save(tmp_path / "other.png")
+    message = message_of(capsys, "encode", [run, str(tmp_path / "other.png")], 1)
+    assert "30x30" in message
+    assert "takes 28x28" in message
+
+
+def test_encode_gives_deviations_where_they_were_learnt(tmp_path, digit, capsys):
+    run = trained(tmp_path, "--q-sigma", "learnt", "--continuous", "1")
+    (row,) = csv.DictReader(io.StringIO(output_of(capsys, "encode", [run, digit, "--csv"])))
+    expected = checkpoint.load(run).encode(data.load().images[:1]).standard_deviations[0, 0]
+    assert float(row["c1_sd"]) == pytest.approx(float(expected), rel=1e-5)
+
+
+# --- sample ---------------------------------------------------------------------------------------
+
+
+def test_sample_writes_arrays_that_the_model_gives(run, tmp_path, capsys):
+    out = str(tmp_path / "x.npz")
+    output_of(capsys, "sample", [run, "--code", "0=3", "--vary", "c1", "--count", "2",
+                                 "--seed", "5", "--out", out])  # fmt: skip
+    with np.load(out, allow_pickle=False) as file:
+        arrays = dict(file)
+    assert arrays["images"].shape == (20, 28, 28, 1)
+    np.testing.assert_array_equal(arrays["images"], checkpoint.load(run).decode(arrays["latents"]))
+    assert (arrays["c0"] == 3).all()
+    np.testing.assert_allclose(arrays["c1"], np.tile(np.linspace(-2, 2, 10), 2), rtol=1e-6)
+    for row in (slice(0, 10), slice(10, 20)):  # the same noise along a row
+        assert len(np.unique(arrays["latents"][row, :62], axis=0)) == 1
+        assert len(np.unique(arrays["c2"][row])) == 1
+    assert data.load(out).images.shape == (20, 28, 28, 1)
+    again = str(tmp_path / "y.npz")
+    output_of(capsys, "sample", [run, "--count", "3", "--seed", "5", "--out", again])
+    output_of(capsys, "sample", [run, "--count", "3", "--seed", "6", "--out", out])
+    assert (np.load(out)["images"] != np.load(again)["images"]).any()
+
+
+def test_sample_writes_grids_and_single_images(run, tmp_path, capsys):
+    folder, grid = tmp_path / "singles", tmp_path / "grid.png"
+    output_of(capsys, "sample", [run, "--vary", "c0", "--count", "1", "--out", str(folder)])
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == [f"{k}_c0={k}.png" for k in range(10)]
+    assert Image.open(folder / names[0]).size == (28, 28)
+    output_of(capsys, "sample", [run, "--vary", "c2", "--count", "3", "--out", str(grid)])
+    assert Image.open(grid).width > 10 * 28
+    copy = shutil.copytree(run, tmp_path / "run")
+    assert "13 images" in output_of(capsys, "sample", [str(copy), "--count", "13"])
+    assert (copy / "sample.png").exists()
+
+
+# --- bad input ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("argv", "words"), [
+    (["--code", "c9=1"], "there is no code 'c9'; this run's codes are: c0, c1, c2"),
+    (["--vary", "noise"], "there is no code 'noise'"),
+    (["--code", "c0=10"], "a category from 0 to 9"),
+    (["--code", "c0=-1"], "a category from 0 to 9"),
+    (["--code", "c0=1.5"], "a category from 0 to 9"),
+    (["--code", "c0=nan"], "a category from 0 to 9"),
+    (["--code", "c1=2.5"], "a number from -2 to 2"),
+    (["--code", "c1=much"], "a number from -2 to 2"),
+    (["--code", "c0"], "expected NAME=VALUE"),
+    (["--code", "c0=1", "--code", "0=2"], "given twice"),
+    (["--code", "c0=1", "--vary", "c0"], "leave one out"),
+    (["--count", "0"], "count is 0"),
+    (["--seed", "-1"], "seed is -1"),
+    (["--out", "picture.jpg"], "expected a .png, an .npz or a folder"),
+])  # fmt: skip
+def test_sample_refuses(argv, words, run, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert words in message_of(capsys, "sample", [run, *argv], 2)
+    assert not list(tmp_path.iterdir())
+
+
+def test_encode_refuses_what_the_run_does_not_take(run, tmp_path, capsys, digit):
+    def refused(path, status=1):
+        return message_of(capsys, "encode", [run, str(path)], status)
+
+    Image.new("L", (32, 30)).save(tmp_path / "large.png")
+    assert "large.png: 32x30 (width x height) in grey, but this run takes 28x28" in refused(
+        tmp_path / "large.png"
+    )
+    Image.new("RGB", (28, 28)).save(tmp_path / "colour.png")
+    assert "colour.png: 28x28 (width x height) in colour" in refused(tmp_path / "colour.png")
+    (tmp_path / "broken.png").write_bytes(b"not an image")
+    assert "broken.png" in refused(tmp_path / "broken.png")
+    (tmp_path / "empty").mkdir()
+    assert "empty: no PNG or JPEG images" in refused(tmp_path / "empty")
+    assert "does not exist" in refused(tmp_path / "nowhere.png")
+    assert "only one" in message_of(capsys, "encode", [run], 2)
+    assert "only one" in message_of(capsys, "encode", [run, digit, "--data"], 2)
+
+
+def test_data_of_another_shape_or_no_data(run, tmp_path, capsys):
+    np.savez(tmp_path / "small.npz", images=np.zeros((4, 8, 8), np.uint8))
+    for command in ("evaluate", "encode"):
+        argv = [run, "--data", str(tmp_path / "small.npz")]
+        assert "small.npz: 8x8" in message_of(capsys, command, argv, 1)
+        argv = [run, "--data", str(tmp_path / "none.npz")]
+        assert "does not exist" in message_of(capsys, command, argv, 1)
+
+
+@pytest.mark.parametrize("command", MAINS)
+def test_a_folder_without_a_run(command, tmp_path, capsys, digit):
+    argv = [str(tmp_path), digit] if command == "encode" else [str(tmp_path)]
+    assert "no checkpoint here" in message_of(capsys, command, argv, 1)
+
+
+def test_a_reader_that_stops_early_is_no_failure(monkeypatch):
+    closed = []
+    monkeypatch.setattr(commands.os, "dup2", lambda *descriptors: closed.append(descriptors))
+    monkeypatch.setattr(commands.sys, "stdout", SimpleNamespace(fileno=lambda: 1))
+
+    def work(args):
+        raise BrokenPipeError
+
+    parser = SimpleNamespace(parse_args=lambda argv: None, prog="x")
+    assert commands.run(parser, work) == 0
+    assert closed
