@@ -72,7 +72,7 @@ split_into_blocks = py_source_parser.split_code_and_text_blocks
 
 
 def with_mathematics(source_file, return_node=False):
-    """Let sphinx-gallery read $...$ and $$...$$, as notebooks have it, which it cannot by itself."""
+    """Let sphinx-gallery read $...$ and $$...$$ as notebooks do; it knows no Markdown."""
     conf, blocks, *node = split_into_blocks(source_file, return_node)
 
     def formula(match):
@@ -81,7 +81,8 @@ def with_mathematics(source_file, return_node=False):
     def as_directives(text):
         displayed = re.compile(r"^\$\$(.+?)\$\$$", re.M | re.S)
         text = displayed.sub(lambda match: f".. math:: {formula(match)}", text)
-        return re.sub(r"(?<![\w$`])\$([^$`]+?)\$", lambda match: f":math:`{formula(match)}`", text)
+        inline = re.compile(r"(?<![\w$`])\$([^$`]+?)\$")
+        return inline.sub(lambda match: f":math:`{formula(match)}`", text)
 
     texts = {block for block in blocks if block.type == "text"}
     blocks = [b._replace(content=as_directives(b.content)) if b in texts else b for b in blocks]

@@ -8,7 +8,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from tinyinfogan import checkpoint, files
+from tinyinfogan import checkpoint, data, files, report
 from tinyinfogan.engine import optim
 from tinyinfogan.models import InfoGAN
 from tinyinfogan.presets import Settings
@@ -215,3 +215,26 @@ def test_appending_is_all_or_nothing(tmp_path, monkeypatch):
     with pytest.raises(OSError):
         files.append(path, b"two\n")
     assert path.read_bytes() == b"one\n"
+
+
+# --- the model that comes with the package --------------------------------------------------------
+
+
+def test_the_trained_model_in_the_package_knows_digits():
+    path = checkpoint.TRAINED / checkpoint.NAME
+    assert path.stat().st_size <= 3e6
+    model, digits = checkpoint.load(), data.load()
+    accuracy = report.code_table(model, digits, limit=2000).accuracy
+    assert accuracy > 0.95
+    logged = report.read_log(checkpoint.TRAINED)[-1]
+    assert abs(accuracy - logged["code_accuracy"]) < 0.02
+
+
+def test_small_checkpoints_hold_the_model_only(tmp_path, rng):
+    arrays = {"format": np.array(checkpoint.FORMAT), "step": np.array(3), "config": np.array("{}"),
+              "model.a": rng.standard_normal((50, 40)).astype(np.float32),
+              "d_adam.steps": np.array(3), "history.d_loss": np.zeros(2)}  # fmt: skip
+    checkpoint.save_small(tmp_path / "small.npz", arrays)
+    small = checkpoint.read(tmp_path / "small.npz")
+    assert small.keys() == {"format", "step", "config", "model.a"}
+    np.testing.assert_allclose(small["model.a"], arrays["model.a"], rtol=0.0025, atol=1e-6)

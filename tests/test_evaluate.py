@@ -381,10 +381,17 @@ def test_data_of_another_shape_or_no_data(run, tmp_path, capsys):
         assert "does not exist" in message_of(capsys, command, argv, 1)
 
 
-@pytest.mark.parametrize("command", MAINS)
-def test_a_folder_without_a_run(command, tmp_path, capsys, digit):
-    argv = [str(tmp_path), digit] if command == "encode" else [str(tmp_path)]
-    assert "no checkpoint here" in message_of(capsys, command, argv, 1)
+@pytest.mark.parametrize("command", ["evaluate", "sample"])
+def test_a_folder_without_a_run(command, tmp_path, capsys):
+    assert "no checkpoint here" in message_of(capsys, command, [str(tmp_path)], 1)
+
+
+def test_without_a_run_the_model_in_the_package_is_taken(tmp_path, capsys):
+    assert MAINS["sample"](["--code", "c0=4", "--count", "2", "--out", str(tmp_path / "two")]) == 0
+    files = sorted(map(str, (tmp_path / "two").glob("*.png")))
+    assert MAINS["encode"]([*files, "--csv"]) == 0
+    lines = capsys.readouterr().out.splitlines()[-2:]
+    assert [line.split(",")[1] for line in lines] == ["4", "4"]
 
 
 def test_a_reader_that_stops_early_is_no_failure(monkeypatch):

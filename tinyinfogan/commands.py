@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 
 from tinyinfogan import checkpoint, data
 from tinyinfogan.engine import backend
@@ -39,11 +40,21 @@ def _failed(name, error, status):
     return status
 
 
-def add_run(parser):
-    """Add the arguments RUN and --device to an argparse parser."""
-    parser.add_argument("run", metavar="RUN", help="a run's folder, or its checkpoint")
+def add_run(parser, default=checkpoint.TRAINED):
+    """Add the arguments RUN, required where the default is None, and --device to a parser."""
+    if default is None:
+        parser.add_argument("run", metavar="RUN", help="a run's folder, or its checkpoint")
+    else:
+        parser.add_argument("run", metavar="RUN", nargs="?", default=default,
+                            help="a run's folder, or its checkpoint (default: the model that comes "
+                                 "with the package)")  # fmt: skip
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto",
                         help="auto takes the GPU where there is one (default)")  # fmt: skip
+
+
+def is_run(path):
+    """Return whether a path is a run's folder or a checkpoint."""
+    return (Path(path) / checkpoint.NAME).exists() or Path(path).suffix == ".npz"
 
 
 def open_run(args):

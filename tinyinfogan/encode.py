@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tinyinfogan import commands, data
+from tinyinfogan import checkpoint, commands, data
 from tinyinfogan.data.image_folder import list_images, read_images
 
 BATCH = 500
@@ -43,7 +43,7 @@ def from_files(model, paths):
             raise data.DataError(f"{path}: does not exist; give PNG or JPEG files or folders")
         members = list_images(path)[0] if path.is_dir() else [path]
         if not members:
-            raise data.DataError(f"{path}: no PNG or JPEG images in this folder")
+            raise data.DataError(f"{path}: no PNG or JPEG images in this folder, and no run")
         for member in members:
             images = read_images([member])
             if images.shape[3] == 1:
@@ -95,6 +95,9 @@ def rows(model, encoding):
 
 def work(args):
     """Do what the parsed arguments say.  Raises the errors that `commands.run` expects."""
+    if not commands.is_run(args.run):  # then it is the first of the images
+        args.images.insert(0, args.run)
+        args.run = checkpoint.TRAINED
     if bool(args.images) == (args.data is not None):
         raise commands.UsageError("give images, folders, or --data, and only one of these kinds")
     model, config = commands.open_run(args)

@@ -205,7 +205,7 @@ def parser():
                     "which of the known failures it shows.  Writes evaluation.json and "
                     "evaluation.png into the run's folder.",
     )  # fmt: skip
-    commands.add_run(p)
+    commands.add_run(p, default=None)
     p.add_argument("--data", metavar="PATH", help="real images (default: what it was trained on)")
     p.add_argument("--seed", type=int, default=0, help="of all that is drawn (default: 0)")
     p.add_argument("--json", action="store_true", help="print the JSON instead of the text")
