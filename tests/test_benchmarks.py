@@ -11,7 +11,16 @@ import pytest
 
 import benchmarks
 from benchmarks import (
-    agreement, checkpoints, common, networks, on_gpu, profile, scaling, sides, step, table,
+    agreement,
+    checkpoints,
+    common,
+    networks,
+    on_gpu,
+    profile,
+    scaling,
+    sides,
+    step,
+    table,
 )  # fmt: skip
 from tinyinfogan import checkpoint, train
 from tinyinfogan.engine import ops

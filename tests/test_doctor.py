@@ -17,7 +17,7 @@ def test_without_a_gpu(capsys, monkeypatch):
 @pytest.fixture
 def short(monkeypatch):
     monkeypatch.setattr(doctor, "compare", lambda compare=doctor.compare: compare(seconds=0))
-    small = doctor.train.replace(doctor.PRESETS["mnist"], channels=2, hidden=8)
+    small = doctor.replace(doctor.PRESETS["mnist"], channels=2, hidden=8)
     monkeypatch.setattr(doctor, "PRESETS", {"small": small})
 
 

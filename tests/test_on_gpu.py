@@ -1,5 +1,6 @@
 """Training on a GPU, or on its stand-in, is training on the CPU, without copies to the host."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -206,3 +207,25 @@ def test_the_data_stays_on_the_device(gpu, digits, tmp_path, monkeypatch):
     taken.remove(digits.images.nbytes)
     model = sum(array.nbytes for array in InfoGAN(TINY, (28, 28, 1)).state_dict().values())
     assert sum(taken) <= model + 6 * 4096
+
+
+@pytest.mark.parametrize("free, hint", [
+    (250 << 20, r"--batch-size \d+ should fit"), (0, "no batch fits"), (1 << 40, "start again"),
+])  # fmt: skip
+def test_too_little_memory_on_the_gpu(free, hint, gpu, digits, tmp_path, monkeypatch, capsys):
+    """One line has the need and a batch that fits."""
+
+    def full(array, device, to_device=backend.to_device):
+        if array.dtype == np.uint8 and device == "cuda":
+            raise MemoryError("out of memory allocating 1 byte")  # what CuPy raises is one
+        return to_device(array, device)
+
+    monkeypatch.setattr(backend, "to_device", full)
+    monkeypatch.setattr(gpu.cuda.runtime, "memGetInfo", lambda: (free, 1 << 30))
+    argv = ["--device", "cuda", "--out", str(tmp_path / "run"), "--batch-size", "4096"]
+    assert train.main([*argv, "--channels", "2", "--hidden", "16"]) == 1
+    message = capsys.readouterr().err.strip().splitlines()[-1]
+    assert message.startswith("train: not enough memory (out of memory allocating 1 byte); batches")
+    assert "of 4096 need about" in message and re.search(hint, message)
+    if "should fit" in hint:
+        assert 2 <= int(re.search(r"--batch-size (\d+)", message)[1]) < 4096

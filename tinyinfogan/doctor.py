@@ -5,6 +5,7 @@ import os
 import platform
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 
@@ -80,7 +81,7 @@ def compare(seconds=10):
     until, near = time.perf_counter() + seconds, True
     for name, settings in PRESETS.items():
         small = {"batch_size": 8, "shift": 0.0, "rotation": 0.0, "zoom": 0.0}
-        found = difference(train.replace(settings, **small), settings.image_shape)
+        found = difference(replace(settings, **small), settings.image_shape)
         near &= found <= TOLERANCE
         verdict = "agree" if found <= TOLERANCE else "DO NOT AGREE"
         print(f"check    CPU and GPU {verdict}, {name}: within {found:.1e} after two steps")

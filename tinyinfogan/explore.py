@@ -347,7 +347,7 @@ def work(args):
         raise UsageError("--image does not go with --export: the page has the generator only")
     model, config = commands.open_run(args)
     if args.export:
-        size = page.export(args.export, model, f"InfoGAN, preset {model.settings.preset}")
+        size = page.export(args.export, model.to("cpu"), f"InfoGAN, preset {model.settings.preset}")
         print(f"{args.export}: {size / 1e6:.1f} MB; open it in a browser or send it to someone")
         return
     start_matplotlib(args.web)

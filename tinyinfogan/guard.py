@@ -137,13 +137,13 @@ def finite(history, done, parts, last_good):
     xp = backend.array_module(rows[0][0])
     table = backend.to_host(xp.stack([xp.stack(row) for row in rows]))
     wrong = ~np.isfinite(table)
-    arrays = (
-        f"{part}.{name}"
+    arrays = {
+        f"{part}.{name}": xp.isfinite(array).all()
         for part, state in parts.items()
         for name, array in state.state_dict().items()
-        if not backend.array_module(array).isfinite(array).all()
-    )
-    array = next(arrays, None)
+    }
+    good = backend.to_host(xp.stack(list(arrays.values())))
+    array = next((name for name, fine in zip(arrays, good) if not fine), None)
     if not wrong.any() and array is None:
         return dict(zip(names, table.T, strict=True))
 

@@ -214,8 +214,8 @@ def _kernel(cupy, dtype, name):
 def _start(name, written, *arguments, grid=None):
     """Start a thread of the kernel `name` for each element of the array `written`.
 
-    arguments: the kernel's, NumPy's being passed by value.  Floats become numbers of the dtype of `written`; arrays are copied
-    where they are not contiguous or of another dtype.
+    arguments: the kernel's, NumPy's being passed by value.  Floats become numbers of the dtype of
+    `written`; arrays are copied where they are not contiguous or of another dtype.
     """
     if not written.size:
         return
