@@ -257,21 +257,23 @@ def main(argv=None):
         if args.describe:
             print(described(args))
             return 0
-        args.device = backend.resolve_device(args.device)
+        if args.device:
+            backend.resolve_device(args.device)  # raises before anything is read or written
         dataset, config, out, resume = prepare(args)
+        device = backend.resolve_device(config["options"]["device"])
         how = {n: config["options"][n] for n in ("checkpoint_every", "log_every", "keep")}
         how["replay"], cublas.tf32 = not args.no_graph, args.tf32
         with guard.lock(out):
             report.start_run(out, config, fresh=not args.resume)
             preset = config["settings"]["preset"]
-            print(f"{preset} on {dataset.name}, {args.device}: writing to {out}")
+            print(f"{preset} on {dataset.name}, {device}: writing to {out}")
             try:
-                model = train(dataset, config, out, args.device, resume=resume, **how)
+                model = train(dataset, config, out, device, resume=resume, **how)
             except TrainingError as error:
                 if config["options"]["on_nan"] == "stop" or "rollback" in config:
                     raise
                 resume = roll_back(config, out, error)
-                model = train(dataset, config, out, args.device, resume=resume, **how)
+                model = train(dataset, config, out, device, resume=resume, **how)
             report.finish(out, model, dataset)
     except (UsageError, data.ChoiceError, backend.DeviceError) as error:
         return fail(2, error)
@@ -281,7 +283,7 @@ def main(argv=None):
         advice = "give a smaller --batch-size, --channels or --hidden"
         if out is not None:
             model = InfoGAN(Settings(**config["settings"]), config["image_shape"])
-            advice = resources.advice(model, len(dataset.images), args.device)
+            advice = resources.advice(model, len(dataset.images), device)
         return fail(1, f"not enough memory ({error}); {advice}")
     except OSError as error:
         what = f"cannot write the run: {error}; free some space or give another --out"
