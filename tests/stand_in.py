@@ -319,7 +319,8 @@ class Cublas:
     def _gemm(self, dtype, handle, a_turned, b_turned, m, n, k, one, a, lda, b, ldb, zero, c, ldc):
         """C (m, n) = op(A) op(B), columns lying one after another, ld elements apart."""
         assert one._obj.value == 1 and zero._obj.value == 0
-        assert lda >= (k if a_turned else m) and ldb >= (n if b_turned else k) and ldc >= m
+        assert lda >= max(1, k if a_turned else m) and ldb >= max(1, n if b_turned else k)
+        assert ldc >= max(1, m)
 
         def matrix(address, lines, step, length):
             number = {np.float32: ctypes.c_float, np.float64: ctypes.c_double}[dtype]

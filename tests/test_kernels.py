@@ -84,7 +84,8 @@ def warped(rng, on):
     how = Augmentation(rng.uniform(0, 9), rng.uniform(0, 180), rng.uniform(0, 1))
     maps = draw_maps(how, shape[0], rng)
     if rng.uniform() < 0.2:
-        maps[0, :, :2] = rng.choice([0.0, 1e-4, 1.0])  # maps that have no inverse
+        maps[0, :, :2] = rng.choice([0.0, 1e-4, 0.3])  # maps that have no inverse,
+        maps[0, 0, 0] += rng.choice([0.0, 1e-5])  # or a very large one
     x = Tensor(on(normal(rng, *shape)), True)
     y = warp(x, maps)
     y.backward(on(normal(rng, *shape)))
@@ -127,6 +128,16 @@ def test_every_kernel_is_compared():
     names = {line.split("(")[0].split()[-1] for line in kernels.SOURCE.splitlines()
              if line.startswith("__global__")}  # fmt: skip
     assert names == set().union(*USED.values()) and len(names) == 10
+
+
+def test_adam_of_more_elements_than_threads(gpu, rng):
+    values = []
+    for on in (np.array, gpu.array):
+        parameter = Tensor(on(np.arange(1024 * 256 + 300, dtype=np.float32)))
+        parameter.grad = parameter.data + 1
+        optim.Adam([parameter], lr=100).step()
+        values.append(host(parameter))
+    np.testing.assert_allclose(*values, rtol=1e-5, atol=1e-3)
 
 
 def test_other_arrays_take_the_code_that_numpy_takes(gpu, rng, monkeypatch):

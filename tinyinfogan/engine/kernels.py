@@ -145,19 +145,17 @@ __global__ void warp_backward(const T* g, const T* maps, T* dx, int n, int H, in
     int r = at % H; at /= H;
     const T* map = maps + 6 * at;
     T determinant = map[0] * map[4] - map[1] * map[3];
-    int top = 0, bottom = H - 1, left = 0, right = W - 1;
-    if (fabs(determinant) > T(1e-3)) {  // else the inverse is too large: search the whole image
-        T y = r - (H - 1) / T(2) - map[2], x = q - (W - 1) / T(2) - map[5];
-        T i = (map[4] * y - map[1] * x) / determinant + (H - 1) / T(2);
-        T j = (map[0] * x - map[3] * y) / determinant + (W - 1) / T(2);
-        T margin = T(0.01);  // for rounding; what is outside the square has no weight
-        T rows = (fabs(map[4]) + fabs(map[1])) / fabs(determinant) + margin;
-        T columns = (fabs(map[0]) + fabs(map[3])) / fabs(determinant) + margin;
-        top = int(fmin(fmax(ceil(i - rows), T(0)), T(H)));
-        bottom = int(fmax(fmin(floor(i + rows), T(H - 1)), T(-1)));
-        left = int(fmin(fmax(ceil(j - columns), T(0)), T(W)));
-        right = int(fmax(fmin(floor(j + columns), T(W - 1)), T(-1)));
-    }
+    T y = r - (H - 1) / T(2) - map[2], x = q - (W - 1) / T(2) - map[5];
+    T i0 = (map[4] * y - map[1] * x) / determinant + (H - 1) / T(2);
+    T j0 = (map[0] * x - map[3] * y) / determinant + (W - 1) / T(2);
+    T margin = T(0.01);  // for rounding; what is outside the square has no weight
+    T rows = (fabs(map[4]) + fabs(map[1])) / fabs(determinant) + margin;
+    T columns = (fabs(map[0]) + fabs(map[3])) / fabs(determinant) + margin;
+    // Without an inverse these are infinite or not numbers, and the whole image is searched.
+    int top = int(fmin(fmax(ceil(i0 - rows), T(0)), T(H)));
+    int bottom = int(fmax(fmin(floor(i0 + rows), T(H - 1)), T(-1)));
+    int left = int(fmin(fmax(ceil(j0 - columns), T(0)), T(W)));
+    int right = int(fmax(fmin(floor(j0 + columns), T(W - 1)), T(-1)));
     T sum = 0;
     for (int row = top; row <= bottom; row++)
         for (int col = left; col <= right; col++) {
