@@ -1,6 +1,8 @@
 """Fixtures for all tests: the device they run on, a seeded generator, tensors on that device."""
 
 import importlib
+import os
+from pathlib import Path
 
 import numpy as np
 import on_cpu
@@ -30,6 +32,9 @@ def pytest_configure(config):
         if on_cpu.COMPILER is None:
             raise pytest.UsageError("--device stand-in needs a C++ compiler for the kernels")
         stand_in.install()
+        folder = Path(__file__).parent
+        paths = [str(folder / "as_cupy"), str(folder), os.environ.get("PYTHONPATH", "")]
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))  # of processes we start
 
 
 @pytest.fixture(scope="session")

@@ -46,7 +46,7 @@ def parser():
     p.add_argument("--data", metavar="PATH",
                    help="your images: a folder of PNG or JPEG files or of IDX files, or an .npz "
                         "file; with --dataset, the folder that its files are in")  # fmt: skip
-    p.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto",
+    p.add_argument("--device", choices=("auto", "cpu", "cuda"),
                    help="auto takes the GPU where there is one (default)")  # fmt: skip
     p.add_argument("--tf32", action="store_true",
                    help="on a GPU: faster products of float32 with inputs of 10 bits")  # fmt: skip

@@ -115,7 +115,7 @@ def advice(model, images, device):
     need += f", {in_units(free)} can be had"
     fits = int((0.8 * free - fixed) / each)  # the estimate may be a quarter too low
     if fits >= batch:
-        return f"{need}; another program may have taken it since: start again"
+        return f"{need}: start again, or give a smaller --batch-size, --channels or --hidden"
     if fits >= 2:
         return f"{need}; --batch-size {fits} should fit"
     return f"{need}; no batch fits: give a smaller --channels or --hidden, or --device cpu"

@@ -283,12 +283,15 @@ def run(args, ranks):
     """Do what the parsed arguments say, on one rank of `ranks`.  Raises what `main` expects."""
 
     def begin():
-        if args.device == "cuda":
+        if args.device:
+            backend.resolve_device(args.device)  # raises before anything is read or written
+        dataset, config, out, resume = prepare(args, ranks)
+        device = backend.resolve_device(config["options"]["device"])
+        if device == "cuda":
             parallel.take_gpu(ranks)
-        return prepare(args, ranks)
+        return dataset, config, out, resume, device
 
-    args.device = agreed(lambda: backend.resolve_device(args.device), ranks)
-    dataset, config, out, resume = agreed(begin, ranks)
+    dataset, config, out, resume, device = agreed(begin, ranks)
     args.out = out = ranks.gather(out)[0]  # the next that is free, to rank 0
     options = ("checkpoint_every", "log_every", "keep", "sync_bn")
     how = {n: config["options"][n] for n in options} | {"ranks": ranks}
@@ -298,18 +301,18 @@ def run(args, ranks):
             stack.enter_context(guard.lock(out))
             report.start_run(out, config, fresh=not args.resume)
             count = f" on {ranks.size} ranks" if ranks.size > 1 else ""
-            print(f"{config['settings']['preset']} on {dataset.name}, {args.device}{count}: "
+            print(f"{config['settings']['preset']} on {dataset.name}, {device}{count}: "
                   f"writing to {out}")  # fmt: skip
         try:
-            model = train(dataset, config, out, args.device, resume=resume, **how)
+            model = train(dataset, config, out, device, resume=resume, **how)
         except TrainingError as error:
             if config["options"]["on_nan"] == "stop" or "rollback" in config:
                 raise
             resume = roll_back(config, out, error, ranks)
-            model = train(dataset, config, out, args.device, resume=resume, **how)
+            model = train(dataset, config, out, device, resume=resume, **how)
         except MemoryError as error:
             model = InfoGAN(Settings(**config["settings"]), config["image_shape"])
-            error.advice = resources.advice(model, len(dataset.images), args.device)
+            error.advice = resources.advice(model, len(dataset.images), device)
             raise
         if ranks.rank == 0:
             report.finish(out, model, dataset)

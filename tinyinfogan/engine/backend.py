@@ -101,7 +101,7 @@ def to_device(array, device):
 
 def to_host(array):
     """Return `array` as a NumPy array.  From a GPU this waits for it and copies."""
-    return array if isinstance(array, numpy.ndarray) else array.get()
+    return array if isinstance(array, (numpy.ndarray, numpy.generic)) else array.get()
 
 
 # --- kept buffers ---------------------------------------------------------------------------------
