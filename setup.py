@@ -12,7 +12,8 @@ setup(
     package_data={"tinyinfogan": ["page.html", "trained/*"], "tinyinfogan.data": ["mnist/*"]},
     install_requires=["numpy>=2", "matplotlib", "tqdm", "pillow"],
     extras_require={
-        "test": ["pytest", "ruff", "hypothesis", "scipy"],
+        "test": ["pytest", "ruff", "hypothesis", "scipy", "scikit-learn", "tornado",
+                 "mpi4py; sys_platform == 'linux'", "mpich; sys_platform == 'linux'"],
         "svhn": ["scipy"],
         "evaluate": ["scikit-learn"],
         "web": ["tornado"],

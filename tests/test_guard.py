@@ -305,4 +305,4 @@ def test_no_memory_at_all_is_one_line(images, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(train, "train_step", full)
     argv = [*FAST, "--steps", 1, "--data", images, "--out", tmp_path / "run"]
     status, _, message = command(capsys, *argv)
-    assert status == 1 and "9 TiB" in message and "--channels" in message
+    assert status == 1 and "9 TiB" in message and "batches of 10 need about" in message

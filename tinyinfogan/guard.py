@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tinyinfogan.engine import backend
+from tinyinfogan.parallel import ALONE
 
 try:
     import fcntl
@@ -119,13 +120,14 @@ def signals():
 # --- finite numbers -------------------------------------------------------------------------------
 
 
-def finite(history, done, parts, last_good):
+def finite(history, done, parts, last_good, ranks=ALONE):
     """Return {name: values (steps,)} of the last steps on the host, the only copy from the device.
 
     history: what train_step returned in the steps up to step `done`, a list, oldest first; entries
     of other names than the last one's, from another version, are left out.  parts: {name: network
     or optimiser}, whose weights, running statistics and moments are looked through in this order.
-    last_good: returns what the message says of the last good checkpoint.
+    last_good: returns what the message says of the last good checkpoint.  ranks: the processes that
+    train together; values are means over them, and all come to the same end.
 
     Raises TrainingError where any of all these is not finite, with the step, the term, the first
     array concerned and the gradient norms of the last steps.
@@ -136,6 +138,7 @@ def finite(history, done, parts, last_good):
         return {}
     xp = backend.array_module(rows[0][0])
     table = backend.to_host(xp.stack([xp.stack(row) for row in rows]))
+    table = ranks.sum(table) / ranks.size
     wrong = ~np.isfinite(table)
     arrays = {
         f"{part}.{name}": xp.isfinite(array).all()
@@ -143,6 +146,7 @@ def finite(history, done, parts, last_good):
         for name, array in state.state_dict().items()
     }
     good = backend.to_host(xp.stack(list(arrays.values())))
+    good = ranks.sum(good.astype(int)) == ranks.size
     array = next((name for name, fine in zip(arrays, good) if not fine), None)
     if not wrong.any() and array is None:
         return dict(zip(names, table.T, strict=True))

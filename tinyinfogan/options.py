@@ -8,6 +8,7 @@ from pathlib import Path
 from tinyinfogan import checkpoint, data, guard
 from tinyinfogan.commands import UsageError
 from tinyinfogan.models import InfoGAN, describe
+from tinyinfogan.parallel import ALONE
 from tinyinfogan.presets import DATASETS, DEFAULT, PRESETS
 
 SETTINGS_OPTIONS = {
@@ -29,6 +30,7 @@ SETTINGS_OPTIONS = {
 # What may change when a run goes on, with its defaults; --steps and --epochs may as well.
 RUN_OPTIONS = {
     "device": "auto", "checkpoint_every": 500, "log_every": 100, "keep": 1, "on_nan": "stop",
+    "sync_bn": True,
 }  # fmt: skip
 
 
@@ -60,6 +62,9 @@ def parser():
     p.add_argument("--on-nan", choices=("stop", "rollback"),
                    help="where a number is not finite: stop (default), or go back to the last "
                         "checkpoint, once, with half the learning rates")  # fmt: skip
+    p.add_argument("--sync-bn", action=argparse.BooleanOptionalAction,
+                   help="under mpiexec: batch norm over the whole batch, not over each rank's part "
+                        "(default: yes)")  # fmt: skip
     p.add_argument("--epochs", type=float, help="passes over the data, instead of --steps")
     p.add_argument("--categorical", type=int, nargs="*", metavar="SIZE",
                    help="the number of categories of each categorical code")  # fmt: skip
@@ -74,11 +79,11 @@ def parser():
     return p
 
 
-def prepare(args):
+def prepare(args, ranks=ALONE):
     """Return (dataset, config, out, resume arrays or None) for parsed arguments.
 
-    Raises UsageError for arguments that do not fit one another or the data, and the errors of
-    `data.load` and `checkpoint.read`.
+    ranks: the processes that are to train together.  Raises UsageError for arguments that do not
+    fit one another or the data, and the errors of `data.load` and `checkpoint.read`.
     """
     if args.steps is not None and args.epochs is not None:
         raise UsageError("give --steps or --epochs, not both")
@@ -127,6 +132,13 @@ def prepare(args):
             raise ValueError(
                 f"batch_size is {settings.batch_size}, more than the {len(dataset.images)} images "
                 "there are; give a smaller --batch-size"
+            )
+        smallest = 2 if settings.lambda_consistency else 1  # which takes half of each rank's images
+        if ranks.size > 1 and settings.batch_size % (smallest * ranks.size):
+            whole = smallest * ranks.size
+            raise ValueError(
+                f"batch_size is {settings.batch_size}, which {ranks.size} ranks cannot share: give "
+                f"a --batch-size that is a multiple of {whole}, or another number to mpiexec -n"
             )
         if args.epochs is not None:
             steps = round(args.epochs * (len(dataset.images) // settings.batch_size))

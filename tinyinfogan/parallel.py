@@ -89,6 +89,9 @@ class Ranks:
             self.communicator.Abort(status)
 
 
+ALONE = Ranks()
+
+
 def start():
     """Return the Ranks of this job: those that mpiexec has started.
 
@@ -96,7 +99,7 @@ def start():
     """
     size = max(int(os.environ.get(name) or 1) for name in _SIZE)
     if size == 1:
-        return Ranks()
+        return ALONE
     try:
         from mpi4py import MPI
     except ImportError as error:

@@ -3,14 +3,18 @@
 From top to bottom: one training step, the loop around it, what a run leaves on disk, the command.
 """
 
+import contextlib
 import shlex
+import signal
 import sys
 import time
+import traceback
+from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from tinyinfogan import checkpoint, data, guard, losses, report, resources
+from tinyinfogan import checkpoint, data, guard, losses, parallel, report, resources
 from tinyinfogan.augment import draw_maps, warp
 from tinyinfogan.commands import UsageError
 from tinyinfogan.engine import Tensor, backend, cublas, graph, optim
@@ -18,6 +22,7 @@ from tinyinfogan.engine.nn import frozen
 from tinyinfogan.guard import TrainingError
 from tinyinfogan.models import InfoGAN, as_float
 from tinyinfogan.options import described, parser, prepare
+from tinyinfogan.parallel import ALONE
 from tinyinfogan.presets import Settings
 
 # One seed makes a run.  Every use has a generator of its own, made from the seed, the use and the
@@ -33,17 +38,17 @@ def generator_for(seed, use, at=0):
 # --- one step -------------------------------------------------------------------------------------
 
 
-def train_step(model, d_adam, g_adam, real, rng, q_adam=None):
+def train_step(model, d_adam, g_adam, real, rng, q_adam=None, ranks=ALONE):
     """Update D and Q once, then G once, then, where info_updates is "all", all of them with q_adam.
 
     real: images (N, H, W, C) in [0, 1], an array on the model's device.  rng: numpy Generator for
     latents and augmentation, or an iterator of what `draws` takes from one.  Returns {"d_loss",
     "g_loss", code name: L_I, "d_norm", "g_norm"}, the norms being those of the gradients, in the
     order in which they come about: arrays on the device, each with one element, which nobody has to
-    wait for.
+    wait for.  ranks: the processes that have the other parts of the batch, see `parallel`.
     """
     settings, spec, (N, *_) = model.settings, model.spec, real.shape
-    G, D = model.generator, model.discriminator
+    G, D, values = model.generator, model.discriminator, {}
     players = settings.info_updates == "players"
     drawn = draws(model, N, rng) if isinstance(rng, np.random.Generator) else rng
 
@@ -61,6 +66,13 @@ def train_step(model, d_adam, g_adam, real, rng, q_adam=None):
             weights = 1, 1
         return information, losses.weighted(spec, information, *weights)
 
+    def update(player, adam):
+        """Move what `adam` trains by the gradients that the backward pass has left."""
+        ranks.average_gradients(adam.parameters)
+        values[f"{player}_norm"] = adam.gradient_norm()
+        adam.step()
+        adam.zero_grad()
+
     latents = backend.to_device(next(drawn), model.device)
     fake = G(Tensor(latents))
 
@@ -77,9 +89,8 @@ def train_step(model, d_adam, g_adam, real, rng, q_adam=None):
         consistency = losses.consistency_loss(spec, real_read[: N // 2], real_read[N // 2 :])
         objective = objective + settings.lambda_consistency * consistency
     objective.backward(keep_tape=False)
-    values = {"d_loss": d_loss.data, "d_norm": d_adam.gradient_norm()}
-    d_adam.step()
-    d_adam.zero_grad()
+    values["d_loss"] = d_loss.data
+    update("d", d_adam)
 
     # G: maximise log D(G(z, c)) + λ L_I, through the D and Q that have just moved.
     with frozen(D):
@@ -87,17 +98,14 @@ def train_step(model, d_adam, g_adam, real, rng, q_adam=None):
         information, term = information_term(fake_read)
         g_loss = losses.GENERATOR_LOSSES[settings.generator_loss](fake_logits)
         (g_loss - term if players else g_loss).backward(keep_tape=False)
-        values |= {"g_loss": g_loss.data, "g_norm": g_adam.gradient_norm()}
-        g_adam.step()
-        g_adam.zero_grad()
+        values["g_loss"] = g_loss.data
+        update("g", g_adam)
 
     # Or, in a third step: all networks maximise λ L_I, and nothing else.
     if not players:
         information, term = information_term(D(seen(G(Tensor(latents))))[1])
         (-term).backward(keep_tape=False)
-        values["q_norm"] = q_adam.gradient_norm()
-        q_adam.step()
-        q_adam.zero_grad()
+        update("q", q_adam)
 
     return values | {name: value.data for name, value in information.items()}
 
@@ -112,20 +120,23 @@ def draws(model, N, rng):
             yield draw_maps(settings.augmentation, n, rng)
 
 
-def stepper(model, adams, replay=True):
+def stepper(model, adams, replay=True, ranks=ALONE):
     """Return step(real, rng), which is train_step of a model and its optimizers(model).
 
-    On a GPU, unless `replay` is False, it becomes a CUDA graph (see engine.graph); then all calls
-    must have equally many images.
+    real: this rank's part of the batch; of what is drawn for the whole batch it takes its own.
+    On a GPU, unless `replay` is False or MPI takes part, it becomes a CUDA graph (see
+    engine.graph); then all calls must have equally many images.
     """
 
     def step(real, *drawn):
         players = adams["d_adam"], adams["g_adam"]
-        return train_step(model, *players, real, iter(drawn), adams.get("q_adam"))
+        return train_step(model, *players, real, iter(drawn), adams.get("q_adam"), ranks)
 
-    if replay and model.device == "cuda":
+    if replay and model.device == "cuda" and ranks.size == 1:
         step = graph.replayed(step, adams.values())
-    return lambda real, rng: step(real, *draws(model, len(real), rng))
+    return lambda real, rng: step(
+        real, *(ranks.mine(drawn) for drawn in draws(model, len(real) * ranks.size, rng))
+    )
 
 
 def optimizers(model):
@@ -147,12 +158,13 @@ def optimizers(model):
 
 
 def train(dataset, config, out, device="cpu", checkpoint_every=500, log_every=100, resume=None,
-          keep=1, replay=True):  # fmt: skip
+          keep=1, replay=True, sync_bn=True, ranks=ALONE):  # fmt: skip
     """Train from the start, or from the checkpoint arrays `resume`, and write the run to `out`.
 
     dataset: a data.Dataset.  config: as in config.json, with "settings", "image_shape" and "seed".
     out: the run's folder, a Path.  checkpoint_every, log_every: in steps.  keep: checkpoints.
-    replay: see `stepper`.
+    replay: see `stepper`.  ranks: the processes that train together, each with its part of every
+    batch; rank 0 writes.  sync_bn: whether batch norm takes its statistics over all of them.
 
     Returns the InfoGAN.  SIGINT (Ctrl-C) and SIGTERM finish the step, save a checkpoint and raise
     guard.Stopped.  Raises TrainingError where a number is not finite any more, leaving the last
@@ -169,16 +181,22 @@ def train(dataset, config, out, device="cpu", checkpoint_every=500, log_every=10
     if resume is not None:
         checkpoint.restore(resume, out, **adams)
         start, history = int(resume["step"]), checkpoint.history_of(resume, out, device)
-    D, G = model.discriminator, model.generator
-    resources.check(model, settings.batch_size, out)
-    seconds = report.start_log(out, start)
+    D, G, first, seconds = model.discriminator, model.generator, ranks.rank == 0, 0.0
+    if sync_bn:
+        ranks.sync_batch_norm(D)
+        ranks.sync_batch_norm(G)
+    if first:
+        resources.check(model, settings.batch_size // ranks.size, out)
+        seconds = report.start_log(out, start)
     images = backend.to_device(dataset.images, device)
     steps_per_epoch = len(images) // settings.batch_size
     picture_every = max(1, settings.steps // 50)
 
-    take_step, accuracy, order = stepper(model, adams, replay), None, None
+    take_step, accuracy, order = stepper(model, adams, replay, ranks), None, None
     since = time.perf_counter() - seconds
-    bar = tqdm(total=settings.steps, initial=start, unit="step", dynamic_ncols=True)
+    bar = tqdm(total=settings.steps, initial=start, unit="step", dynamic_ncols=True,
+               disable=not first)  # fmt: skip
+    stopping = False
     with bar, guard.signals() as stop, checkpoint.Writer(out / checkpoint.NAME, keep) as writer:
         for step in range(start, settings.steps):
             writer.check()
@@ -186,7 +204,7 @@ def train(dataset, config, out, device="cpu", checkpoint_every=500, log_every=10
             if order is None or batch == 0:
                 order = generator_for(seed, ORDER, epoch).permutation(len(images))
             chosen = order[batch * settings.batch_size : (batch + 1) * settings.batch_size]
-            real = as_float(images[backend.to_device(chosen, device)])
+            real = as_float(images[backend.to_device(ranks.mine(chosen), device)])
             for adam, lr in zip(adams.values(), rates):
                 adam.lr = lr * settings.rate(step)
             rng = generator_for(seed, LATENTS, step)
@@ -195,14 +213,19 @@ def train(dataset, config, out, device="cpu", checkpoint_every=500, log_every=10
             bar.update()
 
             last = done == settings.steps
-            stopping = bool(stop)  # read once: a signal may come at any moment
+            # Read once: a signal may come at any moment, and to some ranks before others.
+            stopping = ranks.sum(np.array(len(stop))) > 0
             save = done % checkpoint_every == 0 or last or stopping
             draw = done % picture_every == 0 or last
             if done % log_every == 0 or save or draw:
-                values = guard.finite(history, done, {"D": D, "G": G, **adams}, writer.last_good)
-            if done % log_every == 0 or last:
+                parts = {"D": D, "G": G, **adams}
+                values = guard.finite(history, done, parts, writer.last_good, ranks)
+            if not first:
+                history = [] if done % log_every == 0 else history
+            elif done % log_every == 0 or last:
                 if dataset.labels is not None and settings.categorical:
-                    accuracy = report.code_table(model, dataset, limit=2000).accuracy
+                    limit = 10_000 if last else 2000
+                    accuracy = report.code_table(model, dataset, limit).accuracy
                 record = {
                     "step": done,
                     "epoch": round(done / steps_per_epoch, 3),
@@ -215,81 +238,130 @@ def train(dataset, config, out, device="cpu", checkpoint_every=500, log_every=10
                 report.append_to_log(out, record)
                 bar.set_postfix_str(report.one_line(settings.spec, record))
                 history, values = [], {}
-            if draw:
+            if draw and first:
                 report.save_samples(out, model, done)
-            if save:
+            if save and first:
                 writer.save(checkpoint.snapshot(model, adams, done, config, values))
             if stopping:
                 break
-    if stop:
-        raise guard.Stopped(stop[0])
+    if stopping:
+        raise guard.Stopped(stop[0] if stop else signal.SIGTERM)
     return model
 
 
 # --- the command ----------------------------------------------------------------------------------
 
-def roll_back(config, out, error):
+
+def roll_back(config, out, error, ranks):
     """Halve the learning rates in config and note why.  Returns the arrays to go on from."""
+    ranks.gather(None)  # rank 0 may still be writing
     resume, *_ = checkpoint.last(out)
     config["settings"] |= {n: v / 2 for n, v in config["settings"].items() if n.endswith("_lr")}
     step = 0 if resume is None else resume["step"].item()
     config["rollback"] = {"to_step": step, "reason": str(error)}
-    report.start_run(out, config, fresh=False)
-    print(f"train: {error}; going back to step {step}, once, with half the learning rates",
-          file=sys.stderr)  # fmt: skip
+    if ranks.rank == 0:
+        report.start_run(out, config, fresh=False)
+        print(f"train: {error}; going back to step {step}, once, with half the learning rates",
+              file=sys.stderr)  # fmt: skip
     return resume
+
+
+def agreed(work, ranks):
+    """Return what work() returns.  Where it fails on any rank, all raise the first one's error."""
+    result = error = None
+    try:
+        result = work()
+    except Exception as raised:
+        error = raised
+    error = next(filter(None, ranks.gather(error)), None)
+    if error is not None:
+        raise error
+    return result
+
+
+def run(args, ranks):
+    """Do what the parsed arguments say, on one rank of `ranks`.  Raises what `main` expects."""
+
+    def begin():
+        if args.device:
+            backend.resolve_device(args.device)  # raises before anything is read or written
+        dataset, config, out, resume = prepare(args, ranks)
+        device = backend.resolve_device(config["options"]["device"])
+        if device == "cuda":
+            parallel.take_gpu(ranks)
+        return dataset, config, out, resume, device
+
+    dataset, config, out, resume, device = agreed(begin, ranks)
+    args.out = out = ranks.gather(out)[0]  # the next that is free, to rank 0
+    options = ("checkpoint_every", "log_every", "keep", "sync_bn")
+    how = {n: config["options"][n] for n in options} | {"ranks": ranks}
+    how["replay"], cublas.tf32 = not args.no_graph, args.tf32
+    with contextlib.ExitStack() as stack:
+        if ranks.rank == 0:
+            stack.enter_context(guard.lock(out))
+            report.start_run(out, config, fresh=not args.resume)
+            count = f" on {ranks.size} ranks" if ranks.size > 1 else ""
+            print(f"{config['settings']['preset']} on {dataset.name}, {device}{count}: "
+                  f"writing to {out}")  # fmt: skip
+        try:
+            model = train(dataset, config, out, device, resume=resume, **how)
+        except TrainingError as error:
+            if config["options"]["on_nan"] == "stop" or "rollback" in config:
+                raise
+            resume = roll_back(config, out, error, ranks)
+            model = train(dataset, config, out, device, resume=resume, **how)
+        except MemoryError as error:
+            model = InfoGAN(Settings(**config["settings"]), config["image_shape"])
+            error.advice = resources.advice(model, len(dataset.images), device)
+            raise
+        if ranks.rank == 0:
+            report.finish(out, model, dataset)
 
 
 def main(argv=None):
     """Run the command.  Returns the exit status: 0, 2 for wrong arguments, 1 for failures.
 
-    Where SIGINT or SIGTERM stopped it, that is 130 or 143.
+    Where SIGINT or SIGTERM stopped it, that is 130 or 143.  Under mpiexec, what happens to one rank
+    alone ends all of them.
     """
-    args, out = parser().parse_args(argv), None
+    args, ranks = parser().parse_args(argv), ALONE
 
-    def fail(status, what, then=""):
-        begun = then and out is not None and (out / "config.json").exists()
+    def fail(status, what, then="", alone=False):
+        out = args.resume or args.out
+        begun = then and out is not None and (Path(out) / "config.json").exists()
         command = f"python -m tinyinfogan.train --resume {shlex.quote(str(out))}"
-        print(f"train: {what}{then + command if begun else ''}", file=sys.stderr)
+        if alone or ranks.rank == 0:
+            who = f"rank {ranks.rank}: " if alone and ranks.size > 1 else ""
+            print(f"train: {who}{what}{then + command if begun else ''}", file=sys.stderr)
+        if alone:
+            ranks.abort(status)
         return status
 
     try:
         if args.describe:
             print(described(args))
             return 0
-        if args.device:
-            backend.resolve_device(args.device)  # raises before anything is read or written
-        dataset, config, out, resume = prepare(args)
-        device = backend.resolve_device(config["options"]["device"])
-        how = {n: config["options"][n] for n in ("checkpoint_every", "log_every", "keep")}
-        how["replay"], cublas.tf32 = not args.no_graph, args.tf32
-        with guard.lock(out):
-            report.start_run(out, config, fresh=not args.resume)
-            preset = config["settings"]["preset"]
-            print(f"{preset} on {dataset.name}, {device}: writing to {out}")
-            try:
-                model = train(dataset, config, out, device, resume=resume, **how)
-            except TrainingError as error:
-                if config["options"]["on_nan"] == "stop" or "rollback" in config:
-                    raise
-                resume = roll_back(config, out, error)
-                model = train(dataset, config, out, device, resume=resume, **how)
-            report.finish(out, model, dataset)
-    except (UsageError, data.ChoiceError, backend.DeviceError) as error:
+        ranks = parallel.start()
+        run(args, ranks)
+    except (UsageError, data.ChoiceError, backend.DeviceError, parallel.ParallelError) as error:
         return fail(2, error)
-    except (data.DataError, checkpoint.CheckpointError, TrainingError, guard.BusyError) as error:
+    except (data.DataError, checkpoint.CheckpointError, TrainingError) as error:
         return fail(1, error)
+    except guard.BusyError as error:
+        return fail(1, error, alone=True)
     except MemoryError as error:
-        advice = "give a smaller --batch-size, --channels or --hidden"
-        if out is not None:
-            model = InfoGAN(Settings(**config["settings"]), config["image_shape"])
-            advice = resources.advice(model, len(dataset.images), device)
-        return fail(1, f"not enough memory ({error}); {advice}")
+        advice = getattr(error, "advice", "give a smaller --batch-size, --channels or --hidden")
+        return fail(1, f"not enough memory ({error}); {advice}", alone=True)
     except OSError as error:
         what = f"cannot write the run: {error}; free some space or give another --out"
-        return fail(1, what, "; then go on with: ")
+        return fail(1, what, "; then go on with: ", alone=True)
     except KeyboardInterrupt as error:
         return fail(128 + getattr(error, "signum", 2), "stopped", "; go on with: ")
+    except BaseException:
+        if ranks.size > 1:  # a mistake of ours; the others would wait for ever
+            traceback.print_exc()
+            ranks.abort(1)
+        raise
     return 0
 
 
