@@ -1,79 +1,23 @@
 """A strict stand-in for CuPy: NumPy arrays in a type that obeys the rules of a GPU.
 
     pytest --device stand-in        # the tests, with this module's `cupy` in place of CuPy
-    python tests/stand_in.py        # record the names of the CuPy that is installed
 
 Its arrays refuse to mix with NumPy's and to turn into NumPy arrays or Python numbers unasked;
 copies to the host, which have to be asked for, are counted.  It has only names, and keywords of
-functions, that CuPy has: they are in `cupy_names.txt`.  CUDA kernels run on the CPU: see
-`on_cpu.py`.
+functions, that CuPy has: see `cupy_names.py`.  CUDA kernels run on the CPU: see `on_cpu.py`.
 """
 
 import contextlib
 import ctypes
 import importlib.machinery
-import inspect
 import operator
 import sys
 import time
 import types
-from pathlib import Path
 
 import numpy as np
 import on_cpu
-
-NAMES = Path(__file__).with_name("cupy_names.txt")
-# What is recorded, besides `cupy` itself: the parts that the package and the tests use.
-PARTS = ("ndarray", "lib.stride_tricks", "cuda", "cuda.runtime", "cuda.Event", "cuda.Stream",
-         "cuda.Graph", "cuda.Device", "cuda.MemoryPool", "RawModule")  # fmt: skip
-UFUNC = ["casting", "dtype", "out"]  # the keywords that a ufunc of CuPy takes
-
-
-# --- the names that CuPy has ----------------------------------------------------------------------
-
-
-def names_of(cupy):
-    """Return {dotted name: list of its keywords, or None where that cannot be told}."""
-    found = {}
-    for part in ("", *PARTS):
-        owner = operator.attrgetter(part)(cupy) if part else cupy
-        for name in dir(owner):
-            value = getattr(owner, name, None)
-            if name.startswith("_") or (inspect.ismodule(value) and part):
-                continue
-            try:
-                keywords = sorted(inspect.signature(value).parameters)
-            except (TypeError, ValueError):
-                keywords = UFUNC if isinstance(value, cupy.ufunc) else None
-            if keywords and {"args", "kwargs"} & {*keywords} and "out" not in keywords:
-                keywords = None
-            found[f"{part}.{name}".lstrip(".")] = keywords
-    return found
-
-
-def recorded():
-    """Return names_of() the CuPy that was last recorded."""
-    lines = [line.split() for line in NAMES.read_text().splitlines() if line[0] != "#"]
-    return {name: None if keywords == ["?"] else keywords for name, *keywords in lines}
-
-
-def record(cupy):
-    """Write the names of the CuPy that is installed."""
-    text = [f"# Names and keywords of CuPy {cupy.__version__}: python tests/stand_in.py"]
-    for name, keywords in sorted(names_of(cupy).items()):
-        text.append(" ".join([name, *(["?"] if keywords is None else keywords)]))
-    NAMES.write_text("\n".join(text) + "\n")
-
-
-_known = recorded() if NAMES.exists() else {}
-
-
-def _require(name, keywords=()):
-    if name not in _known:
-        raise AttributeError(f"CuPy has no {name}")
-    if _known[name] is not None and not {*keywords} <= {*_known[name]}:
-        raise TypeError(f"cupy.{name} takes the keywords {_known[name]}, not all of {[*keywords]}")
-
+from cupy_names import require
 
 # --- copies to the host ---------------------------------------------------------------------------
 
@@ -112,7 +56,7 @@ class ndarray:
     __hash__ = None
 
     def __getattr__(self, name):
-        _require(f"ndarray.{name}")
+        require(f"ndarray.{name}")
         value = getattr(self._array, name)
         if not callable(value):
             return _wrap(value)
@@ -347,19 +291,19 @@ class _Namespace(types.ModuleType):
         self._prefix += "." if self._prefix else ""
         for key, value in own.items():
             if not isinstance(value, _Namespace) and key != "__version__":
-                _require(self._prefix + key)
+                require(self._prefix + key)
             setattr(self, key, value)
 
     def __getattr__(self, name):
         if name.startswith("__"):
             raise AttributeError(name)
-        _require(self._prefix + name)
+        require(self._prefix + name)
         value = getattr(self._like, name)
         if isinstance(value, type) or not callable(value):
             return value
 
         def function(*args, **kwargs):
-            _require(self._prefix + name, kwargs)
+            require(self._prefix + name, kwargs)
             return _call(value, *args, **kwargs)
 
         return function
@@ -435,8 +379,3 @@ def installed():
         if before is not None:
             sys.modules["cupy"] = before
 
-
-if __name__ == "__main__":
-    import cupy
-
-    record(cupy)

@@ -4,6 +4,7 @@ import importlib.util
 import subprocess
 import sys
 
+import cupy_names
 import numpy as np
 import pytest
 import stand_in
@@ -106,5 +107,5 @@ def test_a_copy_is_not_the_array_itself(cupy):
 def test_recorded_names_are_those_of_the_cupy_that_is_installed():
     if importlib.util.find_spec("cupy") is None or "cupy" in sys.modules:
         pytest.skip("CuPy is not installed, or the stand-in has its name in this session")
-    code = "import cupy, stand_in; assert stand_in.names_of(cupy) == stand_in.recorded()"
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=stand_in.NAMES.parent)
+    code = "import cupy, cupy_names as c; assert c.names_of(cupy) == c.recorded()"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=cupy_names.NAMES.parent)
