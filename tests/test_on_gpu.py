@@ -116,9 +116,10 @@ def test_capturing_does_nothing_and_launching_does_it_each_time(gpu):
         x += 1
         return (2 * x).sum()
 
+    work()  # compiles what it needs
     launch, total = graph.capture(work)
-    assert host(x).sum() == 0
-    for count in (1, 2, 3):
+    assert host(x).sum() == 3
+    for count in (2, 3, 4):
         launch()
         assert host(x).sum() == 3 * count and float(host(total)) == 6 * count
 
@@ -170,21 +171,38 @@ def test_products_of_all_layouts(dtype, gpu, rng):
                     np.testing.assert_allclose(host(found), a @ b, rtol=1e-4, atol=1e-5)
 
 
-def test_a_failure_of_cublas_is_reported(gpu, monkeypatch):
-    library = type("Library", (stand_in.Cublas,), {"cublasSgemm_v2": lambda *args: 13})()
+def test_each_gpu_has_a_handle_of_its_own(gpu, monkeypatch):
+    if gpu.__version__ != "stand-in":
+        pytest.skip("needs the stand-in's cuBLAS, and two GPUs")
+    made = []
+    library = type("Library", (stand_in.Cublas,), {
+        "cublasCreate_v2": lambda self, handle: made.append(handle)})()  # fmt: skip
     monkeypatch.setattr(cublas, "_library", lambda: library)
-    with pytest.raises(RuntimeError, match="cublasSgemm_v2 failed with status 13"):
+    for device in (0, 1, 0, 1):
+        monkeypatch.setattr(gpu.cuda.runtime, "getDevice", lambda device=device: device)
+        cublas.product(*[gpu.ones((2, 2), np.float32)] * 2)
+    assert len(made) == 2
+
+
+def test_a_failure_of_cublas_is_reported(gpu, monkeypatch):
+    library = type("Library", (), {"__getattr__": lambda self, name: lambda *args: 13})()
+    monkeypatch.setattr(cublas, "_library", lambda: library)
+    with pytest.raises(RuntimeError, match="cublasCreate failed with status 13"):
         cublas.product(*[gpu.ones((2, 2), np.float32)] * 2)
 
 
 @pytest.mark.parametrize("tf32", [False, True])
 def test_tf32_is_off_unless_asked_for(tf32, gpu, monkeypatch):
+    if gpu.__version__ != "stand-in":
+        pytest.skip("needs the stand-in's cuBLAS")
     modes = []
     library = type("Library", (stand_in.Cublas,), {
         "cublasSetMathMode": lambda self, handle, mode: modes.append(mode)})()  # fmt: skip
     monkeypatch.setattr(cublas, "_library", lambda: library)
+    ones = gpu.ones((2, 2), np.float32)
+    cublas.product(ones, ones)  # as when the device is tried, before the arguments are read
     monkeypatch.setattr(cublas, "tf32", tf32)
-    cublas.product(*[gpu.ones((2, 2), np.float32)] * 2)
+    cublas.product(ones, ones)
     assert modes == ([3] if tf32 else [])
 
 

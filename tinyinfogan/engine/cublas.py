@@ -13,8 +13,7 @@ _FUNCTIONS = {
 _TF32, _WORKSPACE = 3, 32 << 20  # CUBLAS_TF32_TENSOR_OP_MATH; bytes, as NVIDIA advises for Hopper
 
 tf32 = False
-"""Whether float32 products may round their inputs to TF32's 10 bits, many times as fast on tensor
-cores.  To be set before the first product."""
+"""Whether float32 products may round their inputs to TF32's 10 bits, for the sake of speed."""
 
 
 @functools.cache
@@ -30,8 +29,8 @@ def _check(status, name):
 
 
 @functools.cache
-def _handle(cupy, stream, library):
-    """Return (handle, workspace) for the stream with this address, of one device.
+def _handle(cupy, library, device, stream, tf32):
+    """Return (handle, workspace) for one stream, by its address, of one device, by its number.
 
     Each has a workspace of its own: cuBLAS would allocate one in the middle of a capture.
     """
@@ -59,7 +58,8 @@ def product(a, b):
     if not (M and N and K):
         out.fill(0)
         return out
-    handle, _ = _handle(cupy, cupy.cuda.get_current_stream().ptr, _library())
+    place = cupy.cuda.runtime.getDevice(), cupy.cuda.get_current_stream().ptr
+    handle, _ = _handle(cupy, _library(), *place, tf32)
     # cuBLAS counts elements column by column, so it finds the transpose of what NumPy sees:
     # outᵀ = bᵀ aᵀ.
     (b, b_turned, b_step), (a, a_turned, a_step) = map(_layout, (b, a))
