@@ -345,7 +345,8 @@ def module():
     """Return a module to be registered as `cupy`."""
     runtime = _Namespace(
         "cupy.cuda.runtime", getDeviceCount=lambda: 1, getDevice=lambda: 0,
-        driverGetVersion=lambda: 13000, runtimeGetVersion=lambda: 13000, memGetInfo=lambda: (1 << 33, 1 << 33),
+        driverGetVersion=lambda: 13000, runtimeGetVersion=lambda: 13000,
+        memGetInfo=lambda: (1 << 33, 1 << 33),
         getDeviceProperties=lambda device: {"name": b"the stand-in", "major": 0, "minor": 0},
     )  # fmt: skip
     cuda = _Namespace(
