@@ -186,7 +186,7 @@ def serve(*arrays):
     For all others there is the code that NumPy runs.
     """
     return all(
-        not isinstance(array, np.ndarray)
+        not isinstance(array, (np.ndarray, np.generic))
         and array.dtype.name in _TYPES
         and array.dtype == arrays[0].dtype
         and array.flags.c_contiguous
