@@ -92,15 +92,17 @@ READERS = {
 }  # fmt: skip
 
 
-@pytest.fixture()
-def memory_limit():
-    """No more memory than there is now and MEMORY: what takes more raises MemoryError."""
+@contextlib.contextmanager
+def limited_memory():
+    """In the block, no more memory than there is now and MEMORY: else MemoryError is raised."""
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     before = resource.getrlimit(resource.RLIMIT_AS)
     most = 1024 * int(status["VmSize"].split()[0]) + MEMORY
     resource.setrlimit(resource.RLIMIT_AS, (most, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_AS, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 class Fuzz:
@@ -121,7 +123,8 @@ class Fuzz:
         self.cases += 1
         since = time.process_time()
         try:
-            found = self.call(content)
+            with limited_memory():
+                found = self.call(content)
         except self.reader.error as error:
             self.errors += 1
             message, cause = str(error), error
@@ -178,7 +181,7 @@ def with_hypothesis(strategy, check, cases, number):
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_some_broken_files(name, tmp_path, memory_limit):
+def test_some_broken_files(name, tmp_path):
     fuzz = Fuzz(name, tmp_path)
     for content in broken_everywhere(fuzz.content, stride=1 + len(fuzz.content) // 12):
         fuzz.case(content)
@@ -186,7 +189,7 @@ def test_some_broken_files(name, tmp_path, memory_limit):
 
 @pytest.mark.faults
 @pytest.mark.parametrize("name", READERS)
-def test_broken_files(name, tmp_path, memory_limit, request):
+def test_broken_files(name, tmp_path, request):
     """Every cut, bit and byte, and edits that hypothesis draws, until there are --cases."""
     fuzz, number = Fuzz(name, tmp_path), request.config.getoption("--fault-seed")
     for content in broken_everywhere(fuzz.content):
@@ -275,10 +278,11 @@ def check_checkpoints(tmp_path, cases, number):
         count["cases"] += 1
         try:
             checkpoint.save(path, {"format": np.array(2), "step": np.array(0)} | made)
-            found, whole, its_settings = checkpoint.last(tmp_path)
-            checkpoint.history_of(found, path)
-            checkpoint.model_of(found, path, its_settings, whole["image_shape"])
-            checkpoint.load(tmp_path)
+            with limited_memory():
+                found, whole, its_settings = checkpoint.last(tmp_path)
+                checkpoint.history_of(found, path)
+                checkpoint.model_of(found, path, its_settings, whole["image_shape"])
+                checkpoint.load(tmp_path)
         except checkpoint.CheckpointError as error:
             count["errors"] += 1
             assert not isinstance(error.__cause__, MemoryError)
@@ -314,11 +318,11 @@ def structures(tmp_path, cases, number):
     return counts
 
 
-def test_some_strange_structures(tmp_path, memory_limit):
+def test_some_strange_structures(tmp_path):
     structures(tmp_path, 10, 0)
 
 
 @pytest.mark.faults
-def test_strange_structures(tmp_path, memory_limit, request):
+def test_strange_structures(tmp_path, request):
     cases, number = (request.config.getoption(n) for n in ("--cases", "--fault-seed"))
     print(f"\nseed {number}: {structures(tmp_path, cases, number)}")
