@@ -102,6 +102,7 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "remove_config_comments": True,
     "show_signature": False,
+    "write_computation_times": False,  # a page of its own, with scripts from elsewhere
     "plot_gallery": True,
     "abort_on_example_error": True,
 }
