@@ -1,8 +1,8 @@
 """Look at every page of the built site in headless Chromium: python docs/check.py [docs/_build]
 
 At a desktop's and a phone's width: figures are there, formulas are set, nothing is wider than the
-screen, no script fails, and no link of the site leads nowhere.  Exit status 1 where one of these does
-not hold.
+screen, no script fails, and no link of the site leads nowhere.  Exit status 1 where something is
+wrong.
 """
 
 import functools
@@ -100,7 +100,8 @@ def look(folder):
     with tempfile.TemporaryDirectory() as profile, open(Path(profile) / "log", "w+") as log:
         command = [browser, "--headless", "--no-sandbox", "--disable-gpu",
                    "--enable-logging=stderr", f"--user-data-dir={profile}/browser",
-                   "--remote-debugging-port=0", f"http://127.0.0.1:{server.server_port}/look.html"]  # fmt: skip
+                   "--remote-debugging-port=0",
+                   f"http://127.0.0.1:{server.server_port}/look.html"]  # fmt: skip
         process = subprocess.Popen(command, stdout=log, stderr=log)
         server.done.wait(timeout=600)
         process.terminate()
