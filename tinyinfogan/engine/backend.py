@@ -223,12 +223,3 @@ def add(a, b):
     else:
         in_blocks(lambda a, out: numpy.add(a, b, out=out), a, out)
     return out
-
-
-def sum_rows(x):
-    """Return Σ_n x[n] of an array (N, C): as a matrix product, which runs on all cores."""
-    if not isinstance(x, numpy.ndarray):
-        from tinyinfogan.engine import kernels
-
-        return kernels.sum_rows(x) if kernels.serve(x) else x.sum(axis=0)
-    return numpy.ones(len(x), x.dtype) @ x

@@ -9,9 +9,9 @@ import math
 import numbers
 
 from tinyinfogan.engine import backend, kernels
-from tinyinfogan.engine.backend import array_module, empty, in_blocks, product, sum_rows
+from tinyinfogan.engine.backend import array_module, empty, in_blocks, product
 from tinyinfogan.engine.conv import conv2d, conv_transpose2d
-from tinyinfogan.engine.norm import batch_norm
+from tinyinfogan.engine.norm import batch_norm, sum_rows
 from tinyinfogan.engine.tensor import Tensor, needs_grad, record
 
 
