@@ -1,6 +1,7 @@
+# %% [markdown]
 """
-10. InfoGAN on digits
-=====================
+Lesson 10: InfoGAN on digits
+============================
 
 Here everything meets: the engine of lessons 1 to 7, the game of lesson 8, the bound of lesson 9. A
 generator is given sixty thousand handwritten digits to imitate, and three inputs that are to mean
@@ -17,50 +18,38 @@ there are no digits yet, but the program is the same).
 *Builds on*: lessons 8 and 9.
 """
 
-import argparse
+# %%
 import inspect
-import sys
 import time
 from dataclasses import replace
 
-import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
+from common import args, show
 
 from tinyinfogan import data, losses, metrics, plots, presets, report, train
 from tinyinfogan.engine import Tensor, no_grad, optim
 from tinyinfogan.models import InfoGAN, as_float
 
-parser = argparse.ArgumentParser(description="Lesson 10: InfoGAN on digits")
-parser.add_argument("--fast", action="store_true", help="a few steps of tiny networks")
-args = parser.parse_args([] if "ipykernel" in sys.modules else None)
-
-
-def show(name):
-    """Show the figure where there is a screen; otherwise save it as a PNG."""
-    if matplotlib.get_backend().lower() == "agg":
-        plt.savefig(name, dpi=130)
-        print(f"figure: {name}")
-    plt.show()
-
-
-# %%
+# %% [markdown]
 # The program
 # -----------
 #
 # These are the settings: the default preset of ``python -m tinyinfogan.train`` at half its width
 # and with fewer steps, so that two runs fit into a coffee break.
 
+# %%
 settings = replace(presets.MNIST, channels=16, hidden=128, steps=3750)
 if args.fast:
     settings = replace(settings, channels=8, hidden=64, steps=30)
 
-# %%
+# %% [markdown]
 # And this is all of it. One seed makes a run: the first weights, the order of the images, and the
 # latents of each step all come from generators made from it. A step takes the next 64 images and
 # hands them to ``train_step``, which we read below. Over the last third of the run the learning
 # rates fall to zero, so that the two players come to rest.
 
+# %%
 dataset = data.load()
 
 
@@ -83,17 +72,18 @@ def fit(settings, seed=1):
     return model, {name: np.array([row[name] for row in history]) for name in history[0]}
 
 
-# %%
+# %% [markdown]
 # Two runs. The second has every λ at zero: the same networks, the same seed, the same three inputs
 # beside the noise, and nobody who asks for them to be readable. That is a plain GAN.
 
+# %%
 plain = replace(settings, lambda_categorical=0.0, lambda_continuous=0.0, lambda_consistency=0.0)
 since = time.perf_counter()
 infogan, history = fit(settings)
 gan, _ = fit(plain)
 print(f"trained 2 x {settings.steps} steps in {time.perf_counter() - since:.0f} s")
 
-# %%
+# %% [markdown]
 # What came out
 # -------------
 #
@@ -102,13 +92,14 @@ print(f"trained 2 x {settings.steps} steps in {time.perf_counter() - since:.0f} 
 # 10,000 test images how often it is right (``report.code_table``; lesson 11 is about this number).
 # This is the only place where labels are used.
 
+# %%
 limit = 500 if args.fast else 10_000
 result = report.code_table(infogan, dataset, limit)
 untaught = report.code_table(gan, dataset, limit)
 print(f"code accuracy with λ     {100 * result.accuracy:.1f} %")
 print(f"code accuracy with λ = 0 {100 * untaught.accuracy:.1f} %")
 
-# %%
+# %% [markdown]
 # And the pictures. Each block below changes one code from left to right and holds it down a column.
 # In the first block each row has its own noise; in the other two each row has its own category, and
 # the code runs from -2 to 2, twice as far as it ever went in training.
@@ -121,6 +112,7 @@ print(f"code accuracy with λ = 0 {100 * untaught.accuracy:.1f} %")
 # input has, but none that a reader could rely on.
 
 
+# %%
 def draw_traversals(figure, model, categories, title):
     """Draw one block for each code of a model into a row of the figure."""
     figure.suptitle(title, fontsize=13)
@@ -129,7 +121,7 @@ def draw_traversals(figure, model, categories, title):
     ):
         grid = images.reshape(-1, *model.image_shape)
         height, width = model.image_shape[0] + 2, model.image_shape[1] + 2
-        axes.imshow(plots.tile(grid, len(columns)), cmap="gray", vmin=0, vmax=1)
+        axes.imshow(plots.tile(grid, len(columns)), vmin=0, vmax=1)
         axes.set_title(name.replace("by columns; other noise in each row", "noise down"))
         axes.set_xticks([(k + 0.5) * width - 1 for k in range(len(columns))], columns, fontsize=8)
         rows = rows or []
@@ -139,13 +131,13 @@ def draw_traversals(figure, model, categories, title):
 
 
 by_digit = metrics.sort_codes(result.table, result.assignment)[2]
-figure = plt.figure(figsize=(13, 9.6), layout="constrained")
+figure = plt.figure(figsize=(13, 9.6))
 upper, lower = figure.subfigures(2, 1, hspace=0.03)
 draw_traversals(upper, infogan, by_digit, "InfoGAN: each column of a block is one value of a code")
 draw_traversals(lower, gan, None, "The same with λ = 0")
 show("10_traversals.png")
 
-# %%
+# %% [markdown]
 # One step, read slowly
 # ---------------------
 #
@@ -156,9 +148,10 @@ show("10_traversals.png")
 # with V of equation 1, the game of lesson 8, and L_I of equation 5, the bound of lesson 9. Here is
 # the step that plays it, as it stands in the package:
 
+# %%
 print(inspect.getsource(train.train_step))
 
-# %%
+# %% [markdown]
 # From top to bottom:
 #
 # - *One draw of latents serves both players.* ``spec.sample`` draws 62 noise variables, a category
@@ -203,6 +196,7 @@ print(inspect.getsource(train.train_step))
 # read in them.
 
 
+# %%
 def train_reader(model, steps):
     """Train Q's head alone.  Returns {code name: L_I for each step}."""
     head, rng, history = model.discriminator.q_head, np.random.default_rng(0), []
@@ -235,13 +229,14 @@ for code in settings.spec.codes:
     print(f"L_I of {code.name}: {with_term[code.name]:6.3f} nats with λ, "
           f"{without_term[code.name]:6.3f} nats with λ = 0")  # fmt: skip
 
-# %%
+# %% [markdown]
 # For c0 the most there can be is its entropy, H(c0) = log 10 = 2.303 nats. For c1 and c2 there is
 # no such ceiling, as a number holds more the more exactly it can be read, and the level of somebody
 # who answers 0 every time is log 2 - ½ log(2πe/3) = -0.176 nats (lesson 9). A bound below 0 is no
 # contradiction: it is a bound. The information itself is never negative.
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+# %%
+figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4))
 window = max(1, settings.steps // 75)
 smooth = np.convolve(history["c0"], np.ones(window) / window, "valid")
 left.plot(np.arange(len(smooth)) + window, smooth, color="C0", label="L_I(c0) with λ")
@@ -249,7 +244,7 @@ left.axhline(without_term["c0"], color="C3", label="with λ = 0, Q trained after
 left.axhline(np.log(10), color="black", linestyle="--", linewidth=1, label="H(c0) = log 10")
 left.set(xlabel="training step", ylabel="nats", title="How much of c0 can be read")
 left.set_ylim(-0.2, 2.5)
-left.legend(fontsize=9, loc="center right", frameon=False)
+left.legend(fontsize=9, loc="center right")
 names = list(with_term)
 for offset, values, colour, label in (
     (-0.2, with_term, "C0", "with λ"),
@@ -260,12 +255,11 @@ for offset, values, colour, label in (
 right.axhline(0, color="black", linewidth=0.8)
 right.set_xticks(range(3), names)
 right.set(ylabel="L_I at the end (nats)", title="All three codes")
-right.legend(frameon=False)
+right.legend()
 for axes in (left, right):
-    axes.spines[["top", "right"]].set_visible(False)
 show("10_information.png")
 
-# %%
+# %% [markdown]
 # One more thing to see in the left panel: the bound is near its ceiling early, while the pictures
 # are still smudges. G and Q agree on *some* ten kinds of smudge at once; that these become the ten
 # digits takes the rest of the run. So L_I tells that the codes can be read, not that they mean
@@ -278,10 +272,11 @@ show("10_information.png")
 #    surplus ones become?
 # 2. Take the continuous codes away (``continuous=0``). Is slant then gone from the pictures?
 #
-# *Answers.* (1) Expect that two digits that are written in two ways share three or four categories
+# *Answer 1.* Expect that two digits that are written in two ways share three or four categories
 # between them: an upright and a slanted 1, a 7 with and without a bar, a looped 2. The accuracy
 # measure pairs ten categories with digits and counts what falls into the other two as wrong, so it
-# drops although nothing got worse. (2) No. The real digits still lean, so G must imitate that, or D
-# would notice; it is then in the noise z, spread over its 62 variables, where nobody asked for it
-# to be readable. InfoGAN does not add variation, it moves some of it to where you can take hold of
-# it.
+# drops although nothing got worse.
+#
+# *Answer 2.* No. The real digits still lean, so G must imitate that, or D would notice; it is then
+# in the noise z, spread over its 62 variables, where nobody asked for it to be readable. InfoGAN
+# does not add variation, it moves some of it to where you can take hold of it.
