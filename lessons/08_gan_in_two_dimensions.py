@@ -174,8 +174,8 @@ show("08_three_games.png")
 # $$D^*(x) = p(x) / (p(x) + q(x))$$
 #
 # So D is not a judge of beauty. It estimates a ratio of densities, and only where points turn up.
-# If G is perfect, q = p, then this is 1/2 everywhere and D's loss is -log ½ - log ½ = 2 log 2 = 1.386.
-# In general it is 2 log 2 - 2 JS(p, q) (JS is the Jensen-Shannon divergence, the mean of the KL
+# If G is perfect, q = p, then D is 1/2 everywhere and its loss -log ½ - log ½ = 2 log 2 = 1.386. In
+# general it is 2 log 2 - 2 JS(p, q) (JS is the Jensen-Shannon divergence, the mean of the KL
 # divergences of p and of q from their middle), so that a D at its best measures how far q is from
 # p.
 #
@@ -325,8 +325,8 @@ for name, options in tries.items():
 # Exercises
 # ---------
 #
-# 1. Make D five times as fast as G (``d_lr=1e-3, g_lr=2e-4``). D's loss then lies well below 2 log
-#    2. What happens to the heaps, and why is that not the chase again?
+# 1. Make D five times as fast as G (``d_lr=1e-3, g_lr=2e-4``). D's loss then lies well below
+#    2 log 2. What happens to the heaps, and why is that not the chase again?
 # 2. Let G use log(1 - D) in the first game. What changes early on?
 # 3. D's loss is 0 from the first step to the last. What has happened, and what does G learn?
 #

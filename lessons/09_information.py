@@ -34,9 +34,9 @@ from tinyinfogan.engine.nn import frozen
 #
 # Our "generator" makes pictures x of a single pixel. It takes a code c, one of four equally likely
 # categories, and noise z. The code sets how far from 0 the pixel is, the noise sets the sign, and
-# then adds a blur of standard deviation σ::
+# then adds a blur of standard deviation σ:
 #
-#     x = s · (c + 1) + σ ε,     s = -1 or 1,  ε ~ N(0, 1)
+# $$x = s · (c + 1) + σ ε,\quad s = ±1,\quad ε ∼ N(0, 1)$$
 #
 # So p(x | c) is two bells, one at -(c + 1) and one at c + 1. With a small σ a single look at x
 # tells c; with a large σ the bells run into one another.
@@ -145,8 +145,9 @@ axes.legend()
 show("09_bound_and_truth.png")
 
 for sigma, row in zip(sigmas, rows):
-    print(f"σ = {sigma}: truth {row[0]:.3f} nats, bound {row[1]:.3f} nats, "
-          f"too little training {row[2]:.3f} nats, linear {row[3]:.3f} nats")  # fmt: skip
+    for name, nats in zip(("truth", "bound", "bound, trained too little", "bound, linear"), row):
+        print(f"σ = {sigma}, {name}: {nats:.3f} nats")
+print(f"truth less bound, the least of all: {(rows[:, :1] - rows[:, 1:]).min():.4f} nats")
 
 # %% [markdown]
 # Every marker is on the line or under it. The good reader is nearly on it; a reader that has not
@@ -159,14 +160,14 @@ for sigma, row in zip(sigmas, rows):
 # The entropy of a code is how much we do not know before we look, H(c) = -Σ p(c) log p(c), measured
 # in nats because the logarithm is the natural one. Four equal categories: log 4 = 1.386 nats. To
 # have seen x leaves the conditional entropy H(c | x), the average of -log p(c | x). The mutual
-# information is what the look was worth (equation 2 of arXiv 1606.03657)::
+# information is what the look was worth (equation 2 of arXiv 1606.03657):
 #
-#     I(c; x) = H(c) - H(c | x) = H(x) - H(x | c)
+# $$I(c; x) = H(c) - H(c | x) = H(x) - H(x | c)$$
 #
 # It is 0 exactly where x and c are independent, and H(c) where x tells c for sure. InfoGAN adds it
-# to the game, with a weight λ (equation 3)::
+# to the game, with a weight λ (equation 3):
 #
-#     min over G, max over D:   V(D, G) - λ I(c; G(z, c))
+# $$\min_G \max_D V(D, G) - λ I(c; G(z, c))$$
 #
 # Why Q
 # -----
@@ -176,16 +177,15 @@ for sigma, row in zip(sigmas, rows):
 # pictures of 784 pixels, nobody can.
 #
 # So guess it: let q(c | x) be any distribution over c that we can compute. Multiply and divide
-# by q inside the logarithm (this is equation 4)::
+# by q inside the logarithm (this is equation 4):
 #
-#     H(c | x) = -E[ log p(c | x) ]
-#              = -E[ log q(c | x) ]  -  E[ log (p(c | x) / q(c | x)) ]
-#              = -E[ log q(c | x) ]  -  E_x[ KL( p(· | x) ‖ q(· | x) ) ]
+# $$H(c | x) = -E[\log p(c | x)] = -E[\log q(c | x)] - E[\log (p(c | x) / q(c | x))]$$
 #
-# A Kullback-Leibler divergence is never negative. Leave it out, and H(c | x) can only look larger
-# than it is, the information smaller (equation 5)::
+# The last term is the Kullback-Leibler divergence of q(· | x) from p(· | x), averaged over x, and
+# never negative. Leave it out, and H(c | x) can only look larger than it is, the information
+# smaller (equation 5):
 #
-#     L_I(G, Q) = H(c) + E[ log q(c | x) ]  =  I(c; x) - E_x[ KL(p ‖ q) ]  ≤  I(c; x)
+# $$L_I(G, Q) = H(c) + E[\log q(c | x)] = I(c; x) - E_x[KL(p ‖ q)] ≤ I(c; x)$$
 #
 # Two things to notice. The gap *is* the divergence: the bound is exact where q is the posterior.
 # And -E log q(c | x) is the cross-entropy of lesson 6, so that "make the bound tight" means "train
@@ -199,7 +199,9 @@ log_q = train_reader(sigma, steps // 10)
 divergence = (xlogx(posterior, posterior) - posterior * log_q).sum(axis=0)
 mean_divergence = (p.mean(axis=0) * divergence * dx).sum()
 gap = true_information(p) - bound(p, log_q)
-print(f"gap {gap:.6f} nats, mean KL divergence {mean_divergence:.6f} nats")
+print(f"gap: {gap:.6f} nats")
+print(f"mean KL divergence: {mean_divergence:.6f} nats")
+print(f"gap and mean KL divergence, difference: {abs(gap - mean_divergence):.1e}")
 
 # %% [markdown]
 # In the package all this is one function. ``code.entropy`` is H(c), and the rest is the mean of
@@ -214,10 +216,10 @@ print(inspect.getsource(losses.mutual_information))
 #
 # Read strictly, the bound says: draw a picture x; then draw c' from the *posterior* p(c | x);
 # average log q(c' | x). We cannot draw from the posterior, it is what we do not have. But we know
-# which c each picture was made from. Lemma 5.1 says that this c will do::
+# which c each picture was made from. Lemma 5.1 says that this c will do: the average of f(x, y)
+# over x ∼ X and y ∼ Y|x is also that of f(x', y) over x ∼ X, y ∼ Y|x and x' ∼ X|y,
 #
-#     E over x ~ X, y ~ Y|x           of f(x, y)
-#   = E over x ~ X, y ~ Y|x, x' ~ X|y of f(x', y)
+# $$E_{x,y}[f(x, y)] = E_{x,y,x'}[f(x', y)]$$
 #
 # The reason in one sentence: draw a pair (x, y), forget x, draw x' again given y; then (x', y) has
 # the same distribution as (x, y). With c for the lemma's x, and the picture for its y: a code drawn
@@ -236,7 +238,8 @@ right = sum(
     joint[c, x] * p_c_given_x[other, x] * f[other, x]
     for c in range(4) for x in range(6) for other in range(4)
 )  # fmt: skip
-print(f"lemma 5.1: {left:.12f} = {right:.12f}")
+print(f"lemma 5.1, left: {left:.12f}")
+print(f"lemma 5.1, right: {right:.12f}")
 
 # %% [markdown]
 # A number as a code
@@ -244,9 +247,9 @@ print(f"lemma 5.1: {left:.12f} = {right:.12f}")
 #
 # For a continuous code c ~ U(-1, 1), sums become integrals. H(c) = log 2 is now a *differential*
 # entropy: no ceiling on the information, only the level from which it is counted. q(c | x) is a
-# Gaussian of which Q gives the mean m. For the fixed σ = 1 that the paper's authors used::
+# Gaussian of which Q gives the mean m. For the fixed σ = 1 that the paper's authors used,
 #
-#     log q(c | x) = -½ (c - m)² - ½ log 2π
+# $$\log q(c | x) = -½ (c - m)² - ½ \log 2π$$
 #
 # so to maximise the bound is to minimise a squared error. As a *number*, that bound is poor. A
 # Gaussian of width 1 is wider than the whole range of c, so even a perfect mean earns no more than
@@ -269,8 +272,8 @@ for blur in blurs:
     error = (weights * (codes - mean[:, None]) ** 2).sum() / weights.sum()
     fixed.append(np.log(2) - 0.5 * np.log(2 * np.pi) - 0.5 * error)
 best = [losses.with_best_sigma(value) for value in fixed]
-print(f"continuous code, blur {blurs[5]:.2f}: truth {truth[5]:.3f} nats, bound with the best σ "
-      f"{best[5]:.3f} nats, with σ = 1 {fixed[5]:.3f} nats")  # fmt: skip
+for name, nats in (("truth", truth), ("bound, best σ", best), ("bound, σ = 1", fixed)):
+    print(f"continuous code, blur {blurs[5]:.2f}, {name}: {nats[5]:.3f} nats")
 
 figure, axes = plt.subplots(figsize=(8, 3.8))
 axes.semilogx(blurs, truth, color="black", label="truth: I(c; x)")
@@ -289,9 +292,9 @@ show("09_continuous_code.png")
 # What λ does
 # -----------
 #
-# So far G stood still and Q read. Now G moves as well, and equation 6 is complete::
+# So far G stood still and Q read. Now G moves as well, and equation 6 is complete:
 #
-#     min over G and Q, max over D:   V(D, G) - λ L_I(G, Q)
+# $$\min_{G,Q} \max_D V(D, G) - λ L_I(G, Q)$$
 #
 # The data are numbers spread evenly over [-1, 1], with a blur of 0.12. G gets two noise variables
 # and a code of four categories, and everything it makes is blurred in the same way, so that we can
@@ -379,8 +382,9 @@ show("09_lambda.png")
 
 for lam, (p, course) in zip(lambdas, runs):
     distance = 0.5 * (np.abs(p.mean(axis=0) - data) * dx).sum()
-    print(f"λ = {lam:g}: truth {course[-1, 2]:.3f} nats, bound {course[-1, 1]:.3f} nats, "
-          f"{100 * distance:.0f} % of the mass is not where the data are")  # fmt: skip
+    print(f"λ = {lam:g}, truth: {course[-1, 2]:.3f} nats")
+    print(f"λ = {lam:g}, bound: {course[-1, 1]:.3f} nats")
+    print(f"λ = {lam:g}, mass that is not where the data are: {100 * distance:.0f} %")
 
 # %% [markdown]
 # Without λ the four colours lie on top of one another: G uses the code as one more noise. The truth

@@ -27,21 +27,24 @@ import matplotlib.pyplot as plt
 import numpy as np
 from common import args, show
 
-from tinyinfogan import data, losses, metrics, plots, presets, report, train
-from tinyinfogan.engine import Tensor, no_grad, optim
+from tinyinfogan import data, metrics, plots, presets, report, train
 from tinyinfogan.models import InfoGAN, as_float
 
 # %% [markdown]
 # The program
 # -----------
 #
-# These are the settings: the default preset of ``python -m tinyinfogan.train`` at half its width
-# and with fewer steps, so that two runs fit into a coffee break.
+# These are the settings: two presets of ``python -m tinyinfogan.train``, the default one and its
+# plain GAN, at half their width and with fewer steps, so that two runs fit into a coffee break.
 
 # %%
-settings = replace(presets.MNIST, channels=16, hidden=128, steps=3750)
+size = {"channels": 16, "hidden": 128, "steps": 3750}
 if args.fast:
-    settings = replace(settings, channels=8, hidden=64, steps=30)
+    size = {"channels": 8, "hidden": 64, "steps": 30}
+settings = replace(presets.PRESETS["mnist"], **size)
+plain = replace(presets.PRESETS["gan"], **size)
+for name in ("lambda_categorical", "lambda_continuous", "lambda_consistency"):
+    print(f"{name}: {getattr(settings, name)} and {getattr(plain, name)}")
 
 # %% [markdown]
 # And this is all of it. One seed makes a run: the first weights, the order of the images, and the
@@ -56,8 +59,7 @@ dataset = data.load()
 def fit(settings, seed=1):
     """Train an InfoGAN on the digits.  Returns it, and {name: values (steps,)} of each step."""
     model = InfoGAN(settings, dataset.images.shape[1:], train.generator_for(seed, train.WEIGHTS))
-    d_adam = optim.Adam(model.discriminator.parameters(), settings.d_lr)
-    g_adam = optim.Adam(model.generator.parameters(), settings.g_lr)
+    adams = train.optimizers(model)
     size, history = settings.batch_size, []
     steps_per_epoch = len(dataset.images) // size
     for step in range(settings.steps):
@@ -65,23 +67,23 @@ def fit(settings, seed=1):
         if batch == 0:
             order = train.generator_for(seed, train.ORDER, epoch).permutation(len(dataset.images))
         real = as_float(dataset.images[order[batch * size : (batch + 1) * size]])
-        d_adam.lr = settings.d_lr * settings.rate(step)
-        g_adam.lr = settings.g_lr * settings.rate(step)
+        adams["d_adam"].lr = settings.d_lr * settings.rate(step)
+        adams["g_adam"].lr = settings.g_lr * settings.rate(step)
         rng = train.generator_for(seed, train.LATENTS, step)
-        history.append(train.train_step(model, d_adam, g_adam, real, rng))
+        history.append(train.train_step(model, **adams, real=real, rng=rng))
     return model, {name: np.array([row[name] for row in history]) for name in history[0]}
 
 
 # %% [markdown]
 # Two runs. The second has every λ at zero: the same networks, the same seed, the same three inputs
-# beside the noise, and nobody who asks for them to be readable. That is a plain GAN.
+# beside the noise, and nobody who asks for them to be readable. That is a plain GAN. Its Q is
+# trained all the same, but only looks on: neither G nor D's trunk learns anything from it.
 
 # %%
-plain = replace(settings, lambda_categorical=0.0, lambda_continuous=0.0, lambda_consistency=0.0)
 since = time.perf_counter()
 infogan, history = fit(settings)
-gan, _ = fit(plain)
-print(f"trained 2 x {settings.steps} steps in {time.perf_counter() - since:.0f} s")
+gan, plain_history = fit(plain)
+print(f"two runs of {settings.steps} steps: {time.perf_counter() - since:.0f} s")
 
 # %% [markdown]
 # What came out
@@ -96,8 +98,8 @@ print(f"trained 2 x {settings.steps} steps in {time.perf_counter() - since:.0f} 
 limit = 500 if args.fast else 10_000
 result = report.code_table(infogan, dataset, limit)
 untaught = report.code_table(gan, dataset, limit)
-print(f"code accuracy with λ     {100 * result.accuracy:.1f} %")
-print(f"code accuracy with λ = 0 {100 * untaught.accuracy:.1f} %")
+print(f"code accuracy with λ: {100 * result.accuracy:.1f} %")
+print(f"code accuracy with λ = 0: {100 * untaught.accuracy:.1f} %")
 
 # %% [markdown]
 # And the pictures. Each block below changes one code from left to right and holds it down a column.
@@ -141,9 +143,9 @@ show("10_traversals.png")
 # One step, read slowly
 # ---------------------
 #
-# The objective is equation 6 of the paper (arXiv 1606.03657)::
+# The objective is equation 6 of the paper (arXiv 1606.03657):
 #
-#     min over G and Q, max over D:   V(D, G) - λ L_I(G, Q)
+# $$\min_{G,Q} \max_D V(D, G) - λ L_I(G, Q)$$
 #
 # with V of equation 1, the game of lesson 8, and L_I of equation 5, the bound of lesson 9. Here is
 # the step that plays it, as it stands in the package:
@@ -189,45 +191,24 @@ print(inspect.getsource(train.train_step))
 # Is the information really not there with λ = 0?
 # -----------------------------------------------
 #
-# The Q of the second run was never trained, so of course it cannot read anything. That alone would
-# be a poor comparison. The paper is fairer in its figure 1: it trains a Q for the plain GAN too,
-# without letting G know. We do the same afterwards: G and the trunk stay as they are, Q's head is
-# trained on fresh pictures of G's, and the bound that it reaches tells how much of the codes can be
-# read in them.
+# To say so one has to look for it. A Q that was never trained cannot read anything, and would prove
+# nothing. The paper is fair about this in its figure 1: it trains a Q for the plain GAN too,
+# without letting G know. So does the preset: with λ = 0 the features of the trunk reach Q's head
+# cut off from the tape (``q_apart`` in ``models.Discriminator``), and the head alone maximises L_I.
+# What it reaches tells how much of the codes can be read.
 
 
 # %%
-def train_reader(model, steps):
-    """Train Q's head alone.  Returns {code name: L_I for each step}."""
-    head, rng, history = model.discriminator.q_head, np.random.default_rng(0), []
-    adam = optim.Adam(head.parameters(), 2e-3)
-    for step in range(steps):
-        adam.lr = 2e-3 * (1 - step / steps)
-        latents = model.spec.sample(256, rng)
-        with no_grad():
-            features = model.discriminator.trunk(model.generator(Tensor(latents)))
-        information = losses.mutual_information(model.spec, head(features), latents)
-        (-losses.weighted(model.spec, information)).backward()
-        adam.step()
-        adam.zero_grad()
-        history.append({name: value.item() for name, value in information.items()})
-    return {name: np.array([row[name] for row in history]) for name in history[0]}
+def nats(settings, history, last=100):
+    """Return {code name: L_I over the last steps, for the σ that fits best, in nats}."""
+    values = {name: array[-last:] for name, array in history.items()}
+    return report.summary(settings, values)["mi_nats"]
 
 
-reader = train_reader(gan, 20 if args.fast else 400)
-
-
-def nats(model, history, last=100):
-    """Return L_I of each code over the last steps, for the σ that fits best, in nats."""
-    means = {code.name: history[code.name][-last:].mean() for code in model.spec.codes}
-    return {code.name: losses.with_best_sigma(means[code.name]) if code.size is None
-            else means[code.name] for code in model.spec.codes}  # fmt: skip
-
-
-with_term, without_term = nats(infogan, history), nats(gan, reader)
-for code in settings.spec.codes:
-    print(f"L_I of {code.name}: {with_term[code.name]:6.3f} nats with λ, "
-          f"{without_term[code.name]:6.3f} nats with λ = 0")  # fmt: skip
+with_term, without_term = nats(settings, history), nats(plain, plain_history)
+for name in with_term:
+    print(f"L_I of {name}, with λ: {with_term[name]:.3f} nats")
+    print(f"L_I of {name}, with λ = 0: {without_term[name]:.3f} nats")
 
 # %% [markdown]
 # For c0 the most there can be is its entropy, H(c0) = log 10 = 2.303 nats. For c1 and c2 there is
@@ -238,9 +219,9 @@ for code in settings.spec.codes:
 # %%
 figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4))
 window = max(1, settings.steps // 75)
-smooth = np.convolve(history["c0"], np.ones(window) / window, "valid")
-left.plot(np.arange(len(smooth)) + window, smooth, color="C0", label="L_I(c0) with λ")
-left.axhline(without_term["c0"], color="C3", label="with λ = 0, Q trained afterwards")
+for run, colour, label in ((history, "C0", "with λ"), (plain_history, "C3", "with λ = 0")):
+    smooth = np.convolve(run["c0"], np.ones(window) / window, "valid")
+    left.plot(np.arange(len(smooth)) + window, smooth, color=colour, label=label)
 left.axhline(np.log(10), color="black", linestyle="--", linewidth=1, label="H(c0) = log 10")
 left.set(xlabel="training step", ylabel="nats", title="How much of c0 can be read")
 left.set_ylim(-0.2, 2.5)
@@ -256,7 +237,6 @@ right.axhline(0, color="black", linewidth=0.8)
 right.set_xticks(range(3), names)
 right.set(ylabel="L_I at the end (nats)", title="All three codes")
 right.legend()
-for axes in (left, right):
 show("10_information.png")
 
 # %% [markdown]

@@ -11,50 +11,30 @@ be things that one can measure on the image with a ruler.
 *You will know* how to judge a classifier that has no names for its classes; what its mistakes look
 like; and how to find out what a continuous code has learnt, on real images, in numbers.
 
-*Time*: 15 minutes to read; with a trained run a few seconds::
-
-    python lessons/11_a_classifier_nobody_taught.py runs/mnist-1
-
-and without one about two minutes on two cores, in which a small model is trained (with ``--fast``
-hardly at all: 8 seconds, and then Q knows nothing yet).
+*Time*: 15 minutes to read; half a minute to run, a few seconds with ``--fast``. It looks at the
+model that comes with the package; name a run of your own after the script to look at that:
+``python lessons/11_a_classifier_nobody_taught.py runs/mnist-1``.
 
 *Builds on*: lesson 10.
 """
 
 # %%
-import argparse
 import sys
-import tempfile
 
+import common
 import matplotlib.pyplot as plt
 import numpy as np
-from common import args, show
+from common import show
 
 import tinyinfogan
-from tinyinfogan import checkpoint, data, metrics, plots, train
+from tinyinfogan import checkpoint, data, metrics, plots
 
-parser = argparse.ArgumentParser(description="Lesson 11: a classifier nobody taught")
-parser.add_argument("run", nargs="?", help="a trained run; without one, a small one is trained")
-parser.add_argument("--fast", action="store_true", help="a tiny model, and fewer images")
-args = parser.parse_args([] if "ipykernel" in sys.modules else None)
-
-
-def trained_model():
-    """Return the model that this lesson looks at.  Change this one place to look at another."""
-    if args.run:
-        return tinyinfogan.load(args.run)
-    size = ["--channels", "16", "--hidden", "128", "--steps", "1750"]
-    if args.fast:
-        size = ["--channels", "4", "--hidden", "32", "--steps", "20", "--log-every", "20"]
-    with tempfile.TemporaryDirectory() as folder:
-        if train.main(["--out", folder, "--seed", "1", *size]):
-            sys.exit(1)
-        return tinyinfogan.load(folder)
-
-
+common.parser.add_argument("run", nargs="?", default=checkpoint.TRAINED,
+                           help="a trained run; by default that of the package")  # fmt: skip
+args = common.args
 dataset = data.load()
 try:
-    model = trained_model()
+    model = tinyinfogan.load(args.run)
 except checkpoint.CheckpointError as error:
     sys.exit(f"lesson 11: {error}")
 if model.image_shape != dataset.images.shape[1:] or not model.spec.categorical:
@@ -118,7 +98,7 @@ assignment = metrics.assign_codes(metrics.confusion_table(known, dataset.labels[
 table = metrics.confusion_table(codes, labels, size, 10)
 accuracy = metrics.code_accuracy(codes, labels, assignment)
 print(metrics.format_confusion(table, assignment))
-print(f"code accuracy {100 * accuracy:.1f} %")
+print(f"code accuracy: {100 * accuracy:.1f} %")
 
 # %% [markdown]
 # So labels were used after all, to give ten names. How many does that take?
@@ -129,11 +109,11 @@ for labelled in (10, 30, 100, 300):
         metrics.confusion_table(known[:labelled], dataset.labels[:labelled], size, 10)
     )
     share = metrics.code_accuracy(codes, labels, few)
-    print(f"names from {labelled:4d} labelled images: accuracy {100 * share:.1f} %")
+    print(f"names from {labelled} labelled images, accuracy: {100 * share:.1f} %")
 
 # %% [markdown]
-# A few dozen labels, and with luck ten, name the categories as well as ten thousand. The other
-# digits were sorted without any.
+# Thirty labels name the categories as well as ten thousand; among the first ten images, not every
+# digit occurs. The other digits were sorted without any.
 #
 # What the mistakes look like
 # ---------------------------
@@ -186,7 +166,7 @@ sure = np.argsort(-probabilities.max(axis=1))
 for share in (1.0, 0.9, 0.75, 0.5):
     kept = sure[: round(share * len(sure))]
     right = metrics.code_accuracy(codes[kept], labels[kept], assignment)
-    print(f"surest {100 * share:.0f} % of the images: accuracy {100 * right:.1f} %")
+    print(f"surest {100 * share:.0f} % of the images, accuracy: {100 * right:.1f} %")
 
 # %% [markdown]
 # Reading slant and width off real images
@@ -248,8 +228,8 @@ correlation = np.array(
      for code in range(number)]
 )  # fmt: skip
 for code in range(number):
-    found = ", ".join(f"{name} {r:+.2f}" for name, r in zip(measures, correlation[code]))
-    print(f"correlation of c{first + code} with {found}")
+    for name, r in zip(measures, correlation[code]):
+        print(f"correlation of c{first + code} with {name}: {r:+.2f}")
 
 figure, panels = plt.subplots(number, len(measures), figsize=(10, 3.2 * number), sharex="row",
                               layout="constrained", squeeze=False)  # fmt: skip
@@ -266,7 +246,7 @@ show("11_measured.png")
 # %% [markdown]
 # A correlation of 1 or -1 would be a ruler, 0 nothing. Often both codes go with slant, and both
 # with something else too. Nobody asked for axes that have names in our language: c1 and c2 are
-# drawn independently, and any two independent directions in the plane of slant and boldness serve G
+# drawn independently, and any two independent directions in the plane of slant and width serve G
 # and Q as well as any others. So the honest question is not "which code is slant?" but "can slant
 # be read from the codes?". Let us fit each measure by a weighted sum of the codes, on one half of
 # the test images, and see on the other half how well it is read.
@@ -279,7 +259,7 @@ for name, values in measures.items():
     weights = np.linalg.lstsq(means[:half], values[:half], rcond=None)[0]
     reading[name] = means @ weights
     r = np.corrcoef(reading[name][half:], values[half:])[0, 1]
-    print(f"{name} read from all continuous codes together: correlation {r:+.2f}")
+    print(f"{name} read from all continuous codes together, correlation: {r:+.2f}")
 
 
 def sorted_by_reading(name, digit, columns=10):

@@ -122,10 +122,8 @@ def make_step(device="cpu"):
     """Return a function that takes one training step on `device`."""
     rng = np.random.default_rng(0)
     model = InfoGAN(settings, images.shape[1:], rng).to(device)
-    d_adam = optim.Adam(model.discriminator.parameters(), settings.d_lr)
-    g_adam = optim.Adam(model.generator.parameters(), settings.g_lr)
-    real = backend.to_device(images, device)
-    return lambda: train.train_step(model, d_adam, g_adam, real, rng)
+    adams, real = train.optimizers(model), backend.to_device(images, device)
+    return lambda: train.train_step(model, **adams, real=real, rng=rng)
 
 
 def seconds_of(function, repeats):
@@ -151,7 +149,8 @@ for _ in range(3 if args.fast else 12):
 whole = 1e3 * min(plain)
 watch = min(watches, key=lambda watch: sum(watch.seconds.values()))
 profile = {key: 1e3 * seconds for key, seconds in watch.seconds.most_common()}
-print(f"a step takes {whole:.1f} ms; the stopwatch accounts for {sum(profile.values()):.1f} ms")
+print(f"a step: {whole:.1f} ms")
+print(f"of which the stopwatch sees: {sum(profile.values()):.1f} ms")
 
 names = list(profile)[:14]
 rest = sum(profile.values()) - sum(profile[name] for name in names)
@@ -164,7 +163,7 @@ axes.invert_yaxis()
 axes.set(xlabel="milliseconds", title=f"One step, {whole:.0f} ms")
 show("13_profile.png")
 for name in names[:6]:
-    print(f"{name[0]:>18} {name[1]:8} {profile[name]:7.1f} ms {profile[name] / whole:6.1%}")
+    print(f"{', '.join(name)}: {profile[name]:.1f} ms, {profile[name] / whole:.1%}")
 
 # %% [markdown]
 # Convolutions and ``matmul``, the two that multiply matrices, take the largest part. The rest is a
@@ -215,8 +214,9 @@ for axes in (left, right):
     axes.set_axisbelow(True)
 show("13_two_speeds.png")
 rate, bandwidth = max(products), adds[-1]
-print(f"products: {rate:.0f} GFLOP/s, sums of large arrays: {bandwidth:.1f} GB/s")
-print(f"in the time of one number moved: {rate / (bandwidth / 4):.0f} multiplications or additions")
+print(f"products: {rate:.0f} GFLOP/s")
+print(f"sums of large arrays: {bandwidth:.1f} GB/s")
+print(f"multiplications or additions in the time of one number moved: {4 * rate / bandwidth:.0f}")
 
 # %% [markdown]
 # The last line is the whole story. On the left, small matrices are slow for another reason: a call
@@ -230,8 +230,8 @@ print(f"in the time of one number moved: {rate / (bandwidth / 4):.0f} multiplica
 # %%
 flops = watch.flops
 least = 1e3 * flops / (rate * 1e9)
-print(f"{flops / 1e9:.2f} GFLOP in matrix products: at least {least:.1f} ms of {whole:.1f} ms "
-      f"({least / whole:.0%})")  # fmt: skip
+print(f"matrix products of a step: {flops / 1e9:.2f} GFLOP")
+print(f"which take at least: {least:.1f} ms of {whole:.1f} ms, {least / whole:.0%}")
 
 # %% [markdown]
 # The remainder is memory traffic: gathering patches (lesson 3), passing through batch norms and
@@ -259,8 +259,8 @@ def chain(x, y):
 
 whole_array = seconds_of(lambda: chain(big, result), 5)
 in_blocks = seconds_of(lambda: backend.in_blocks(chain, big, result), 5)
-print(f"six operations on {big.nbytes / 1e6:.0f} MB: {1e3 * whole_array:.1f} ms array by array, "
-      f"{1e3 * in_blocks:.1f} ms in blocks with {backend.threads} threads")  # fmt: skip
+print(f"six operations on {big.nbytes / 1e6:.0f} MB, array by array: {1e3 * whole_array:.1f} ms")
+print(f"the same in blocks, threads {backend.threads}: {1e3 * in_blocks:.1f} ms")
 
 # %% [markdown]
 # *It keeps its large arrays.* A new array costs a page fault for every 4 KiB first written, so
@@ -330,8 +330,7 @@ else:
 
     for _ in range(5):
         and_wait()
-    print(f"a step on the GPU takes {1e3 * seconds_of(and_wait, 20):.1f} ms, "
-          f"on the CPU {whole:.1f} ms")  # fmt: skip
+    print(f"a step on the GPU: {1e3 * seconds_of(and_wait, 20):.1f} ms")
 
 # %% [markdown]
 # Exercises

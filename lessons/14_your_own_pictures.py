@@ -13,33 +13,31 @@ though nobody said that there are shapes.
 it trains, and what to do with the model.
 
 *Time*: 15 minutes to read; about a minute and a half to run on two cores, 5 seconds with
-``--fast``. With your own folder::
-
-    python lessons/14_your_own_pictures.py my_pictures/ --categories 5 --out runs/mine
+``--fast``. With your own folder:
+``python lessons/14_your_own_pictures.py my_pictures/ --categories 5 --out runs/mine``.
 
 *Builds on*: lessons 10 and 11.
 """
 
 # %%
-import argparse
 import sys
 import tempfile
 from pathlib import Path
 
+import common
 import matplotlib.pyplot as plt
 import numpy as np
-from common import args, show
+from common import show
 from PIL import Image, ImageDraw, ImageOps
 
 import tinyinfogan
 from tinyinfogan import data, metrics, plots, report, train
 
-parser = argparse.ArgumentParser(description="Lesson 14: your own pictures")
-parser.add_argument("folder", nargs="?", help="PNG or JPEG files; without it, shapes are drawn")
-parser.add_argument("--categories", type=int, default=3, help="of the code c0 (default: 3)")
-parser.add_argument("--out", help="keep the run in this folder (default: a temporary one)")
-parser.add_argument("--fast", action="store_true", help="few pictures and steps")
-args = parser.parse_args([] if "ipykernel" in sys.modules else None)
+own = common.parser.add_argument
+own("folder", nargs="?", help="PNG or JPEG files; without it, shapes are drawn")
+own("--categories", type=int, default=3, help="of the code c0 (default: 3)")
+own("--out", help="keep the run in this folder (default: a temporary one)")
+args = common.args
 work = tempfile.TemporaryDirectory()
 
 # %% [markdown]
@@ -129,10 +127,8 @@ print(f"{len(dataset.images)} pictures of {dataset.images.shape[1:]}")
 # -----
 #
 # This is the command of the package, called from here; on the command line it would read
-#
-# .. code-block:: sh
-#
-#     python -m tinyinfogan.train --data prepared/ --categorical 3 --noise 16 --channels 16 ...
+# ``python -m tinyinfogan.train --data prepared/ --categorical 3 --noise 16 --channels 16``, and so
+# on.
 #
 # What to think about, in this order:
 #
@@ -201,8 +197,8 @@ show("14_traversals.png")
 # %%
 log = report.read_log(run)
 d_loss, information = log[-1]["d_loss"], log[-1]["mi_nats"]["c0"]
-print(f"at the end: D's loss {d_loss:.3f}, "
-      f"L_I of c0 {information:.3f} of {np.log(args.categories):.3f} nats")  # fmt: skip
+print(f"D's loss at the end: {d_loss:.3f}")
+print(f"L_I of c0 at the end: {information:.3f} of {np.log(args.categories):.3f} nats")
 
 # %% [markdown]
 # Let Q sort the folder
@@ -245,7 +241,7 @@ if len(names) > 1:
     print("classes: " + ", ".join(f"{index} {name}" for index, name in enumerate(names)))
     print(metrics.format_confusion(table, assignment))
     accuracy = metrics.code_accuracy(codes, labels, assignment)
-    print(f"code accuracy {100 * accuracy:.1f} %")
+    print(f"code accuracy: {100 * accuracy:.1f} %")
 
 # %% [markdown]
 # And what have the numbers to do with size and shade? For the drawn shapes both can be measured:
@@ -256,11 +252,9 @@ if not args.folder:
     pixels = dataset.images[..., 0].astype(float)
     known = {"size": np.sqrt((pixels > 40).sum(axis=(1, 2))), "shade": pixels.max(axis=(1, 2))}
     for number in range(2):
-        found = ", ".join(
-            f"{name} {np.corrcoef(read.means[:, number], values)[0, 1]:+.2f}"
-            for name, values in known.items()
-        )
-        print(f"correlation of c{number + 1} with {found}")
+        for name, values in known.items():
+            r = np.corrcoef(read.means[:, number], values)[0, 1]
+            print(f"correlation of c{number + 1} with {name}: {r:+.2f}")
 
 # %% [markdown]
 # The model is yours now. With ``--out`` it stays on the disk, and everything works on it that works
