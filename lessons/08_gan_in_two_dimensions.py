@@ -1,6 +1,7 @@
+# %% [markdown]
 """
-8. A GAN in two dimensions
-==========================
+Lesson 8: A GAN in two dimensions
+=================================
 
 A generative adversarial network is a game of two players, and games have surprises that mere
 minimising has not. In two dimensions one can watch them: the data are eight heaps of points on a
@@ -17,35 +18,22 @@ with a reader, the idea of InfoGAN, happens to be one of the remedies.
 *Builds on*: lessons 1 and 2 (gradients), 6 (losses from logits), 7 (Adam).
 """
 
-import argparse
+# %%
 import inspect
-import sys
 
-import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
+from common import args, show
 
 from tinyinfogan import LatentSpec, losses
 from tinyinfogan.engine import Tensor, nn, no_grad, ops, optim
 from tinyinfogan.engine.nn import frozen
 
-parser = argparse.ArgumentParser(description="Lesson 8: a GAN in two dimensions")
-parser.add_argument("--fast", action="store_true", help="fewer steps and seeds")
-args = parser.parse_args([] if "ipykernel" in sys.modules else None)
-
-
-def show(name):
-    """Show the figure where there is a screen; otherwise save it as a PNG."""
-    if matplotlib.get_backend().lower() == "agg":
-        plt.savefig(name, dpi=130)
-        print(f"figure: {name}")
-    plt.show()
-
-
-# %%
+# %% [markdown]
 # The data: eight heaps
 # ---------------------
 
+# %%
 angles = 2 * np.pi * np.arange(8) / 8
 centres = 2 * np.stack([np.cos(angles), np.sin(angles)], axis=1)
 spread = 0.05
@@ -67,23 +55,24 @@ def heaps_found(points):
     return int((near >= 0.02).sum())
 
 
-# %%
+# %% [markdown]
 # The game
 # --------
 #
 # D looks at a point and says how likely it is to be real. G turns noise z into points. Equation 1
-# of the InfoGAN paper (arXiv 1606.03657), from Goodfellow et al. 2014::
+# of the InfoGAN paper (arXiv 1606.03657), from Goodfellow et al. 2014:
 #
-#     min over G, max over D:   V(D, G) = E[ log D(x) ] + E[ log(1 - D(G(z))) ]
+# $$\min_G \max_D V(D, G) = E[\log D(x)] + E[\log(1 - D(G(z)))]$$
 #
 # x from the data, z noise. D wants V large: real points near 1, generated ones near 0. G wants it
 # small. In the package D's loss is -V, written with logits so that no logarithm of 0 can occur, and
 # G's loss is not quite V:
 
+# %%
 print(inspect.getsource(losses.discriminator_loss))
 print(inspect.getsource(losses.generator_loss))
 
-# %%
+# %% [markdown]
 # G's is -log D(G(z)) in place of log(1 - D(G(z))). Both fall when D is fooled. But look at their
 # slopes in the logit a, D = sigmoid(a): that of log(1 - D) is -D, that of -log D is -(1 - D). At
 # the start D sees through every fake, D ≈ 0, and the first loss gives G a slope of 0 exactly when
@@ -93,6 +82,7 @@ print(inspect.getsource(losses.generator_loss))
 # later; without it this is a plain GAN.
 
 
+# %%
 def network(inputs, outputs, rng):
     """Two hidden layers of 64 units."""
     return nn.Sequential(
@@ -133,14 +123,14 @@ def play(d_lr, g_lr, steps, watch=(), seed=1, code=False, batch=128):
                 seen.append(G(Tensor(to_look)).numpy())
     return (G, D, spec), seen, np.array(d_losses)
 
-
-# %%
+# %% [markdown]
 # The result first
 # ----------------
 #
 # Three games that differ in nothing but the two learning rates and, in the third, the code. Time
 # runs from left to right.
 
+# %%
 steps = 150 if args.fast else 4000
 watch = [round(steps * share) for share in (1 / 8, 1 / 4, 1 / 2, 5 / 8, 3 / 4, 7 / 8, 1)]
 games = {
@@ -158,7 +148,7 @@ def draw_points(axes, points):
     axes.set(xlim=(-3.2, 3.2), ylim=(-3.2, 3.2), xticks=[], yticks=[], aspect="equal")
 
 
-figure, grid = plt.subplots(3, len(watch), figsize=(12.5, 5.8), layout="constrained")
+figure, grid = plt.subplots(3, len(watch), figsize=(12.5, 5.8))
 for (name, (_, seen, _)), row in zip(results.items(), grid):
     for axes, points, step in zip(row, seen, watch):
         draw_points(axes, points)
@@ -166,7 +156,7 @@ for (name, (_, seen, _)), row in zip(results.items(), grid):
     row[0].set_ylabel(name, fontsize=10)
 show("08_three_games.png")
 
-# %%
+# %% [markdown]
 # In the first row all thousand points, each from noise of its own, lie in one heap, and the heap is
 # never where it was. That is *mode collapse*. In the second row the ring fills up. In the third, at
 # the rates of the first, the points come in eight heaps and take their places one after another.
@@ -175,23 +165,24 @@ show("08_three_games.png")
 # The best discriminator
 # ----------------------
 #
-# Hold G still, and call the density of its points q, that of the data p. Then::
+# Hold G still, and call the density of its points q, that of the data p. Then
 #
-#     V = ∫ p(x) log D(x) + q(x) log(1 - D(x)) dx
+# $$V = ∫ p(x) \log D(x) + q(x) \log(1 - D(x)) dx$$
 #
-# D may choose each D(x) on its own. The derivative p / D - q / (1 - D) is zero at::
+# D may choose each D(x) on its own. The derivative p / D - q / (1 - D) is zero at
 #
-#     D*(x) = p(x) / (p(x) + q(x))
+# $$D^*(x) = p(x) / (p(x) + q(x))$$
 #
 # So D is not a judge of beauty. It estimates a ratio of densities, and only where points turn up.
-# If G is perfect, q = p, then D* = 1/2 everywhere and D's loss is -log ½ - log ½ = 2 log 2 = 1.386.
-# In general it is 2 log 2 - 2 JS(p, q) (JS is the Jensen-Shannon divergence, the mean of the KL
+# If G is perfect, q = p, then D is 1/2 everywhere and its loss -log ½ - log ½ = 2 log 2 = 1.386. In
+# general it is 2 log 2 - 2 JS(p, q) (JS is the Jensen-Shannon divergence, the mean of the KL
 # divergences of p and of q from their middle), so that a D at its best measures how far q is from
 # p.
 #
 # One dimension is enough to check: two known bells, and a D trained to tell them apart.
 
 
+# %%
 def train_d(steps, rng):
     """Train a D on p = N(0, 1) and q = N(1.5, 0.7²).  Returns it and its loss at the end."""
     D, history = network(1, 1, rng), []
@@ -216,20 +207,21 @@ best_loss = -(p * np.log(best) + q * np.log(1 - best)).sum() * (x[1] - x[0])
 D, loss = train_d(100 if args.fast else 1500, np.random.default_rng(0))
 with no_grad():
     learnt = ops.sigmoid(D(Tensor(x[:, None].astype(np.float32)))).numpy()[:, 0]
-print(f"D's loss: trained {loss:.3f}, best possible {best_loss:.3f}, "
-      f"at equilibrium {2 * np.log(2):.3f}")  # fmt: skip
+print(f"D's loss, trained: {loss:.3f}")
+print(f"D's loss, best possible: {best_loss:.3f}")
+print(f"D's loss, at equilibrium: {2 * np.log(2):.3f}")
+print(f"D's loss, trained above best possible: {loss - best_loss:.3f}")
 
-figure, axes = plt.subplots(figsize=(8, 3.6), layout="constrained")
+figure, axes = plt.subplots(figsize=(8, 3.6))
 axes.fill_between(x, p, color="C1", alpha=0.35, linewidth=0, label="p, the data")
 axes.fill_between(x, q, color="C0", alpha=0.35, linewidth=0, label="q, the generator")
 axes.plot(x, best, color="black", linestyle="--", label="p / (p + q)")
 axes.plot(x, learnt, color="C3", label="D, trained")
 axes.set(xlabel="x", ylim=(0, 1.05), title="The best discriminator is a ratio of densities")
-axes.spines[["top", "right"]].set_visible(False)
-axes.legend(frameon=False, loc="center right")
+axes.legend(loc="center right")
 show("08_best_discriminator.png")
 
-# %%
+# %% [markdown]
 # Where both bells have points, the trained D is on the dashed line; far out at the right and left,
 # where hardly any point ever falls, it says something, and nobody corrects it. Keep that in mind.
 #
@@ -237,13 +229,14 @@ show("08_best_discriminator.png")
 # ---------------
 #
 # The formula says min over G of max over D: G should make its choice knowing that D will answer
-# with D*. Against D*, all points in one place is a bad choice: there q is huge, so D* ≈ 0.
+# with its best. Against that, all points in one place is a bad choice: there q is huge, D ≈ 0.
 #
 # Training takes turns instead. In its turn G meets a D that *stands still*, and against that the
 # best answer is simple: go where D is largest, with every point, whatever the noise. Spreading out
 # earns nothing. We can watch it. Take D from the second game and freeze it. Against this D we train
 # a new G from the start, and beside it look at the G that D grew up with.
 
+# %%
 (G, D, spec), _, _ = results["equally fast"]
 rng = np.random.default_rng(1)
 new_G = network(spec.dim, 2, rng)
@@ -256,7 +249,7 @@ for _ in range(50 if args.fast else 1500):
 
 side = np.linspace(-3.2, 3.2, 161)
 plane = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2).astype(np.float32)
-figure, panels = plt.subplots(1, 2, figsize=(9, 4.4), layout="constrained")
+figure, panels = plt.subplots(1, 2, figsize=(9, 4.4))
 with no_grad():
     height = ops.sigmoid(D(Tensor(plane))).numpy().reshape(161, 161)
     for axes, player, title in zip(
@@ -270,11 +263,12 @@ with no_grad():
         if player is new_G:  # so small a heap would be overlooked
             axes.plot(*points.numpy().mean(axis=0), "o", color="C3", markersize=22, mfc="none")
         axes.set_title(f"{title}\n{heaps_found(points.numpy())} of 8 heaps, loss of G {loss:.2f}")
-        print(f"{title}: {heaps_found(points.numpy())} of 8 heaps, loss of G {loss:.3f}")
+        print(f"{title}, heaps found of 8: {heaps_found(points.numpy())}")
+        print(f"{title}, loss of G: {loss:.3f}")
 figure.colorbar(image, ax=panels, label="D(x)", shrink=0.8)
 show("08_best_answer.png")
 
-# %%
+# %% [markdown]
 # The new G puts all its points on one hill of D, in the red circle, and by its loss it is the
 # *better* player of the two. The hill need not be where data are: no real point was ever out there
 # to tell D how wrong it is.
@@ -285,18 +279,18 @@ show("08_best_answer.png")
 # row. D's loss does not show it. It stays near 1.386, as though all were well, because the heap has
 # always left before D is sure of it; the second game, far better, has a lower one.
 
-figure, axes = plt.subplots(figsize=(8, 3.2), layout="constrained")
+# %%
+figure, axes = plt.subplots(figsize=(8, 3.2))
 window = max(1, steps // 80)
 for (name, (_, _, d_losses)), colour in zip(results.items(), ("C3", "C0", "C2")):
     smooth = np.convolve(d_losses, np.ones(window) / window, "valid")
     axes.plot(np.arange(len(smooth)) + window, smooth, color=colour, label=name.replace("\n", " "))
 axes.axhline(2 * np.log(2), color="black", linestyle="--", linewidth=1, label="2 log 2")
 axes.set(xlabel="step", ylabel="D's loss", title="A loss near 2 log 2 does not mean success")
-axes.spines[["top", "right"]].set_visible(False)
-axes.legend(frameon=False, ncols=2, fontsize=9)
+axes.legend(ncols=2, fontsize=9)
 show("08_losses.png")
 
-# %%
+# %% [markdown]
 # What helps
 # ----------
 #
@@ -312,6 +306,7 @@ show("08_losses.png")
 #
 # One seed proves little in a game, so here is a count over several.
 
+# %%
 seeds = [1] if args.fast else [0, 1, 2, 3]
 both = {"d_lr": 1e-3, "g_lr": 1e-3, "code": True}
 tries = {**games, "equally fast, with a code and a reader Q": both}
@@ -324,21 +319,25 @@ for name, options in tries.items():
             _, seen, _ = play(steps=steps, watch=[steps], seed=seed, **options)
             found.append(heaps_found(seen[-1]))
     name = name.replace("\n", " ")
-    print(f"{name}: heaps found {found}, mean {np.mean(found):.2f} of 8")
+    print(f"{name}, heaps found of 8: {np.mean(found):.2f} (seed by seed: {found})")
 
-# %%
+# %% [markdown]
 # Exercises
 # ---------
 #
-# 1. Make D five times as fast as G (``d_lr=1e-3, g_lr=2e-4``). D's loss then lies well below 2 log
-#    2. What happens to the heaps, and why is that not the chase again?
+# 1. Make D five times as fast as G (``d_lr=1e-3, g_lr=2e-4``). D's loss then lies well below
+#    2 log 2. What happens to the heaps, and why is that not the chase again?
 # 2. Let G use log(1 - D) in the first game. What changes early on?
 # 3. D's loss is 0 from the first step to the last. What has happened, and what does G learn?
 #
-# *Answers.* (1) G finds two or three heaps and stays there. It is too slow to reach the others: D
-# is near its best, is sure about all of G's points, and G creeps along the slope that is left. The
-# chase is a matter of a D that lags behind; this is one of a G that does. (2) While D sees through
-# the fakes, its sigmoid is near 0 and so is G's slope: G stands still for longer. (3) D tells real
-# from fake without any doubt. The non-saturating loss still has a slope at the logit, but D itself
-# has become a cliff, flat everywhere G has points, so that little of that slope gets through. Give
-# D a lower rate, or blur what it sees: the augmentation in the package does that, for images.
+# *Answer 1.* G finds two or three heaps and stays there. It is too slow to reach the others: D is
+# near its best, is sure about all of G's points, and G creeps along the slope that is left. The
+# chase is a matter of a D that lags behind; this is one of a G that does.
+#
+# *Answer 2.* While D sees through the fakes, its sigmoid is near 0 and so is G's slope: G stands
+# still for longer.
+#
+# *Answer 3.* D tells real from fake without any doubt. The non-saturating loss still has a slope at
+# the logit, but D itself has become a cliff, flat everywhere G has points, so that little of that
+# slope gets through. Give D a lower rate, or blur what it sees: the augmentation in the package
+# does that, for images.

@@ -1,6 +1,7 @@
+# %% [markdown]
 """
-9. How much does the picture tell about the code?
-=================================================
+Lesson 9: How much does the picture tell about the code?
+========================================================
 
 InfoGAN asks for one thing that a GAN does not: whoever sees the picture should be able to tell the
 code it was made from. This lesson turns "be able to tell" into a number, finds that the number
@@ -16,44 +17,31 @@ what λ does to a generator.
 *Builds on*: lesson 6 (softmax and cross-entropy) and lesson 8 (the game).
 """
 
-import argparse
+# %%
 import inspect
-import sys
 
-import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
+from common import args, show
 
 from tinyinfogan import LatentSpec, losses
 from tinyinfogan.engine import Tensor, nn, no_grad, ops, optim
 from tinyinfogan.engine.nn import frozen
 
-parser = argparse.ArgumentParser(description="Lesson 9: how much does the picture tell?")
-parser.add_argument("--fast", action="store_true", help="fewer points and steps")
-args = parser.parse_args([] if "ipykernel" in sys.modules else None)
-
-
-def show(name):
-    """Show the figure where there is a screen; otherwise save it as a PNG."""
-    if matplotlib.get_backend().lower() == "agg":
-        plt.savefig(name, dpi=130)
-        print(f"figure: {name}")
-    plt.show()
-
-
-# %%
+# %% [markdown]
 # A picture of one pixel
 # ----------------------
 #
 # Our "generator" makes pictures x of a single pixel. It takes a code c, one of four equally likely
 # categories, and noise z. The code sets how far from 0 the pixel is, the noise sets the sign, and
-# then adds a blur of standard deviation σ::
+# then adds a blur of standard deviation σ:
 #
-#     x = s · (c + 1) + σ ε,     s = -1 or 1,  ε ~ N(0, 1)
+# $$x = s · (c + 1) + σ ε,\quad s = ±1,\quad ε ∼ N(0, 1)$$
 #
 # So p(x | c) is two bells, one at -(c + 1) and one at c + 1. With a small σ a single look at x
 # tells c; with a large σ the bells run into one another.
 
+# %%
 spec = LatentSpec(noise=2, categorical=(4,), continuous=0)
 grid = np.linspace(-12, 12, 4801)  # on which we integrate
 dx = grid[1] - grid[0]
@@ -74,8 +62,7 @@ def density(sigma):
     bells += np.exp(-0.5 * ((grid + centres) / sigma) ** 2)
     return bells / (bells.sum(axis=1, keepdims=True) * dx)
 
-
-# %%
+# %% [markdown]
 # The result first
 # ----------------
 #
@@ -85,6 +72,7 @@ def density(sigma):
 # through its logits. What each earns is the bound that we derive below.
 
 
+# %%
 def xlogx(p, q):
     """p log q, and 0 where p is 0."""
     some = p > 1e-200  # far below, q may have been rounded to 0
@@ -143,7 +131,7 @@ for sigma in sigmas:
 rows = np.array(rows)
 
 fine = np.linspace(0.08, 2.1, 60)
-figure, axes = plt.subplots(figsize=(8, 4.6), layout="constrained")
+figure, axes = plt.subplots(figsize=(8, 4.6))
 axes.plot(fine, [true_information(density(s)) for s in fine], color="black", label="truth: I(c; x)")
 for values, marker, label in zip(
     rows.T[1:], "osv", ("bound, Q a network", "bound, the same Q trained too little",
@@ -153,15 +141,15 @@ for values, marker, label in zip(
 axes.axhline(np.log(4), color="grey", linestyle="--", linewidth=1)
 axes.annotate("H(c) = log 4", (2.1, np.log(4) - 0.02), ha="right", va="top", color="grey")
 axes.set(xlabel="blur σ", ylabel="nats", title="The bound never passes the truth")
-axes.spines[["top", "right"]].set_visible(False)
-axes.legend(frameon=False)
+axes.legend()
 show("09_bound_and_truth.png")
 
 for sigma, row in zip(sigmas, rows):
-    print(f"σ = {sigma}: truth {row[0]:.3f} nats, bound {row[1]:.3f} nats, "
-          f"too little training {row[2]:.3f} nats, linear {row[3]:.3f} nats")  # fmt: skip
+    for name, nats in zip(("truth", "bound", "bound, trained too little", "bound, linear"), row):
+        print(f"σ = {sigma}, {name}: {nats:.3f} nats")
+print(f"truth less bound, the least of all: {(rows[:, :1] - rows[:, 1:]).min():.4f} nats")
 
-# %%
+# %% [markdown]
 # Every marker is on the line or under it. The good reader is nearly on it; a reader that has not
 # learnt enough, or cannot, earns less. For the linear one nothing is left: a category that sits at
 # -3 *and* at 3 cannot be read along one straight line, however much information there is.
@@ -172,14 +160,14 @@ for sigma, row in zip(sigmas, rows):
 # The entropy of a code is how much we do not know before we look, H(c) = -Σ p(c) log p(c), measured
 # in nats because the logarithm is the natural one. Four equal categories: log 4 = 1.386 nats. To
 # have seen x leaves the conditional entropy H(c | x), the average of -log p(c | x). The mutual
-# information is what the look was worth (equation 2 of arXiv 1606.03657)::
+# information is what the look was worth (equation 2 of arXiv 1606.03657):
 #
-#     I(c; x) = H(c) - H(c | x) = H(x) - H(x | c)
+# $$I(c; x) = H(c) - H(c | x) = H(x) - H(x | c)$$
 #
 # It is 0 exactly where x and c are independent, and H(c) where x tells c for sure. InfoGAN adds it
-# to the game, with a weight λ (equation 3)::
+# to the game, with a weight λ (equation 3):
 #
-#     min over G, max over D:   V(D, G) - λ I(c; G(z, c))
+# $$\min_G \max_D V(D, G) - λ I(c; G(z, c))$$
 #
 # Why Q
 # -----
@@ -189,21 +177,21 @@ for sigma, row in zip(sigmas, rows):
 # pictures of 784 pixels, nobody can.
 #
 # So guess it: let q(c | x) be any distribution over c that we can compute. Multiply and divide
-# by q inside the logarithm (this is equation 4)::
+# by q inside the logarithm (this is equation 4):
 #
-#     H(c | x) = -E[ log p(c | x) ]
-#              = -E[ log q(c | x) ]  -  E[ log (p(c | x) / q(c | x)) ]
-#              = -E[ log q(c | x) ]  -  E_x[ KL( p(· | x) ‖ q(· | x) ) ]
+# $$H(c | x) = -E[\log p(c | x)] = -E[\log q(c | x)] - E[\log (p(c | x) / q(c | x))]$$
 #
-# A Kullback-Leibler divergence is never negative. Leave it out, and H(c | x) can only look larger
-# than it is, the information smaller (equation 5)::
+# The last term is the Kullback-Leibler divergence of q(· | x) from p(· | x), averaged over x, and
+# never negative. Leave it out, and H(c | x) can only look larger than it is, the information
+# smaller (equation 5):
 #
-#     L_I(G, Q) = H(c) + E[ log q(c | x) ]  =  I(c; x) - E_x[ KL(p ‖ q) ]  ≤  I(c; x)
+# $$L_I(G, Q) = H(c) + E[\log q(c | x)] = I(c; x) - E_x[KL(p ‖ q)] ≤ I(c; x)$$
 #
 # Two things to notice. The gap *is* the divergence: the bound is exact where q is the posterior.
 # And -E log q(c | x) is the cross-entropy of lesson 6, so that "make the bound tight" means "train
 # a classifier". Let us compute the gap on our pixel in both ways.
 
+# %%
 sigma = 0.5
 p = density(sigma)
 posterior = p / np.maximum(p.sum(axis=0), 1e-300)  # p(c) is the same for all c and cancels
@@ -211,30 +199,34 @@ log_q = train_reader(sigma, steps // 10)
 divergence = (xlogx(posterior, posterior) - posterior * log_q).sum(axis=0)
 mean_divergence = (p.mean(axis=0) * divergence * dx).sum()
 gap = true_information(p) - bound(p, log_q)
-print(f"gap {gap:.6f} nats, mean KL divergence {mean_divergence:.6f} nats")
+print(f"gap: {gap:.6f} nats")
+print(f"mean KL divergence: {mean_divergence:.6f} nats")
+print(f"gap and mean KL divergence, difference: {abs(gap - mean_divergence):.1e}")
 
-# %%
+# %% [markdown]
 # In the package all this is one function. ``code.entropy`` is H(c), and the rest is the mean of
 # log q(c | x) over a batch:
 
+# %%
 print(inspect.getsource(losses.mutual_information))
 
-# %%
+# %% [markdown]
 # Lemma 5.1: why a batch is enough
 # --------------------------------
 #
 # Read strictly, the bound says: draw a picture x; then draw c' from the *posterior* p(c | x);
 # average log q(c' | x). We cannot draw from the posterior, it is what we do not have. But we know
-# which c each picture was made from. Lemma 5.1 says that this c will do::
+# which c each picture was made from. Lemma 5.1 says that this c will do: the average of f(x, y)
+# over x ∼ X and y ∼ Y|x is also that of f(x', y) over x ∼ X, y ∼ Y|x and x' ∼ X|y,
 #
-#     E over x ~ X, y ~ Y|x           of f(x, y)
-#   = E over x ~ X, y ~ Y|x, x' ~ X|y of f(x', y)
+# $$E_{x,y}[f(x, y)] = E_{x,y,x'}[f(x', y)]$$
 #
 # The reason in one sentence: draw a pair (x, y), forget x, draw x' again given y; then (x', y) has
 # the same distribution as (x, y). With c for the lemma's x, and the picture for its y: a code drawn
 # anew from the posterior and the code that was really used are the same kind of draw, so log q may
 # be averaged over the latter. A small table shows it, by enumeration:
 
+# %%
 rng = np.random.default_rng(0)
 joint = rng.random((4, 6))
 joint /= joint.sum()  # p(c, x): four codes, six pictures
@@ -246,17 +238,18 @@ right = sum(
     joint[c, x] * p_c_given_x[other, x] * f[other, x]
     for c in range(4) for x in range(6) for other in range(4)
 )  # fmt: skip
-print(f"lemma 5.1: {left:.12f} = {right:.12f}")
+print(f"lemma 5.1, left: {left:.12f}")
+print(f"lemma 5.1, right: {right:.12f}")
 
-# %%
+# %% [markdown]
 # A number as a code
 # ------------------
 #
 # For a continuous code c ~ U(-1, 1), sums become integrals. H(c) = log 2 is now a *differential*
 # entropy: no ceiling on the information, only the level from which it is counted. q(c | x) is a
-# Gaussian of which Q gives the mean m. For the fixed σ = 1 that the paper's authors used::
+# Gaussian of which Q gives the mean m. For the fixed σ = 1 that the paper's authors used,
 #
-#     log q(c | x) = -½ (c - m)² - ½ log 2π
+# $$\log q(c | x) = -½ (c - m)² - ½ \log 2π$$
 #
 # so to maximise the bound is to minimise a squared error. As a *number*, that bound is poor. A
 # Gaussian of width 1 is wider than the whole range of c, so even a perfect mean earns no more than
@@ -265,6 +258,7 @@ print(f"lemma 5.1: {left:.12f} = {right:.12f}")
 #
 # The toy is x = c + blur, with the best possible reader, the mean of the posterior.
 
+# %%
 blurs = np.geomspace(0.03, 1.5, 25)
 codes = np.linspace(-1, 1, 801)
 x = np.linspace(-8, 8, 3201)
@@ -278,20 +272,19 @@ for blur in blurs:
     error = (weights * (codes - mean[:, None]) ** 2).sum() / weights.sum()
     fixed.append(np.log(2) - 0.5 * np.log(2 * np.pi) - 0.5 * error)
 best = [losses.with_best_sigma(value) for value in fixed]
-print(f"continuous code, blur {blurs[5]:.2f}: truth {truth[5]:.3f} nats, bound with the best σ "
-      f"{best[5]:.3f} nats, with σ = 1 {fixed[5]:.3f} nats")  # fmt: skip
+for name, nats in (("truth", truth), ("bound, best σ", best), ("bound, σ = 1", fixed)):
+    print(f"continuous code, blur {blurs[5]:.2f}, {name}: {nats[5]:.3f} nats")
 
-figure, axes = plt.subplots(figsize=(8, 3.8), layout="constrained")
+figure, axes = plt.subplots(figsize=(8, 3.8))
 axes.semilogx(blurs, truth, color="black", label="truth: I(c; x)")
 axes.semilogx(blurs, best, "o", color="C0", label="bound, the σ that fits best")
 axes.semilogx(blurs, fixed, "v", color="C3", label="bound, σ = 1")
 axes.axhline(0, color="grey", linewidth=0.8)
 axes.set(xlabel="blur", ylabel="nats", title="A continuous code: same training, two bounds")
-axes.spines[["top", "right"]].set_visible(False)
-axes.legend(frameon=False)
+axes.legend()
 show("09_continuous_code.png")
 
-# %%
+# %% [markdown]
 # On the right, where nothing can be read, the blue bound ends a little below 0, at
 # log 2 - ½ log(2πe/3) = -0.176: the best Gaussian is not the uniform distribution. Remember that
 # when the log of a run says -0.18 for a code: it means "nothing".
@@ -299,15 +292,16 @@ show("09_continuous_code.png")
 # What λ does
 # -----------
 #
-# So far G stood still and Q read. Now G moves as well, and equation 6 is complete::
+# So far G stood still and Q read. Now G moves as well, and equation 6 is complete:
 #
-#     min over G and Q, max over D:   V(D, G) - λ L_I(G, Q)
+# $$\min_{G,Q} \max_D V(D, G) - λ L_I(G, Q)$$
 #
 # The data are numbers spread evenly over [-1, 1], with a blur of 0.12. G gets two noise variables
 # and a code of four categories, and everything it makes is blurred in the same way, so that we can
 # again compute the true information by integration. Q always learns to read; G is paid λ times what
 # Q can read.
 
+# %%
 blur, batch = 0.12, 128
 
 
@@ -371,7 +365,7 @@ bell = np.exp(-0.5 * (np.arange(-150, 151) * dx / blur) ** 2)
 data = np.convolve(data, bell / bell.sum(), "same")
 
 figure, axes = plt.subplots(2, len(lambdas), figsize=(3.3 * len(lambdas), 5.6), sharex="row",
-                            sharey="row", layout="constrained")  # fmt: skip
+                            sharey="row")  # fmt: skip
 for lam, (p, course), (upper, lower) in zip(lambdas, runs, axes.T):
     upper.stackplot(grid, p / 4, colors=["#3b6ea5", "#e0a030", "#5a9a68", "#b5524a"])
     upper.plot(grid, data, color="black", linewidth=1.2, label="the data")
@@ -382,16 +376,17 @@ for lam, (p, course), (upper, lower) in zip(lambdas, runs, axes.T):
     lower.set(xlabel="training step", ylim=(-0.15, 1.55))
 axes[0, 0].set_ylabel("density, a colour for each code")
 axes[1, 0].set_ylabel("nats")
-axes[0, 0].legend(frameon=False, loc="upper left", fontsize=8)
-axes[1, -1].legend(frameon=False, loc="lower right")
+axes[0, 0].legend(loc="upper left", fontsize=8)
+axes[1, -1].legend(loc="lower right")
 show("09_lambda.png")
 
 for lam, (p, course) in zip(lambdas, runs):
     distance = 0.5 * (np.abs(p.mean(axis=0) - data) * dx).sum()
-    print(f"λ = {lam:g}: truth {course[-1, 2]:.3f} nats, bound {course[-1, 1]:.3f} nats, "
-          f"{100 * distance:.0f} % of the mass is not where the data are")  # fmt: skip
+    print(f"λ = {lam:g}, truth: {course[-1, 2]:.3f} nats")
+    print(f"λ = {lam:g}, bound: {course[-1, 1]:.3f} nats")
+    print(f"λ = {lam:g}, mass that is not where the data are: {100 * distance:.0f} %")
 
-# %%
+# %% [markdown]
 # Without λ the four colours lie on top of one another: G uses the code as one more noise. The truth
 # is a little above 0, because a code never has *exactly* no effect. A small λ is enough to sort
 # them: each category takes a piece of the interval of its own. Nobody told G where to cut. It cut
@@ -416,10 +411,14 @@ for lam, (p, course) in zip(lambdas, runs):
 # 3. Run ``play`` with ``spec = LatentSpec(noise=2, categorical=(2,), continuous=0)`` (and 2 for 4
 #    where the number of categories appears). Where does it cut?
 #
-# *Answers.* (1) log q = -log 4, so L_I = 0: the level of no reading at all. A Q that is certain and
+# *Answer 1.* log q = -log 4, so L_I = 0: the level of no reading at all. A Q that is certain and
 # wrong has log q → -∞, and there is no end to how bad the bound can get; it stays a true statement,
-# only a useless one. (2) The truth is at least 1.1 nats; the better bound is the one to believe.
-# 1.5 nats is more than H(c) = 1.386, which I(c; x) cannot pass: there is a mistake in the program,
-# or the average was over too few pictures. (3) Expect two halves, with the cut near 0: with one cut
-# there is one place where codes overlap, and the cut that leaves both halves half of the data is
-# the one that D and the equal shares of the categories allow.
+# only a useless one.
+#
+# *Answer 2.* The truth is at least 1.1 nats; the better bound is the one to believe. 1.5 nats is
+# more than H(c) = 1.386, which I(c; x) cannot pass: there is a mistake in the program, or the
+# average was over too few pictures.
+#
+# *Answer 3.* Expect two halves, with the cut near 0: with one cut there is one place where codes
+# overlap, and the cut that leaves both halves half of the data is the one that D and the equal
+# shares of the categories allow.

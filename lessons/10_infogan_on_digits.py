@@ -1,6 +1,7 @@
+# %% [markdown]
 """
-10. InfoGAN on digits
-=====================
+Lesson 10: InfoGAN on digits
+============================
 
 Here everything meets: the engine of lessons 1 to 7, the game of lesson 8, the bound of lesson 9. A
 generator is given sixty thousand handwritten digits to imitate, and three inputs that are to mean
@@ -17,58 +18,48 @@ there are no digits yet, but the program is the same).
 *Builds on*: lessons 8 and 9.
 """
 
-import argparse
+# %%
 import inspect
-import sys
 import time
 from dataclasses import replace
 
-import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
+from common import args, show
 
-from tinyinfogan import data, losses, metrics, plots, presets, report, train
-from tinyinfogan.engine import Tensor, no_grad, optim
+from tinyinfogan import data, metrics, plots, presets, report, train
 from tinyinfogan.models import InfoGAN, as_float
 
-parser = argparse.ArgumentParser(description="Lesson 10: InfoGAN on digits")
-parser.add_argument("--fast", action="store_true", help="a few steps of tiny networks")
-args = parser.parse_args([] if "ipykernel" in sys.modules else None)
-
-
-def show(name):
-    """Show the figure where there is a screen; otherwise save it as a PNG."""
-    if matplotlib.get_backend().lower() == "agg":
-        plt.savefig(name, dpi=130)
-        print(f"figure: {name}")
-    plt.show()
-
-
-# %%
+# %% [markdown]
 # The program
 # -----------
 #
-# These are the settings: the default preset of ``python -m tinyinfogan.train`` at half its width
-# and with fewer steps, so that two runs fit into a coffee break.
-
-settings = replace(presets.MNIST, channels=16, hidden=128, steps=3750)
-if args.fast:
-    settings = replace(settings, channels=8, hidden=64, steps=30)
+# These are the settings: two presets of ``python -m tinyinfogan.train``, the default one and its
+# plain GAN, at half their width and with fewer steps, so that two runs fit into a coffee break.
 
 # %%
+size = {"channels": 16, "hidden": 128, "steps": 3750}
+if args.fast:
+    size = {"channels": 8, "hidden": 64, "steps": 30}
+settings = replace(presets.PRESETS["mnist"], **size)
+plain = replace(presets.PRESETS["gan"], **size)
+for name in ("lambda_categorical", "lambda_continuous", "lambda_consistency"):
+    print(f"{name}: {getattr(settings, name)} and {getattr(plain, name)}")
+
+# %% [markdown]
 # And this is all of it. One seed makes a run: the first weights, the order of the images, and the
 # latents of each step all come from generators made from it. A step takes the next 64 images and
 # hands them to ``train_step``, which we read below. Over the last third of the run the learning
 # rates fall to zero, so that the two players come to rest.
 
+# %%
 dataset = data.load()
 
 
 def fit(settings, seed=1):
     """Train an InfoGAN on the digits.  Returns it, and {name: values (steps,)} of each step."""
     model = InfoGAN(settings, dataset.images.shape[1:], train.generator_for(seed, train.WEIGHTS))
-    d_adam = optim.Adam(model.discriminator.parameters(), settings.d_lr)
-    g_adam = optim.Adam(model.generator.parameters(), settings.g_lr)
+    adams = train.optimizers(model)
     size, history = settings.batch_size, []
     steps_per_epoch = len(dataset.images) // size
     for step in range(settings.steps):
@@ -76,24 +67,25 @@ def fit(settings, seed=1):
         if batch == 0:
             order = train.generator_for(seed, train.ORDER, epoch).permutation(len(dataset.images))
         real = as_float(dataset.images[order[batch * size : (batch + 1) * size]])
-        d_adam.lr = settings.d_lr * settings.rate(step)
-        g_adam.lr = settings.g_lr * settings.rate(step)
+        adams["d_adam"].lr = settings.d_lr * settings.rate(step)
+        adams["g_adam"].lr = settings.g_lr * settings.rate(step)
         rng = train.generator_for(seed, train.LATENTS, step)
-        history.append(train.train_step(model, d_adam, g_adam, real, rng))
+        history.append(train.train_step(model, **adams, real=real, rng=rng))
     return model, {name: np.array([row[name] for row in history]) for name in history[0]}
 
 
-# %%
+# %% [markdown]
 # Two runs. The second has every λ at zero: the same networks, the same seed, the same three inputs
-# beside the noise, and nobody who asks for them to be readable. That is a plain GAN.
+# beside the noise, and nobody who asks for them to be readable. That is a plain GAN. Its Q is
+# trained all the same, but only looks on: neither G nor D's trunk learns anything from it.
 
-plain = replace(settings, lambda_categorical=0.0, lambda_continuous=0.0, lambda_consistency=0.0)
+# %%
 since = time.perf_counter()
 infogan, history = fit(settings)
-gan, _ = fit(plain)
-print(f"trained 2 x {settings.steps} steps in {time.perf_counter() - since:.0f} s")
+gan, plain_history = fit(plain)
+print(f"two runs of {settings.steps} steps: {time.perf_counter() - since:.0f} s")
 
-# %%
+# %% [markdown]
 # What came out
 # -------------
 #
@@ -102,13 +94,14 @@ print(f"trained 2 x {settings.steps} steps in {time.perf_counter() - since:.0f} 
 # 10,000 test images how often it is right (``report.code_table``; lesson 11 is about this number).
 # This is the only place where labels are used.
 
+# %%
 limit = 500 if args.fast else 10_000
 result = report.code_table(infogan, dataset, limit)
 untaught = report.code_table(gan, dataset, limit)
-print(f"code accuracy with λ     {100 * result.accuracy:.1f} %")
-print(f"code accuracy with λ = 0 {100 * untaught.accuracy:.1f} %")
+print(f"code accuracy with λ: {100 * result.accuracy:.1f} %")
+print(f"code accuracy with λ = 0: {100 * untaught.accuracy:.1f} %")
 
-# %%
+# %% [markdown]
 # And the pictures. Each block below changes one code from left to right and holds it down a column.
 # In the first block each row has its own noise; in the other two each row has its own category, and
 # the code runs from -2 to 2, twice as far as it ever went in training.
@@ -121,6 +114,7 @@ print(f"code accuracy with λ = 0 {100 * untaught.accuracy:.1f} %")
 # input has, but none that a reader could rely on.
 
 
+# %%
 def draw_traversals(figure, model, categories, title):
     """Draw one block for each code of a model into a row of the figure."""
     figure.suptitle(title, fontsize=13)
@@ -129,7 +123,7 @@ def draw_traversals(figure, model, categories, title):
     ):
         grid = images.reshape(-1, *model.image_shape)
         height, width = model.image_shape[0] + 2, model.image_shape[1] + 2
-        axes.imshow(plots.tile(grid, len(columns)), cmap="gray", vmin=0, vmax=1)
+        axes.imshow(plots.tile(grid, len(columns)), vmin=0, vmax=1)
         axes.set_title(name.replace("by columns; other noise in each row", "noise down"))
         axes.set_xticks([(k + 0.5) * width - 1 for k in range(len(columns))], columns, fontsize=8)
         rows = rows or []
@@ -139,26 +133,27 @@ def draw_traversals(figure, model, categories, title):
 
 
 by_digit = metrics.sort_codes(result.table, result.assignment)[2]
-figure = plt.figure(figsize=(13, 9.6), layout="constrained")
+figure = plt.figure(figsize=(13, 9.6))
 upper, lower = figure.subfigures(2, 1, hspace=0.03)
 draw_traversals(upper, infogan, by_digit, "InfoGAN: each column of a block is one value of a code")
 draw_traversals(lower, gan, None, "The same with λ = 0")
 show("10_traversals.png")
 
-# %%
+# %% [markdown]
 # One step, read slowly
 # ---------------------
 #
-# The objective is equation 6 of the paper (arXiv 1606.03657)::
+# The objective is equation 6 of the paper (arXiv 1606.03657):
 #
-#     min over G and Q, max over D:   V(D, G) - λ L_I(G, Q)
+# $$\min_{G,Q} \max_D V(D, G) - λ L_I(G, Q)$$
 #
 # with V of equation 1, the game of lesson 8, and L_I of equation 5, the bound of lesson 9. Here is
 # the step that plays it, as it stands in the package:
 
+# %%
 print(inspect.getsource(train.train_step))
 
-# %%
+# %% [markdown]
 # From top to bottom:
 #
 # - *One draw of latents serves both players.* ``spec.sample`` draws 62 noise variables, a category
@@ -196,60 +191,41 @@ print(inspect.getsource(train.train_step))
 # Is the information really not there with λ = 0?
 # -----------------------------------------------
 #
-# The Q of the second run was never trained, so of course it cannot read anything. That alone would
-# be a poor comparison. The paper is fairer in its figure 1: it trains a Q for the plain GAN too,
-# without letting G know. We do the same afterwards: G and the trunk stay as they are, Q's head is
-# trained on fresh pictures of G's, and the bound that it reaches tells how much of the codes can be
-# read in them.
+# To say so one has to look for it. A Q that was never trained cannot read anything, and would prove
+# nothing. The paper is fair about this in its figure 1: it trains a Q for the plain GAN too,
+# without letting G know. So does the preset: with λ = 0 the features of the trunk reach Q's head
+# cut off from the tape (``q_apart`` in ``models.Discriminator``), and the head alone maximises L_I.
+# What it reaches tells how much of the codes can be read.
 
-
-def train_reader(model, steps):
-    """Train Q's head alone.  Returns {code name: L_I for each step}."""
-    head, rng, history = model.discriminator.q_head, np.random.default_rng(0), []
-    adam = optim.Adam(head.parameters(), 2e-3)
-    for step in range(steps):
-        adam.lr = 2e-3 * (1 - step / steps)
-        latents = model.spec.sample(256, rng)
-        with no_grad():
-            features = model.discriminator.trunk(model.generator(Tensor(latents)))
-        information = losses.mutual_information(model.spec, head(features), latents)
-        (-losses.weighted(model.spec, information)).backward()
-        adam.step()
-        adam.zero_grad()
-        history.append({name: value.item() for name, value in information.items()})
-    return {name: np.array([row[name] for row in history]) for name in history[0]}
-
-
-reader = train_reader(gan, 20 if args.fast else 400)
-
-
-def nats(model, history, last=100):
-    """Return L_I of each code over the last steps, for the σ that fits best, in nats."""
-    means = {code.name: history[code.name][-last:].mean() for code in model.spec.codes}
-    return {code.name: losses.with_best_sigma(means[code.name]) if code.size is None
-            else means[code.name] for code in model.spec.codes}  # fmt: skip
-
-
-with_term, without_term = nats(infogan, history), nats(gan, reader)
-for code in settings.spec.codes:
-    print(f"L_I of {code.name}: {with_term[code.name]:6.3f} nats with λ, "
-          f"{without_term[code.name]:6.3f} nats with λ = 0")  # fmt: skip
 
 # %%
+def nats(settings, history, last=100):
+    """Return {code name: L_I over the last steps, for the σ that fits best, in nats}."""
+    values = {name: array[-last:] for name, array in history.items()}
+    return report.summary(settings, values)["mi_nats"]
+
+
+with_term, without_term = nats(settings, history), nats(plain, plain_history)
+for name in with_term:
+    print(f"L_I of {name}, with λ: {with_term[name]:.3f} nats")
+    print(f"L_I of {name}, with λ = 0: {without_term[name]:.3f} nats")
+
+# %% [markdown]
 # For c0 the most there can be is its entropy, H(c0) = log 10 = 2.303 nats. For c1 and c2 there is
 # no such ceiling, as a number holds more the more exactly it can be read, and the level of somebody
 # who answers 0 every time is log 2 - ½ log(2πe/3) = -0.176 nats (lesson 9). A bound below 0 is no
 # contradiction: it is a bound. The information itself is never negative.
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+# %%
+figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4))
 window = max(1, settings.steps // 75)
-smooth = np.convolve(history["c0"], np.ones(window) / window, "valid")
-left.plot(np.arange(len(smooth)) + window, smooth, color="C0", label="L_I(c0) with λ")
-left.axhline(without_term["c0"], color="C3", label="with λ = 0, Q trained afterwards")
+for run, colour, label in ((history, "C0", "with λ"), (plain_history, "C3", "with λ = 0")):
+    smooth = np.convolve(run["c0"], np.ones(window) / window, "valid")
+    left.plot(np.arange(len(smooth)) + window, smooth, color=colour, label=label)
 left.axhline(np.log(10), color="black", linestyle="--", linewidth=1, label="H(c0) = log 10")
 left.set(xlabel="training step", ylabel="nats", title="How much of c0 can be read")
 left.set_ylim(-0.2, 2.5)
-left.legend(fontsize=9, loc="center right", frameon=False)
+left.legend(fontsize=9, loc="center right")
 names = list(with_term)
 for offset, values, colour, label in (
     (-0.2, with_term, "C0", "with λ"),
@@ -260,12 +236,10 @@ for offset, values, colour, label in (
 right.axhline(0, color="black", linewidth=0.8)
 right.set_xticks(range(3), names)
 right.set(ylabel="L_I at the end (nats)", title="All three codes")
-right.legend(frameon=False)
-for axes in (left, right):
-    axes.spines[["top", "right"]].set_visible(False)
+right.legend()
 show("10_information.png")
 
-# %%
+# %% [markdown]
 # One more thing to see in the left panel: the bound is near its ceiling early, while the pictures
 # are still smudges. G and Q agree on *some* ten kinds of smudge at once; that these become the ten
 # digits takes the rest of the run. So L_I tells that the codes can be read, not that they mean
@@ -278,10 +252,11 @@ show("10_information.png")
 #    surplus ones become?
 # 2. Take the continuous codes away (``continuous=0``). Is slant then gone from the pictures?
 #
-# *Answers.* (1) Expect that two digits that are written in two ways share three or four categories
+# *Answer 1.* Expect that two digits that are written in two ways share three or four categories
 # between them: an upright and a slanted 1, a 7 with and without a bar, a looped 2. The accuracy
 # measure pairs ten categories with digits and counts what falls into the other two as wrong, so it
-# drops although nothing got worse. (2) No. The real digits still lean, so G must imitate that, or D
-# would notice; it is then in the noise z, spread over its 62 variables, where nobody asked for it
-# to be readable. InfoGAN does not add variation, it moves some of it to where you can take hold of
-# it.
+# drops although nothing got worse.
+#
+# *Answer 2.* No. The real digits still lean, so G must imitate that, or D would notice; it is then
+# in the noise z, spread over its 62 variables, where nobody asked for it to be readable. InfoGAN
+# does not add variation, it moves some of it to where you can take hold of it.

@@ -1,6 +1,7 @@
+# %% [markdown]
 """
-11. A classifier nobody taught
-==============================
+Lesson 11: A classifier nobody taught
+=====================================
 
 Q was made to read codes in *generated* pictures, because only of those we know the codes. Show it a
 real digit instead, and it answers all the same: with a category, and with two numbers. The category
@@ -10,70 +11,44 @@ be things that one can measure on the image with a ruler.
 *You will know* how to judge a classifier that has no names for its classes; what its mistakes look
 like; and how to find out what a continuous code has learnt, on real images, in numbers.
 
-*Time*: 15 minutes to read; with a trained run a few seconds::
-
-    python lessons/11_a_classifier_nobody_taught.py runs/mnist-1
-
-and without one about two minutes on two cores, in which a small model is trained (with ``--fast``
-hardly at all: 8 seconds, and then Q knows nothing yet).
+*Time*: 15 minutes to read; half a minute to run, a few seconds with ``--fast``. It looks at the
+model that comes with the package; name a run of your own after the script to look at that:
+``python lessons/11_a_classifier_nobody_taught.py runs/mnist-1``.
 
 *Builds on*: lesson 10.
 """
 
-import argparse
+# %%
 import sys
-import tempfile
 
-import matplotlib
+import common
 import matplotlib.pyplot as plt
 import numpy as np
+from common import show
 
 import tinyinfogan
-from tinyinfogan import checkpoint, data, metrics, plots, train
+from tinyinfogan import checkpoint, data, metrics, plots
 
-parser = argparse.ArgumentParser(description="Lesson 11: a classifier nobody taught")
-parser.add_argument("run", nargs="?", help="a trained run; without one, a small one is trained")
-parser.add_argument("--fast", action="store_true", help="a tiny model, and fewer images")
-args = parser.parse_args([] if "ipykernel" in sys.modules else None)
-
-
-def show(name):
-    """Show the figure where there is a screen; otherwise save it as a PNG."""
-    if matplotlib.get_backend().lower() == "agg":
-        plt.savefig(name, dpi=130)
-        print(f"figure: {name}")
-    plt.show()
-
-
-def trained_model():
-    """Return the model that this lesson looks at.  Change this one place to look at another."""
-    if args.run:
-        return tinyinfogan.load(args.run)
-    size = ["--channels", "16", "--hidden", "128", "--steps", "1750"]
-    if args.fast:
-        size = ["--channels", "4", "--hidden", "32", "--steps", "20", "--log-every", "20"]
-    with tempfile.TemporaryDirectory() as folder:
-        if train.main(["--out", folder, "--seed", "1", *size]):
-            sys.exit(1)
-        return tinyinfogan.load(folder)
-
-
+common.parser.add_argument("run", nargs="?", default=checkpoint.TRAINED,
+                           help="a trained run; by default that of the package")  # fmt: skip
+args = common.args
 dataset = data.load()
 try:
-    model = trained_model()
+    model = tinyinfogan.load(args.run)
 except checkpoint.CheckpointError as error:
     sys.exit(f"lesson 11: {error}")
 if model.image_shape != dataset.images.shape[1:] or not model.spec.categorical:
     sys.exit(f"lesson 11: {args.run} was not trained on digits with a categorical code; "
              "give a run of the mnist preset")  # fmt: skip
 
-# %%
+# %% [markdown]
 # The result first
 # ----------------
 #
 # Real test images, none of which had any part in training. Each row holds the first ones in which Q
 # reads the same category.
 
+# %%
 images, labels = dataset.test_images, dataset.test_labels
 if args.fast:
     images, labels = images[:1000], labels[:1000]
@@ -97,7 +72,7 @@ for code in range(size):
     found = images[codes == code][:columns]
     row[: len(found)] = found
     rows.append(row)
-figure, axes = plt.subplots(figsize=(9, 5.2), layout="constrained")
+figure, axes = plt.subplots(figsize=(9, 5.2))
 as_grid(axes, np.concatenate(rows), columns)
 height = images.shape[1] + 2
 axes.set_yticks([(k + 0.5) * height - 1 for k in range(size)], [f"c0 = {k}" for k in range(size)])
@@ -105,7 +80,7 @@ axes.tick_params(length=0)
 axes.set_title("Real digits, a row for each category that Q reads")
 show("11_sorted_by_q.png")
 
-# %%
+# %% [markdown]
 # Giving names to categories
 # --------------------------
 #
@@ -116,36 +91,39 @@ show("11_sorted_by_q.png")
 # and count on test images: an assignment chosen on the images that it is judged by would flatter
 # itself a little.
 
+# %%
 limit = 500 if args.fast else 10_000
 known = model.encode(dataset.images[:limit]).probabilities[0].argmax(axis=1)
 assignment = metrics.assign_codes(metrics.confusion_table(known, dataset.labels[:limit], size, 10))
 table = metrics.confusion_table(codes, labels, size, 10)
 accuracy = metrics.code_accuracy(codes, labels, assignment)
 print(metrics.format_confusion(table, assignment))
-print(f"code accuracy {100 * accuracy:.1f} %")
+print(f"code accuracy: {100 * accuracy:.1f} %")
 
-# %%
+# %% [markdown]
 # So labels were used after all, to give ten names. How many does that take?
 
+# %%
 for labelled in (10, 30, 100, 300):
     few = metrics.assign_codes(
         metrics.confusion_table(known[:labelled], dataset.labels[:labelled], size, 10)
     )
     share = metrics.code_accuracy(codes, labels, few)
-    print(f"names from {labelled:4d} labelled images: accuracy {100 * share:.1f} %")
+    print(f"names from {labelled} labelled images, accuracy: {100 * share:.1f} %")
 
-# %%
-# A few dozen labels, and with luck ten, name the categories as well as ten thousand. The other
-# digits were sorted without any.
+# %% [markdown]
+# Thirty labels name the categories as well as ten thousand; among the first ten images, not every
+# digit occurs. The other digits were sorted without any.
 #
 # What the mistakes look like
 # ---------------------------
 #
 # The table first: the darker a square, the larger the share of that digit's images.
 
+# %%
 order = metrics.sort_codes(table, assignment)[2]
 shares = table[order] / table.sum(axis=0)
-figure, axes = plt.subplots(figsize=(6.4, 5.4), layout="constrained")
+figure, axes = plt.subplots(figsize=(6.4, 5.4))
 axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
 for row in range(size):
     for digit in range(10):
@@ -157,15 +135,16 @@ axes.set_yticks(range(size), [f"c0 = {k}, named {name}" for k, name in zip(order
 axes.set(xlabel="the digit that it is", title=f"Code accuracy {100 * accuracy:.1f} %")
 show("11_confusion.png")
 
-# %%
+# %% [markdown]
 # The mistakes are not spread evenly. They sit where two digits differ by a stroke: a 4 closed at
 # the top is nearly a 9; 3, 5 and 8 share their lower half. And these are the images that Q gets
 # wrong while being most certain of itself.
 
+# %%
 named = assignment[codes]
 wrong = np.flatnonzero(named != labels)
 wrong = wrong[np.argsort(-probabilities.max(axis=1)[wrong])][:40]
-figure, grid = plt.subplots(4, 10, figsize=(10, 5), layout="constrained")
+figure, grid = plt.subplots(4, 10, figsize=(10, 5))
 for axes in grid.flat:
     axes.axis("off")
 for axes, index in zip(grid.flat, wrong):
@@ -174,7 +153,7 @@ for axes, index in zip(grid.flat, wrong):
 figure.suptitle("Most certain, and wrong")
 show("11_mistakes.png")
 
-# %%
+# %% [markdown]
 # Some of them would make a person hesitate. Others are plainly the digit that they are, in a way of
 # writing that G seldom or never makes: a 1 with a foot, a 7 with a bar. What G does not paint, Q
 # has not been asked about. A taught classifier learns rare forms from their labels; for ours, a bar
@@ -182,13 +161,14 @@ show("11_mistakes.png")
 #
 # Does Q know when it does not know? Keep only the images that it is surest of:
 
+# %%
 sure = np.argsort(-probabilities.max(axis=1))
 for share in (1.0, 0.9, 0.75, 0.5):
     kept = sure[: round(share * len(sure))]
     right = metrics.code_accuracy(codes[kept], labels[kept], assignment)
-    print(f"surest {100 * share:.0f} % of the images: accuracy {100 * right:.1f} %")
+    print(f"surest {100 * share:.0f} % of the images, accuracy: {100 * right:.1f} %")
 
-# %%
+# %% [markdown]
 # Reading slant and width off real images
 # ---------------------------------------
 #
@@ -196,6 +176,7 @@ for share in (1.0, 0.9, 0.75, 0.5):
 # images of a digit by it, and pick one at every ninth of the way from the lowest to the highest:
 
 
+# %%
 def sorted_by(code, digit, columns=10):
     """Return images of a digit at equal steps through the order of a continuous code."""
     indices = np.flatnonzero(labels == digit)
@@ -206,14 +187,14 @@ def sorted_by(code, digit, columns=10):
 
 number = read.means.shape[1]
 first = len(model.spec.categorical)
-figure, panels = plt.subplots(1, number, figsize=(5.2 * number, 5.6), layout="constrained",
+figure, panels = plt.subplots(1, number, figsize=(5.2 * number, 5.6),
                               squeeze=False)  # fmt: skip
 for code, axes in enumerate(panels[0]):
     as_grid(axes, np.concatenate([sorted_by(code, digit) for digit in range(10)]), 10)
     axes.set_title(f"real digits in the order of c{first + code}: lowest to highest")
 show("11_sorted_by_a_number.png")
 
-# %%
+# %% [markdown]
 # To say what changes from left to right, measure. An image is a heap of ink, and a heap has
 # moments: the middle, how far the ink reaches to the sides and up and down (the variances), and
 # whether the upper part is shifted against the lower (the covariance). From these come
@@ -223,6 +204,7 @@ show("11_sorted_by_a_number.png")
 # - the *ink*: the mean brightness, larger for bold strokes.
 
 
+# %%
 def measure(images):
     """Return {name: numbers (N,)} for images (N, H, W, 1)."""
     ink = images[..., 0] / 255.0
@@ -246,8 +228,8 @@ correlation = np.array(
      for code in range(number)]
 )  # fmt: skip
 for code in range(number):
-    found = ", ".join(f"{name} {r:+.2f}" for name, r in zip(measures, correlation[code]))
-    print(f"correlation of c{first + code} with {found}")
+    for name, r in zip(measures, correlation[code]):
+        print(f"correlation of c{first + code} with {name}: {r:+.2f}")
 
 figure, panels = plt.subplots(number, len(measures), figsize=(10, 3.2 * number), sharex="row",
                               layout="constrained", squeeze=False)  # fmt: skip
@@ -258,18 +240,18 @@ for code in range(number):
         axes.plot(within_digits(read.means[:, code]), values, ".", markersize=1.5, alpha=0.3)
         axes.set(xlabel=f"c{first + code}", ylabel=f"{name} ({units[name]})",
                  title=f"correlation {correlation[code, column]:+.2f}")  # fmt: skip
-        axes.spines[["top", "right"]].set_visible(False)
 figure.suptitle("What Q reads against what we measure, each less the mean of its digit")
 show("11_measured.png")
 
-# %%
+# %% [markdown]
 # A correlation of 1 or -1 would be a ruler, 0 nothing. Often both codes go with slant, and both
 # with something else too. Nobody asked for axes that have names in our language: c1 and c2 are
-# drawn independently, and any two independent directions in the plane of slant and boldness serve G
+# drawn independently, and any two independent directions in the plane of slant and width serve G
 # and Q as well as any others. So the honest question is not "which code is slant?" but "can slant
 # be read from the codes?". Let us fit each measure by a weighted sum of the codes, on one half of
 # the test images, and see on the other half how well it is read.
 
+# %%
 half = len(images) // 2
 means = np.stack([within_digits(read.means[:, code]) for code in range(number)], axis=1)
 reading = {}
@@ -277,7 +259,7 @@ for name, values in measures.items():
     weights = np.linalg.lstsq(means[:half], values[:half], rcond=None)[0]
     reading[name] = means @ weights
     r = np.corrcoef(reading[name][half:], values[half:])[0, 1]
-    print(f"{name} read from all continuous codes together: correlation {r:+.2f}")
+    print(f"{name} read from all continuous codes together, correlation: {r:+.2f}")
 
 
 def sorted_by_reading(name, digit, columns=10):
@@ -288,13 +270,13 @@ def sorted_by_reading(name, digit, columns=10):
     return images[indices[places.round().astype(int)]]
 
 
-figure, panels = plt.subplots(1, 2, figsize=(10.4, 5.6), layout="constrained")
+figure, panels = plt.subplots(1, 2, figsize=(10.4, 5.6))
 for name, axes in zip(("slant", "width"), panels):
     as_grid(axes, np.concatenate([sorted_by_reading(name, digit) for digit in range(10)]), 10)
     axes.set_title(f"real digits in the order of the {name} that Q reads")
 show("11_slant_and_width.png")
 
-# %%
+# %% [markdown]
 # Exercises
 # ---------
 #
@@ -303,9 +285,10 @@ show("11_slant_and_width.png")
 # 2. Rotate the test images by 10 degrees (``tinyinfogan.augment.warp``) and encode them again.
 #    Which of the numbers moves? Which would you expect to stay?
 #
-# *Answers.* (1) About 10 % both, a little more, as the names are chosen to fit. In the third case G
+# *Answer 1.* About 10 % both, a little more, as the names are chosen to fit. In the third case G
 # and Q agree perfectly on ten kinds of pictures, which are not the ten digits: some category takes
-# two digits at once, another shares one with a third. L_I cannot see that; only labels can. (2) The
-# category of most images stays. The codes that go with slant move, though by less than the ruler
-# says (ten degrees are a lean of 0.18 pixels per pixel): in training every picture was turned by up
-# to 12 degrees before Q saw it, so Q learnt to look past a turn where it could.
+# two digits at once, another shares one with a third. L_I cannot see that; only labels can.
+#
+# *Answer 2.* The category of most images stays. The codes that go with slant move, though by less
+# than the ruler says (ten degrees are a lean of 0.18 pixels per pixel): in training every picture
+# was turned by up to 12 degrees before Q saw it, so Q learnt to look past a turn where it could.

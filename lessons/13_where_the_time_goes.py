@@ -1,6 +1,7 @@
+# %% [markdown]
 """
-13. Where the time goes
-=======================
+Lesson 13: Where the time goes
+==============================
 
 A training step of the paper's network is a few hundred calls of NumPy. Which of them cost the time?
 We put a stopwatch on every operation of the engine, with one hook; then we measure what this
@@ -16,51 +17,39 @@ which of them limits which operation; and why the same source runs on a GPU.
 *Builds on*: lesson 1 (the tape) and lesson 3 (a convolution is a matrix product).
 """
 
-import argparse
+# %%
 import contextlib
 import inspect
-import sys
 import time
 from collections import Counter
 from dataclasses import replace
 
-import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
+from common import args, show
 
 from tinyinfogan import augment, data, presets, train
 from tinyinfogan.engine import backend, conv, norm, ops, optim, tensor
 from tinyinfogan.models import InfoGAN, as_float
 
-parser = argparse.ArgumentParser(description="Lesson 13: where the time goes")
-parser.add_argument("--fast", action="store_true", help="the small network, fewer repeats")
-args = parser.parse_args([] if "ipykernel" in sys.modules else None)
-
-
-def show(name):
-    """Show the figure where there is a screen; otherwise save it as a PNG."""
-    if matplotlib.get_backend().lower() == "agg":
-        plt.savefig(name, dpi=130)
-        print(f"figure: {name}")
-    plt.show()
-
-
-# %%
+# %% [markdown]
 # One hook sees everything
 # ------------------------
 #
 # Every operation of the engine ends in the same way: with a call of ``record``, which puts the
 # result on the tape, together with the function that will compute its gradients:
 
+# %%
 print(inspect.getsource(tensor.record))
 
-# %%
+# %% [markdown]
 # So a stopwatch in ``record`` sees every operation. The time since the last event is the
 # operation's forward; and the function that it hands over can be wrapped, to time its backward when
 # that comes. The functions are even named: ``conv2d``'s gradient is called
 # ``conv2d.<locals>.backward``.
 
 
+# %%
 class Stopwatch:
     """Seconds of each (operation, phase), and the multiplications and additions in products."""
 
@@ -115,14 +104,14 @@ class Stopwatch:
             for owner, name, value in before:
                 setattr(owner, name, value)
 
-
-# %%
+# %% [markdown]
 # The result first
 # ----------------
 #
 # One training step of the paper's network, 128 images (``--preset paper-mnist``). Whatever else
 # runs on the machine can only make a step longer, so of several we take the shortest.
 
+# %%
 settings = presets.PAPER_MNIST
 if args.fast:
     settings = replace(settings, channels=8, hidden=64, batch_size=32)
@@ -133,10 +122,8 @@ def make_step(device="cpu"):
     """Return a function that takes one training step on `device`."""
     rng = np.random.default_rng(0)
     model = InfoGAN(settings, images.shape[1:], rng).to(device)
-    d_adam = optim.Adam(model.discriminator.parameters(), settings.d_lr)
-    g_adam = optim.Adam(model.generator.parameters(), settings.g_lr)
-    real = backend.to_device(images, device)
-    return lambda: train.train_step(model, d_adam, g_adam, real, rng)
+    adams, real = train.optimizers(model), backend.to_device(images, device)
+    return lambda: train.train_step(model, **adams, real=real, rng=rng)
 
 
 def seconds_of(function, repeats):
@@ -162,23 +149,23 @@ for _ in range(3 if args.fast else 12):
 whole = 1e3 * min(plain)
 watch = min(watches, key=lambda watch: sum(watch.seconds.values()))
 profile = {key: 1e3 * seconds for key, seconds in watch.seconds.most_common()}
-print(f"a step takes {whole:.1f} ms; the stopwatch accounts for {sum(profile.values()):.1f} ms")
+print(f"a step: {whole:.1f} ms")
+print(f"of which the stopwatch sees: {sum(profile.values()):.1f} ms")
 
 names = list(profile)[:14]
 rest = sum(profile.values()) - sum(profile[name] for name in names)
 colours = {"forward": "#3b6ea5", "backward": "#e0a030", "step": "#5a9a68"}
-figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
+figure, axes = plt.subplots(figsize=(8, 5))
 labels = [f"{name}, {phase}" if phase != "step" else name for name, phase in names]
 axes.barh([*labels, "all others"], [*(profile[name] for name in names), rest],
           color=[*(colours[phase] for _, phase in names), "#b0b0b0"])  # fmt: skip
 axes.invert_yaxis()
 axes.set(xlabel="milliseconds", title=f"One step, {whole:.0f} ms")
-axes.spines[["top", "right"]].set_visible(False)
 show("13_profile.png")
 for name in names[:6]:
-    print(f"{name[0]:>18} {name[1]:8} {profile[name]:7.1f} ms {profile[name] / whole:6.1%}")
+    print(f"{', '.join(name)}: {profile[name]:.1f} ms, {profile[name] / whole:.1%}")
 
-# %%
+# %% [markdown]
 # Convolutions and ``matmul``, the two that multiply matrices, take the largest part. The rest is a
 # crowd: batch norm, leaky ReLU, Adam. None of them computes much, and together they are not small.
 #
@@ -193,6 +180,7 @@ for name in names[:6]:
 # waits for the memory, and the second speed is the limit. Both, measured here and now:
 
 
+# %%
 def product_rate(n):
     """Return the GFLOP/s of a product of two n×n matrices."""
     a, b = np.random.default_rng(0).standard_normal((2, n, n), np.float32)
@@ -211,7 +199,7 @@ sides = [16, 32, 64, 128, 256, 512] + ([] if args.fast else [1024, 2048])
 lengths = [1 << k for k in range(8, 21 if args.fast else 25, 2)]
 products = [product_rate(n) for n in sides]
 adds = [add_rate(n) for n in lengths]
-figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 3.8), layout="constrained")
+figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 3.8))
 left.semilogx(sides, products, "o-", color="#3b6ea5")
 left.set_xticks(sides, sides)
 left.minorticks_off()
@@ -224,13 +212,13 @@ right.set_ylim(0, 1.05 * max(adds))
 for axes in (left, right):
     axes.grid(color="#e8e8e8")
     axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
 show("13_two_speeds.png")
 rate, bandwidth = max(products), adds[-1]
-print(f"products: {rate:.0f} GFLOP/s, sums of large arrays: {bandwidth:.1f} GB/s")
-print(f"in the time of one number moved: {rate / (bandwidth / 4):.0f} multiplications or additions")
+print(f"products: {rate:.0f} GFLOP/s")
+print(f"sums of large arrays: {bandwidth:.1f} GB/s")
+print(f"multiplications or additions in the time of one number moved: {4 * rate / bandwidth:.0f}")
 
-# %%
+# %% [markdown]
 # The last line is the whole story. On the left, small matrices are slow for another reason: a call
 # of NumPy costs about a microsecond before anything is computed, as for the very short sums on the
 # right. What NumPy is good at is few, large products. What it is bad at is many small calls, and
@@ -239,12 +227,13 @@ print(f"in the time of one number moved: {rate / (bandwidth / 4):.0f} multiplica
 #
 # How far is our step from the best that can be had? Count its multiplications and additions:
 
+# %%
 flops = watch.flops
 least = 1e3 * flops / (rate * 1e9)
-print(f"{flops / 1e9:.2f} GFLOP in matrix products: at least {least:.1f} ms of {whole:.1f} ms "
-      f"({least / whole:.0%})")  # fmt: skip
+print(f"matrix products of a step: {flops / 1e9:.2f} GFLOP")
+print(f"which take at least: {least:.1f} ms of {whole:.1f} ms, {least / whole:.0%}")
 
-# %%
+# %% [markdown]
 # The remainder is memory traffic: gathering patches (lesson 3), passing through batch norms and
 # activations, Adam's dozen operations over each weight. Against that the engine does three things.
 #
@@ -253,6 +242,7 @@ print(f"{flops / 1e9:.2f} GFLOP in matrix products: at least {least:.1f} ms of {
 # memory and only the last writes to it; and it gives the pieces to several threads. What that is
 # worth for a leaky ReLU's kind of work:
 
+# %%
 big = np.random.default_rng(0).standard_normal((1 << (18 if args.fast else 24)), np.float32)
 result = np.empty_like(big)
 
@@ -269,10 +259,10 @@ def chain(x, y):
 
 whole_array = seconds_of(lambda: chain(big, result), 5)
 in_blocks = seconds_of(lambda: backend.in_blocks(chain, big, result), 5)
-print(f"six operations on {big.nbytes / 1e6:.0f} MB: {1e3 * whole_array:.1f} ms array by array, "
-      f"{1e3 * in_blocks:.1f} ms in blocks with {backend.threads} threads")  # fmt: skip
+print(f"six operations on {big.nbytes / 1e6:.0f} MB, array by array: {1e3 * whole_array:.1f} ms")
+print(f"the same in blocks, threads {backend.threads}: {1e3 * in_blocks:.1f} ms")
 
-# %%
+# %% [markdown]
 # *It keeps its large arrays.* A new array costs a page fault for every 4 KiB first written, so
 # ``backend.empty`` gives out memory that an earlier result has left behind.
 #
@@ -285,10 +275,11 @@ print(f"six operations on {big.nbytes / 1e6:.0f} MB: {1e3 * whole_array:.1f} ms 
 # A graphics card has both speeds, too, only each many times higher. What has to change in the
 # program? Look at how the engine finds its library:
 
+# %%
 print(inspect.getsource(backend.array_module))
 print(inspect.getsource(ops.softplus))
 
-# %%
+# %% [markdown]
 # ``xp`` is NumPy for NumPy's arrays and CuPy for CuPy's. CuPy has the functions of NumPy under the
 # same names, for arrays that live on the card, so the line below it is the same for both; nothing
 # else in the engine asks where an array is. What happens underneath is different in three ways:
@@ -304,6 +295,7 @@ print(inspect.getsource(ops.softplus))
 #   operations on the tape, each of which is one to ten kernels:
 
 
+# %%
 class Counting(Stopwatch):
     """Count operations in place of timing them."""
 
@@ -318,10 +310,11 @@ with counting.running():
 operations = sum(n for (name, _), n in counting.seconds.items() if name != "tape")
 print(f"operations of a step: {operations}, forward, backward and two of Adam")
 
-# %%
+# %% [markdown]
 # so that for small networks and batches the card is idle most of the time, waiting for Python. It
 # shines where arrays are large. If this machine has a card, here is the step on it:
 
+# %%
 missing = backend.missing_for_cuda()
 if missing:
     print(f"no GPU here: {missing}")
@@ -337,10 +330,9 @@ else:
 
     for _ in range(5):
         and_wait()
-    print(f"a step on the GPU takes {1e3 * seconds_of(and_wait, 20):.1f} ms, "
-          f"on the CPU {whole:.1f} ms")  # fmt: skip
+    print(f"a step on the GPU: {1e3 * seconds_of(and_wait, 20):.1f} ms")
 
-# %%
+# %% [markdown]
 # Exercises
 # ---------
 #
@@ -350,9 +342,11 @@ else:
 #    written, and how many at the least?
 # 3. Run this lesson with ``OMP_NUM_THREADS=1``. Which of the two speeds drops by more?
 #
-# *Answers.* (1) By a little less than two: everything that handles images doubles, Adam does not,
-# as it handles weights, and neither does the fixed cost of calls. (2) As written: a * x reads two
-# and writes one array, b * z likewise, the sum reads two and writes one: nine passes. At the least:
-# four reads and one write, five. (3) That of products, nearly in proportion to the cores: each core
-# has its own arithmetic. The way to the memory is shared, and one core alone can often fill half of
-# it or more.
+# *Answer 1.* By a little less than two: everything that handles images doubles, Adam does not, as
+# it handles weights, and neither does the fixed cost of calls.
+#
+# *Answer 2.* As written: a * x reads two and writes one array, b * z likewise, the sum reads two
+# and writes one: nine passes. At the least: four reads and one write, five.
+#
+# *Answer 3.* That of products, nearly in proportion to the cores: each core has its own arithmetic.
+# The way to the memory is shared, and one core alone can often fill half of it or more.

@@ -1,6 +1,7 @@
+# %% [markdown]
 """
-14. Your own pictures
-=====================
+Lesson 14: Your own pictures
+============================
 
 Nothing in the package knows about digits. Here is the way from a folder of pictures to a trained
 model: bring them to one size, train, look at what each code does, and let Q sort the pictures. As
@@ -12,44 +13,34 @@ though nobody said that there are shapes.
 it trains, and what to do with the model.
 
 *Time*: 15 minutes to read; about a minute and a half to run on two cores, 5 seconds with
-``--fast``. With your own folder::
-
-    python lessons/14_your_own_pictures.py my_pictures/ --categories 5 --out runs/mine
+``--fast``. With your own folder:
+``python lessons/14_your_own_pictures.py my_pictures/ --categories 5 --out runs/mine``.
 
 *Builds on*: lessons 10 and 11.
 """
 
-import argparse
+# %%
 import sys
 import tempfile
 from pathlib import Path
 
-import matplotlib
+import common
 import matplotlib.pyplot as plt
 import numpy as np
+from common import show
 from PIL import Image, ImageDraw, ImageOps
 
 import tinyinfogan
 from tinyinfogan import data, metrics, plots, report, train
 
-parser = argparse.ArgumentParser(description="Lesson 14: your own pictures")
-parser.add_argument("folder", nargs="?", help="PNG or JPEG files; without it, shapes are drawn")
-parser.add_argument("--categories", type=int, default=3, help="of the code c0 (default: 3)")
-parser.add_argument("--out", help="keep the run in this folder (default: a temporary one)")
-parser.add_argument("--fast", action="store_true", help="few pictures and steps")
-args = parser.parse_args([] if "ipykernel" in sys.modules else None)
+own = common.parser.add_argument
+own("folder", nargs="?", help="PNG or JPEG files; without it, shapes are drawn")
+own("--categories", type=int, default=3, help="of the code c0 (default: 3)")
+own("--out", help="keep the run in this folder (default: a temporary one)")
+args = common.args
 work = tempfile.TemporaryDirectory()
 
-
-def show(name):
-    """Show the figure where there is a screen; otherwise save it as a PNG."""
-    if matplotlib.get_backend().lower() == "agg":
-        plt.savefig(name, dpi=130)
-        print(f"figure: {name}")
-    plt.show()
-
-
-# %%
+# %% [markdown]
 # A folder of pictures
 # --------------------
 #
@@ -57,6 +48,7 @@ def show(name):
 # hundred is too few: D would learn them by heart. Ours are drawn, with what varies in them known:
 # the shape, and two quantities that come in degrees, size and shade.
 
+# %%
 SHAPES = ("cross", "ring", "triangle")
 
 
@@ -89,7 +81,7 @@ source = Path(args.folder or Path(work.name, "drawn"))
 if not args.folder:
     draw_folder(source, 60 if args.fast else 600, np.random.default_rng(0))
 
-# %%
+# %% [markdown]
 # One size for all
 # ----------------
 #
@@ -99,6 +91,7 @@ if not args.folder:
 # (one channel), all others become red, green and blue (three).
 
 
+# %%
 def prepare(source, target, side=32):
     """Copy the pictures of a folder and its sub-folders to `target` as 00000.png, 00001.png, ...
 
@@ -126,7 +119,7 @@ if not origins:
 dataset = data.load(prepared)
 print(f"{len(dataset.images)} pictures of {dataset.images.shape[1:]}")
 
-# %%
+# %% [markdown]
 # The prepared folder is flat, so that what we train has no classes to look at, even by mistake. The
 # names of the sub-folders stay here, for the end.
 #
@@ -134,10 +127,8 @@ print(f"{len(dataset.images)} pictures of {dataset.images.shape[1:]}")
 # -----
 #
 # This is the command of the package, called from here; on the command line it would read
-#
-# .. code-block:: sh
-#
-#     python -m tinyinfogan.train --data prepared/ --categorical 3 --noise 16 --channels 16 ...
+# ``python -m tinyinfogan.train --data prepared/ --categorical 3 --noise 16 --channels 16``, and so
+# on.
 #
 # What to think about, in this order:
 #
@@ -152,6 +143,7 @@ print(f"{len(dataset.images)} pictures of {dataset.images.shape[1:]}")
 #   meaning of a code. Where size is to be found, the zoom must be small. It is set in the preset: 2
 #   pixels, 12 degrees, a tenth of the size.
 
+# %%
 steps, batch = (20, 32) if args.fast else (1000, 64)
 run = Path(args.out or Path(work.name, "run"))
 status = train.main([
@@ -164,7 +156,7 @@ if status:
     sys.exit(status)
 model = tinyinfogan.load(run)
 
-# %%
+# %% [markdown]
 # The result
 # ----------
 #
@@ -173,9 +165,10 @@ model = tinyinfogan.load(run)
 # means; in the other two the noise stays and the number runs from -2 to 2.
 
 
+# %%
 def as_grid(axes, pictures, columns):
     """Draw images (N, H, W, C) in [0, 1] as a grid."""
-    axes.imshow(plots.tile(pictures, columns), cmap="gray", vmin=0, vmax=1)
+    axes.imshow(plots.tile(pictures, columns), vmin=0, vmax=1)
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
 
@@ -189,24 +182,25 @@ blocks = {
     "c1: from -2 to 2": numbers[0].reshape(-1, *model.image_shape),
     "c2: from -2 to 2": numbers[1].reshape(-1, *model.image_shape),
 }
-figure, grid = plt.subplots(2, 2, figsize=(10, args.categories + 1), layout="constrained")
+figure, grid = plt.subplots(2, 2, figsize=(10, args.categories + 1))
 for axes, (title, images) in zip(grid.flat, blocks.items()):
     as_grid(axes, images, 10)
     axes.set_title(title)
 show("14_traversals.png")
 
-# %%
+# %% [markdown]
 # While it trains, the numbers beside the bar say how it goes. D's loss should stay well above 0 and
 # near 2 log 2 = 1.39 (lesson 8); L_I of c0 should rise towards log K (lesson 9). If L_I is high and
 # the pictures are still blobs, wait. If D's loss falls to nearly 0, D has won: use more pictures,
 # or a lower ``--d-lr``. The run's ``samples/`` and ``curves.png`` show the course of it.
 
+# %%
 log = report.read_log(run)
 d_loss, information = log[-1]["d_loss"], log[-1]["mi_nats"]["c0"]
-print(f"at the end: D's loss {d_loss:.3f}, "
-      f"L_I of c0 {information:.3f} of {np.log(args.categories):.3f} nats")  # fmt: skip
+print(f"D's loss at the end: {d_loss:.3f}")
+print(f"L_I of c0 at the end: {information:.3f} of {np.log(args.categories):.3f} nats")
 
-# %%
+# %% [markdown]
 # Let Q sort the folder
 # ---------------------
 #
@@ -214,9 +208,10 @@ print(f"at the end: D's loss {d_loss:.3f}, "
 # category and a mean for each number. Here is what Q puts first in each category, from the lowest
 # to the highest value of each continuous code:
 
+# %%
 read = model.encode(dataset.images)
 codes = read.probabilities[0].argmax(axis=1)
-figure, axes = plt.subplots(2, 1, figsize=(9, 1.3 * args.categories + 0.8), layout="constrained")
+figure, axes = plt.subplots(2, 1, figsize=(9, 1.3 * args.categories + 0.8))
 for number, panel in enumerate(axes):
     rows = []
     for category in range(args.categories):
@@ -231,13 +226,14 @@ for number, panel in enumerate(axes):
     panel.set_title(f"your pictures, a row for each category, in the order of c{number + 1}")
 show("14_sorted.png")
 
-# %%
+# %% [markdown]
 # If the folder had sub-folders, they can now tell how well the categories fit them. The sub-folders
 # were not used before this line. Where the two differ, look at the pictures before calling it a
 # mistake. With sizes from 14 to 36 pixels in place of 20 to 32, one run gave the rings a category
 # and parted the rest by size, and c1 chose between cross and triangle: just as readable, and not
 # what we had in mind.
 
+# %%
 names, labels = np.unique(origins, return_inverse=True)
 if len(names) > 1:
     table = metrics.confusion_table(codes, labels, args.categories)
@@ -245,23 +241,22 @@ if len(names) > 1:
     print("classes: " + ", ".join(f"{index} {name}" for index, name in enumerate(names)))
     print(metrics.format_confusion(table, assignment))
     accuracy = metrics.code_accuracy(codes, labels, assignment)
-    print(f"code accuracy {100 * accuracy:.1f} %")
+    print(f"code accuracy: {100 * accuracy:.1f} %")
 
-# %%
+# %% [markdown]
 # And what have the numbers to do with size and shade? For the drawn shapes both can be measured:
 # the number of pixels that are not black, and the brightest pixel.
 
+# %%
 if not args.folder:
     pixels = dataset.images[..., 0].astype(float)
     known = {"size": np.sqrt((pixels > 40).sum(axis=(1, 2))), "shade": pixels.max(axis=(1, 2))}
     for number in range(2):
-        found = ", ".join(
-            f"{name} {np.corrcoef(read.means[:, number], values)[0, 1]:+.2f}"
-            for name, values in known.items()
-        )
-        print(f"correlation of c{number + 1} with {found}")
+        for name, values in known.items():
+            r = np.corrcoef(read.means[:, number], values)[0, 1]
+            print(f"correlation of c{number + 1} with {name}: {r:+.2f}")
 
-# %%
+# %% [markdown]
 # The model is yours now. With ``--out`` it stays on the disk, and everything works on it that works
 # on digits: ``tinyinfogan.load``, ``model.generate(n=9, codes={"c0": 2, "c1": 1.5})``,
 # ``model.encode``, and the commands of the package.
@@ -273,8 +268,10 @@ if not args.folder:
 # 2. Draw the shapes in three colours, each shape in any of them (``Image.new("RGB", …)`` and a
 #    colour for ``fill``). With three categories: does Q sort by shape or by colour?
 #
-# *Answers.* (1) It uses them: H(c0) = log 6 is now the most that can be earned, so each shape is
-# split, by size or by shade, into about two. If L_I comes near log 6, all six are told apart. (2)
-# Whichever is easier to read, and that is most likely colour: it is there in every pixel, while the
-# shape is in the outline. InfoGAN finds what varies most visibly; it has no way to know what you
-# meant. Take the colour away (train on grey), or give it a code of its own (``--categorical 3 3``).
+# *Answer 1.* It uses them: H(c0) = log 6 is now the most that can be earned, so each shape is
+# split, by size or by shade, into about two. If L_I comes near log 6, all six are told apart.
+#
+# *Answer 2.* Whichever is easier to read, and that is most likely colour: it is there in every
+# pixel, while the shape is in the outline. InfoGAN finds what varies most visibly; it has no way to
+# know what you meant. Take the colour away (train on grey), or give it a code of its own
+# (``--categorical 3 3``).

@@ -6,17 +6,25 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-parser = argparse.ArgumentParser(description="A lesson of tinyinfogan; see lessons/README.md.")
+# A cell of a notebook may be run twice, and add its lesson's own arguments twice.
+parser = argparse.ArgumentParser(description="A lesson of tinyinfogan; see lessons/README.md.",
+                                 conflict_handler="resolve")  # fmt: skip
 parser.add_argument("--fast", action="store_true", help="fewer steps, to see that it runs")
 # In a notebook, and on the site, the command line is somebody else's.
 run_as_script = Path(sys.argv[0]).resolve().parent == Path(__file__).resolve().parent
-args = parser.parse_args(None if run_as_script else [])
 
 plt.rcParams.update({
     "figure.constrained_layout.use": True,
     "axes.spines.top": False, "axes.spines.right": False,
     "legend.frameon": False, "image.cmap": "gray",
 })  # fmt: skip
+
+
+def __getattr__(name):
+    """Read `args` where a lesson asks for them; it may have added to `parser` before."""
+    if name != "args":
+        raise AttributeError(name)
+    return parser.parse_args(None if run_as_script else [])
 
 
 def show(name):
