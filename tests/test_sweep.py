@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tinyinfogan import sweep
+from tinyinfogan import sweep, train
 
 SMALL = ["--steps=2", "--batch-size=20", "--channels=4", "--hidden=8", "--log-every=1"]
 
@@ -34,6 +34,12 @@ def test_a_sweep(tmp_path, capsys):
     assert "failed: " in (text := capsys.readouterr().out) and "checkpoint" in text
     for path, time in times.items():
         assert "lambda-categorical=1,seed=1" in str(path) or path.stat().st_mtime_ns == time
+
+
+def test_train_with_several_seeds_is_a_sweep(tmp_path, capsys):
+    assert train.main(["--seeds=1", f"--out={tmp_path}", *SMALL]) == 0
+    assert "median" in capsys.readouterr().out
+    assert (tmp_path / "seed=0" / "traversal.png").exists()
 
 
 @pytest.mark.parametrize(

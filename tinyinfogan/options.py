@@ -53,6 +53,8 @@ def parser():
     p.add_argument("--no-graph", action="store_true",
                    help="on a GPU: start every kernel apart, not steps as a whole")  # fmt: skip
     p.add_argument("--seed", type=int, help="one seed makes a run (default: 0)")
+    p.add_argument("--seeds", type=int, metavar="N",
+                   help="train with N seeds, from 0 on, and compare: python -m tinyinfogan.sweep")
     p.add_argument("--out", metavar="DIR", help="the run's folder (default: runs/PRESET-N)")
     p.add_argument("--overwrite", action="store_true", help="let --out replace a run")
     p.add_argument("--resume", metavar="DIR", help="go on with the run in DIR")

@@ -325,6 +325,10 @@ def main(argv=None):
     alone ends all of them.
     """
     args, ranks = parser().parse_args(argv), ALONE
+    if args.seeds is not None:
+        from tinyinfogan import sweep  # which is built on this
+
+        return sweep.main(argv)
 
     def fail(status, what, then="", alone=False):
         out = args.resume or args.out
