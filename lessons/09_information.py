@@ -240,6 +240,7 @@ right = sum(
 )  # fmt: skip
 print(f"lemma 5.1, left: {left:.12f}")
 print(f"lemma 5.1, right: {right:.12f}")
+print(f"lemma 5.1, left and right, difference: {abs(left - right):.1e}")
 
 # %% [markdown]
 # A number as a code

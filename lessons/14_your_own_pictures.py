@@ -192,7 +192,9 @@ show("14_traversals.png")
 # While it trains, the numbers beside the bar say how it goes. D's loss should stay well above 0 and
 # near 2 log 2 = 1.39 (lesson 8); L_I of c0 should rise towards log K (lesson 9). If L_I is high and
 # the pictures are still blobs, wait. If D's loss falls to nearly 0, D has won: use more pictures,
-# or a lower ``--d-lr``. The run's ``samples/`` and ``curves.png`` show the course of it.
+# or a lower ``--d-lr``. The run's ``samples/`` and ``curves.png`` show the course of it. At its end
+# the command warns of failures that it can name: categories that hardly any picture is read as,
+# codes that cannot be read, noise that does nothing, collapse (``measures.failures``).
 
 # %%
 log = report.read_log(run)
@@ -255,6 +257,7 @@ if not args.folder:
         for name, values in known.items():
             r = np.corrcoef(read.means[:, number], values)[0, 1]
             print(f"correlation of c{number + 1} with {name}: {r:+.2f}")
+work.cleanup()
 
 # %% [markdown]
 # The model is yours now. With ``--out`` it stays on the disk, and everything works on it that works
