@@ -179,7 +179,7 @@ def with_hypothesis(strategy, check, cases, number):
     """Call `check` with so many draws, the same ones for the same seed `number`."""
     quiet = settings(max_examples=cases, deadline=None, database=None,
                      suppress_health_check=list(HealthCheck))  # fmt: skip
-    seed(number)(quiet(given(strategy)(check)))()
+    seed(number)(quiet(given(strategy)(lambda drawn: check(drawn))))()
 
 
 @pytest.mark.parametrize("name", READERS)
