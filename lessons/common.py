@@ -10,8 +10,6 @@ import matplotlib.pyplot as plt
 parser = argparse.ArgumentParser(description="A lesson of tinyinfogan; see lessons/README.md.",
                                  conflict_handler="resolve")  # fmt: skip
 parser.add_argument("--fast", action="store_true", help="fewer steps, to see that it runs")
-# In a notebook, and on the site, the command line is somebody else's.
-run_as_script = Path(sys.argv[0]).resolve().parent == Path(__file__).resolve().parent
 
 plt.rcParams.update({
     "figure.constrained_layout.use": True,
@@ -24,6 +22,8 @@ def __getattr__(name):
     """Read `args` where a lesson asks for them; it may have added to `parser` before."""
     if name != "args":
         raise AttributeError(name)
+    # In a notebook the command line is somebody else's.
+    run_as_script = Path(sys.argv[0]).resolve().parent == Path(__file__).resolve().parent
     return parser.parse_args(None if run_as_script else [])
 
 
