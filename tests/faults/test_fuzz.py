@@ -22,9 +22,10 @@ import pytest
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 from PIL import Image
+from scipy.io import savemat
 
 from tinyinfogan import checkpoint, data, report
-from tinyinfogan.data import DataError
+from tinyinfogan.data import DataError, published
 from tinyinfogan.models import InfoGAN
 from tinyinfogan.presets import Settings
 
@@ -73,6 +74,21 @@ class Reader(NamedTuple):
     exact: bool
 
 
+def mat():
+    """A .mat file such as SVHN's, with two images."""
+    stream = io.BytesIO()
+    X = np.random.default_rng(0).integers(0, 256, (32, 32, 3, 2), np.uint8)
+    X[4:] = 0  # compressible
+    savemat(stream, {"X": X, "y": np.array([[1], [10]], np.uint8)}, do_compression=True)
+    return stream.getvalue()
+
+
+def read_svhn(folder):
+    """The two images of the file, without the cache of what was decoded before."""
+    arrays = published._read_svhn([folder / "train_32x32.mat"])
+    return arrays["images"], arrays["labels"]
+
+
 READERS = {
     "npz": Reader("a.npz", lambda f: data.load(f / "a.npz")[:2], DataError,
                   lambda f: npz(images=PIXELS, labels=np.arange(2)), True),
@@ -84,6 +100,7 @@ READERS = {
     "png": Reader("a.png", data.load, DataError, lambda f: image("PNG", PHOTO), True),
     "grey png": Reader("a.png", data.load, DataError, lambda f: image("PNG", PHOTO[..., 0]), True),
     "jpeg": Reader("a.jpg", data.load, DataError, lambda f: image("JPEG", PHOTO), False),
+    "mat": Reader("train_32x32.mat", read_svhn, DataError, lambda f: mat(), False),
     "checkpoint": Reader("checkpoint.npz", checkpoint.read, checkpoint.CheckpointError, sealed,
                          True),
     "config": Reader("config.json", checkpoint.last, checkpoint.CheckpointError,

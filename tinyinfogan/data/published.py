@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from tinyinfogan import files
+from tinyinfogan import files, resources
 from tinyinfogan.data.download import File, cache_folder, fetch
 from tinyinfogan.data.errors import ChoiceError, DataError, reading
 from tinyinfogan.data.image_folder import FORMATS, list_images, pixels_of
@@ -136,14 +136,25 @@ def _write_header(file, shape):
 
 def _read_svhn(paths: list[Path]) -> dict[str, np.ndarray]:
     """Format 2 of SVHN: X is (32, 32, 3, N), y is (N, 1), and 0 is written as 10."""
-    from scipy.io import loadmat  # an extra
+    from scipy.io import loadmat, whosmat  # an extra
 
     arrays = {}
     for path, head in zip(paths, ("", "test_")):
         with reading(path, "a .mat file of SVHN"):
+            # loadmat believes what a header claims and takes the memory; so it is looked at first.
+            with open(path, "rb") as file:
+                head_line = file.read(128)
+            if not (head_line.startswith(b"MATLAB 5.0 MAT-file") and head_line.endswith(b"\0\1IM")):
+                raise DataError(f"{path}: is not a MAT file of version 5; download it again")
+            claimed = {name: shape for name, shape, _ in whosmat(path)}
+            N = claimed.get("X", (0,))[-1]
+            most = files.LARGEST_DEFLATE_RATIO * path.stat().st_size
+            if claimed.get("X") != (32, 32, 3, N) or claimed.get("y") != (N, 1) or 3072 * N > most:
+                raise DataError(f"{path}: holds {claimed}, expected X (32, 32, 3, N) and y (N, 1), "
+                                "no larger than the file can hold; download it again")  # fmt: skip
+            resources.require_memory(2 * 3072 * N, path.name)
             mat = loadmat(path, variable_names=("X", "y"))
             X, y = mat["X"], mat["y"]
-            N = X.shape[-1]
             if X.shape != (32, 32, 3, N) or X.dtype != np.uint8 or y.shape != (N, 1) or not N:
                 raise DataError(f"{path}: X is {X.dtype} {X.shape} and y is {y.shape}, expected "
                                 "uint8 (32, 32, 3, N) and (N, 1); download it again")  # fmt: skip
