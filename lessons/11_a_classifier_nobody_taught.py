@@ -137,8 +137,8 @@ show("11_confusion.png")
 
 # %% [markdown]
 # The mistakes are not spread evenly. They sit where two digits differ by a stroke: a 4 closed at
-# the top is nearly a 9; 3, 5 and 8 share their lower half. And these are the images that Q gets
-# wrong while being most certain of itself.
+# the top is nearly a 9; 3 and 5 share their lower half; and a 7 can look like a 2, as we shall see.
+# And these are the images that Q gets wrong while being most certain of itself.
 
 # %%
 named = assignment[codes]
@@ -155,9 +155,9 @@ show("11_mistakes.png")
 
 # %% [markdown]
 # Some of them would make a person hesitate. Others are plainly the digit that they are, in a way of
-# writing that G seldom or never makes: a 1 with a foot, a 7 with a bar. What G does not paint, Q
-# has not been asked about. A taught classifier learns rare forms from their labels; for ours, a bar
-# low across the picture is most often a 2.
+# writing that G seldom or never makes: above all the 7 with a bar. What G does not paint, Q has not
+# been asked about. A taught classifier learns rare forms from their labels; for ours, a bar low
+# across the picture is most often a 2.
 #
 # Does Q know when it does not know? Keep only the images that it is surest of:
 
