@@ -142,7 +142,8 @@ def _start_ours(problem, batches, how="kernel by kernel"):
               for real, latents, maps in batches]  # fmt: skip
 
     def one(real, *drawn):
-        return train.train_step(ours, d_adam, g_adam, real, iter(drawn))
+        values = train.train_step(ours, d_adam, g_adam, real, iter(drawn))
+        return {name: value for name, value in values.items() if not name.endswith("_norm")}
 
     if how == "CUDA graph":
         one = graph.replayed(one, (d_adam, g_adam))
