@@ -111,14 +111,14 @@ runs = {name: [fit(*variant, seed) for seed in seeds] for name, variant in varia
 
 # %%
 last = max(1, small.steps // 10)  # of the steps, over which to take means
-print(f"{'':24}" + "".join(f"{n:>15}" for n in ("D's loss", "L_I(c0)", "L_I(c1)", "accuracy")))
+print(f"{'':22}" + "".join(f"{n:>17}" for n in ("D's loss", "L_I(c0)", "L_I(c1)", "accuracy")))
 for name, found in runs.items():
     rows = []
     for _, history, accuracies in found:
         nats = report.summary(small, {n: v[-last:] for n, v in history.items()})["mi_nats"]
         rows.append((history["d_loss"][-last:].mean(), nats["c0"], nats["c1"], accuracies[-1]))
-    cells = (" / ".join(f"{value:.3g}" for value in column) for column in zip(*rows))
-    print(f"{name:24}" + "".join(f"{cell:>15}" for cell in cells))
+    cells = (" / ".join(f"{value:.4g}" for value in column) for column in zip(*rows))
+    print(f"{name:22}" + "".join(f"{cell:>17}" for cell in cells))
 
 
 # %%
@@ -151,11 +151,12 @@ def draw(names, file):
 draw(list(runs)[:5], "12_one_thing_at_a_time.png")
 
 # %% [markdown]
-# Two numbers in a cell are two seeds, and how far they lie apart is the noise: a few hundredths of
-# L_I, and in accuracy up to ten points of a hundred. After so few steps the categories are not
-# digits yet in any row, and *no difference in accuracy can be told from noise*. What can, as both
-# seeds agree: with the third step Q reads much less of c1, and D's loss is lower. "All of these" is
-# hardly different from the third step alone. The other two changes move little. Now one by one.
+# Two numbers in a cell are two seeds, and how far they lie apart is the noise: in L_I mostly a few
+# hundredths, up to three tenths with the third step, and in accuracy up to ten points. After so few
+# steps the categories are not digits yet in any row, and *no difference in accuracy can be told
+# from noise*. What can, as both seeds agree: with the third step Q reads much less of c1, and D's
+# loss is lower. "All of these" is hardly different from the third step alone. The other two changes
+# move little. Now one by one.
 #
 # The loss of Q: no difference
 # ----------------------------
