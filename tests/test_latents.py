@@ -75,3 +75,8 @@ def test_set_code_refuses(name, value, message, rng):
 def test_sizes_that_cannot_be(sizes):
     with pytest.raises(ValueError, match="expected|at least one code"):
         LatentSpec(*sizes)
+
+
+def test_a_number_of_codes_that_nobody_means_is_refused_at_once():
+    with pytest.raises(ValueError, match="continuous is 1000000000, expected at most 1,000"):
+        LatentSpec(continuous=10**9)

@@ -23,6 +23,9 @@ class Code(NamedTuple):
         return float(np.log(self.size or 2))
 
 
+MOST = 1000  # continuous codes
+
+
 @dataclass(frozen=True)
 class LatentSpec:
     """What a latent vector is made of (section 5 and appendix C of the paper).
@@ -44,6 +47,8 @@ class LatentSpec:
         for name in ("noise", "continuous"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected 0 or more")
+        if self.continuous > MOST:  # each is an object of its own
+            raise ValueError(f"continuous is {self.continuous}, expected at most {MOST:,}")
         for size in self.categorical:
             if size < 2:
                 raise ValueError(f"a categorical code of size {size}: expected at least 2")
