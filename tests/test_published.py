@@ -234,11 +234,6 @@ def test_an_empty_folder(folder, name, file):
     error_of(name, folder / "nowhere", folder / "nowhere", "not a folder")
 
 
-def test_svhn_without_scipy(folder, monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    error_of("svhn", folder, "pip install 'tinyinfogan[svhn]'")
-
-
 @needs_scipy
 @pytest.mark.parametrize("changes, message", [
     ({"X": np.zeros((32, 32, 3, 5), np.uint8)}, "(12, 1)"),
