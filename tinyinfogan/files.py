@@ -80,7 +80,8 @@ def members_of(archive, file):
         raise ValueError("its members claim more than the file holds")
     # Python believes the directory without counting; the count is in the record at the end.
     file.seek(-22 - len(archive.comment), os.SEEK_END)
-    if file.read(12)[10:] != min(len(members), 0xFFFF).to_bytes(2, "little"):
+    count = int.from_bytes(file.read(12)[10:], "little")
+    if count not in (min(len(members), 0xFFFF), len(members) & 0xFFFF):  # as writers of many do
         raise ValueError("its directory is damaged")
     ratios = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: LARGEST_DEFLATE_RATIO}
     for member in members:

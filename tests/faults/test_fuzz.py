@@ -8,14 +8,19 @@ import gzip
 import io
 import json
 import math
+import os
 import resource
 import struct
+import tarfile
+import tempfile
 import time
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -59,6 +64,62 @@ def sealed(folder, **more):
     return path.read_bytes()
 
 
+def element(kind, payload, size=None, width=8):
+    """Return an element of a .mat file; size: the one that its tag claims."""
+    size = len(payload) if size is None else size
+    return struct.pack("<II", kind, size) + payload + bytes(-len(payload) % width)
+
+
+def mat_array(name, shape, values, numeric=9, stored=2, sizes=(None,) * 5):
+    """Return a deflated array of a .mat file; sizes: what it and each part claim."""
+    parts = [element(6, struct.pack("<II", numeric, 0), sizes[1]),
+             element(5, struct.pack(f"<{len(shape)}i", *shape), sizes[2]),
+             element(1, name, sizes[3]), element(stored, values, sizes[4])]  # fmt: skip
+    return element(15, zlib.compress(element(14, b"".join(parts), sizes[0])), width=1)
+
+
+def mat(*arrays):
+    return b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM" + b"".join(arrays)
+
+
+SVHN = mat(mat_array(b"X", (32, 32, 3, 2), bytes(range(64)) * 96), mat_array(b"y", (2, 1), b"\1\12"))
+FACE = np.full((108, 108), 99, np.uint8)
+
+
+def zipped(*members, method=zipfile.ZIP_STORED):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        for name, content in members:
+            archive.writestr(zipfile.ZipInfo(name), content, method)
+    return buffer.getvalue()
+
+
+def tarred(*members):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as archive:
+        for name, content in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return buffer.getvalue().rstrip(b"\0") + bytes(1536)  # not 10,000 zeros
+
+
+def published(name):
+    """Return a reader that decodes each time: the cache would have what an earlier case gave."""
+
+    def read(folder):
+        if name == "svhn":
+            (folder / "test_32x32.mat").write_bytes(SVHN)
+        with (
+            tempfile.TemporaryDirectory() as cache,
+            mock.patch.dict(os.environ, {"TINYINFOGAN_DATA": cache}),
+            mock.patch("tinyinfogan.data.published.tqdm", lambda members, **_: members),
+        ):
+            return data.load(folder, name)[:4]
+
+    return read
+
+
 class Reader(NamedTuple):
     """name: of the file in a folder.  read: takes the folder; returns arrays or other values.
 
@@ -88,6 +149,15 @@ READERS = {
                          True),
     "config": Reader("config.json", checkpoint.last, checkpoint.CheckpointError,
                      lambda f: json.dumps(CONFIG).encode(), False),
+    "mat": Reader("train_32x32.mat", published("svhn"), DataError, lambda f: SVHN, True),
+    "celeba": Reader(
+        "img_align_celeba.zip", published("celeba"), DataError,
+        lambda f: zipped(("1.jpg", image("JPEG", FACE)), ("2.jpg", image("JPEG", 255 - FACE))),
+        True),
+    "chairs": Reader(
+        "rendered_chairs.tar", published("chairs"), DataError,
+        lambda f: tarred(("1.png", image("PNG", PHOTO)), ("2.png", image("PNG", PHOTO[::-1]))),
+        True),
     "log": Reader("metrics.jsonl", report.read_log, (), lambda f: b'{"step": 1}\n' * 9, False),
 }  # fmt: skip
 

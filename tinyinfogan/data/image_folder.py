@@ -76,12 +76,16 @@ def read_images(paths: list[Path]) -> np.ndarray:
 
 
 def check_claim(name: Path | str, image, size: int) -> None:
-    """Raise DataError where an open Pillow image has more pixels than `size` bytes can hold."""
+    """Raise DataError where an open Pillow image has more pixels than `size` bytes can hold.
+
+    Raises MemoryError where they do not fit into memory.
+    """
     if math.prod(image.size) > size * LARGEST_RATIO:
         raise DataError(
             f"{name}: claims {_pixels(image.size)}, more than a file of {size} bytes can hold; "
             "replace or remove it"
         )
+    resources.require_memory(20 * math.prod(image.size), "the picture")  # five copies of RGBA
 
 
 def pixels_of(image) -> np.ndarray:
