@@ -86,7 +86,7 @@ def members_of(archive, file):
     ratios = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: LARGEST_DEFLATE_RATIO}
     for member in members:
         if member.file_size > member.compress_size * ratios.get(member.compress_type, 0):
-            raise ValueError(f"{member.filename} claims {member.file_size} bytes, more than the "
+            raise ValueError(f"{member.filename!r} claims {member.file_size} bytes, more than the "
                              "file can hold")  # fmt: skip
     return members
 

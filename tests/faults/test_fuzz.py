@@ -11,11 +11,9 @@ import math
 import os
 import resource
 import struct
-import tarfile
 import tempfile
 import time
 import zipfile
-import zlib
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -24,6 +22,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
+from archives import CELEBA, CHAIRS, SVHN, mats, tars, zips
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -62,46 +61,6 @@ def sealed(folder, **more):
     path = folder / "sealed.npz"
     checkpoint.save(path, {name: np.array(a) for name, a in (arrays | more).items()})
     return path.read_bytes()
-
-
-def element(kind, payload, size=None, width=8):
-    """Return an element of a .mat file; size: the one that its tag claims."""
-    size = len(payload) if size is None else size
-    return struct.pack("<II", kind, size) + payload + bytes(-len(payload) % width)
-
-
-def mat_array(name, shape, values, numeric=9, stored=2, sizes=(None,) * 5):
-    """Return a deflated array of a .mat file; sizes: what it and each part claim."""
-    parts = [element(6, struct.pack("<II", numeric, 0), sizes[1]),
-             element(5, struct.pack(f"<{len(shape)}i", *shape), sizes[2]),
-             element(1, name, sizes[3]), element(stored, values, sizes[4])]  # fmt: skip
-    return element(15, zlib.compress(element(14, b"".join(parts), sizes[0])), width=1)
-
-
-def mat(*arrays):
-    return b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM" + b"".join(arrays)
-
-
-SVHN = mat(mat_array(b"X", (32, 32, 3, 2), bytes(range(64)) * 96), mat_array(b"y", (2, 1), b"\1\12"))
-FACE = np.full((108, 108), 99, np.uint8)
-
-
-def zipped(*members, method=zipfile.ZIP_STORED):
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", method) as archive:
-        for name, content in members:
-            archive.writestr(zipfile.ZipInfo(name), content, method)
-    return buffer.getvalue()
-
-
-def tarred(*members):
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as archive:
-        for name, content in members:
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-    return buffer.getvalue().rstrip(b"\0") + bytes(1536)  # not 10,000 zeros
 
 
 def published(name):
@@ -150,14 +109,9 @@ READERS = {
     "config": Reader("config.json", checkpoint.last, checkpoint.CheckpointError,
                      lambda f: json.dumps(CONFIG).encode(), False),
     "mat": Reader("train_32x32.mat", published("svhn"), DataError, lambda f: SVHN, True),
-    "celeba": Reader(
-        "img_align_celeba.zip", published("celeba"), DataError,
-        lambda f: zipped(("1.jpg", image("JPEG", FACE)), ("2.jpg", image("JPEG", 255 - FACE))),
-        True),
-    "chairs": Reader(
-        "rendered_chairs.tar", published("chairs"), DataError,
-        lambda f: tarred(("1.png", image("PNG", PHOTO)), ("2.png", image("PNG", PHOTO[::-1]))),
-        True),
+    "celeba": Reader("img_align_celeba.zip", published("celeba"), DataError, lambda f: CELEBA,
+                     True),
+    "chairs": Reader("rendered_chairs.tar", published("chairs"), DataError, lambda f: CHAIRS, True),
     "log": Reader("metrics.jsonl", report.read_log, (), lambda f: b'{"step": 1}\n' * 9, False),
 }  # fmt: skip
 
@@ -371,6 +325,7 @@ def structures(tmp_path, cases, number):
         "npz": ARCHIVES.map(archive_of),
         "idx": st.builds(idx, st.lists(st.integers(0, 3) | st.integers(0, 2**32 - 1), min_size=3,
                                        max_size=3), st.integers(0, 30).map(bytes)),
+        "mat": mats, "celeba": zips, "chairs": tars,
         "config": st.dictionaries(st.sampled_from(list(CONFIG)), JSON).map(
             lambda changes: json.dumps(CONFIG | changes).encode()),
         "log": st.lists(JSON).map(lambda rows: "\n".join(map(json.dumps, rows)).encode()),

@@ -75,7 +75,7 @@ def _array(content):
     if (flags_kind, len(flags), shape_kind) != (UINT32, 8, INT32) or at != len(content):
         raise ValueError(f"{name!r} is not an array of real numbers")
     if flags[0] not in NUMERIC or kind not in DTYPES:
-        raise ValueError(f"{name!r} is of class {flags[0]}, stored as type {kind}; expected numbers")
+        raise ValueError(f"{name!r} has class {flags[0]} and type {kind}, expected numbers")
     shape, dtype = np.frombuffer(shape[:128], "<i4").tolist(), np.dtype(DTYPES[kind])
     if min(shape, default=-1) < 0 or math.prod(shape) * dtype.itemsize != len(values):
         raise ValueError(f"{name!r}, {shape} of {dtype}, has {len(values)} bytes")

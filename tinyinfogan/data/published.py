@@ -175,7 +175,7 @@ def _read_celeba(paths: list[Path]) -> dict[str, Iterator[np.ndarray]]:
                 with archive.open(info) as stream:  # raises where the directory and it differ
                     content = stream.read()
                 if info.filename.endswith(".jpg"):
-                    name = f"{path}: {info.filename}"
+                    name = f"{path}: {info.filename!r}"
                     yield _decode(name, content, 32, "RGB", crop=108)
                     found = True
         _check_some(path, found)
@@ -202,7 +202,7 @@ def _read_chairs(paths: list[Path]) -> dict[str, Iterator[np.ndarray]]:
                         continue
                     _check_size(path, member.name, member.size)
                     content = archive.extractfile(member).read()
-                    yield _decode(f"{path}: {member.name}", content, 64, "L")
+                    yield _decode(f"{path}: {member.name!r}", content, 64, "L")
                     found = True
             # Where tarfile meets a header that is damaged, it takes it for the end.
             file.seek(archive.offset)
@@ -257,7 +257,7 @@ def _decode(name: str, content: bytes, size: int, mode: str, crop: int | None = 
 
 def _check_size(path, name, size):
     if size > LARGEST_PICTURE:
-        raise DataError(f"{path}: {name} claims {size} bytes, too many for one picture; is this "
+        raise DataError(f"{path}: {name!r} claims {size} bytes, too many for one picture; is this "
                         "the published file?")  # fmt: skip
 
 
