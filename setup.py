@@ -14,7 +14,6 @@ setup(
     extras_require={
         "test": ["pytest", "ruff", "hypothesis", "scipy", "scikit-learn", "tornado",
                  "mpi4py; sys_platform == 'linux'", "mpich; sys_platform == 'linux'"],
-        "svhn": ["scipy"],
         "evaluate": ["scikit-learn"],
         "web": ["tornado"],
         "bench": ["torch", "jax"],

@@ -228,15 +228,8 @@ def test_a_cache_that_cannot_be_written(folder, cache):
     ("faces", "no pictures"),
 ])  # fmt: skip
 def test_an_empty_folder(folder, name, file):
-    if name == "svhn":
-        pytest.importorskip("scipy")
     error_of(name, folder, folder, file)
     error_of(name, folder / "nowhere", folder / "nowhere", "not a folder")
-
-
-def test_svhn_without_scipy(folder, monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    error_of("svhn", folder, "pip install 'tinyinfogan[svhn]'")
 
 
 @needs_scipy

@@ -70,6 +70,27 @@ def append(path, line):
             raise
 
 
+def members_of(archive, file):
+    """Return all members of a zip archive, which is open and in `file`, a seekable binary file.
+
+    Raises ValueError where members are missing, or claim more bytes than the file can hold.
+    """
+    members, size = archive.infolist(), file.seek(0, os.SEEK_END)
+    if sum(member.compress_size for member in members) > size:
+        raise ValueError("its members claim more than the file holds")
+    # Python believes the directory without counting; the count is in the record at the end.
+    file.seek(-22 - len(archive.comment), os.SEEK_END)
+    count = int.from_bytes(file.read(12)[10:], "little")
+    if count not in (min(len(members), 0xFFFF), len(members) & 0xFFFF):  # as writers of many do
+        raise ValueError("its directory is damaged")
+    ratios = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: LARGEST_DEFLATE_RATIO}
+    for member in members:
+        if member.file_size > member.compress_size * ratios.get(member.compress_type, 0):
+            raise ValueError(f"{member.filename!r} claims {member.file_size} bytes, more than the "
+                             "file can hold")  # fmt: skip
+    return members
+
+
 def read_npz(file, names=None):
     """Return {name: array} of an .npz archive, all of its arrays or those of `names` it has.
 
@@ -78,15 +99,9 @@ def read_npz(file, names=None):
     author chose, are refused.  Raises ValueError for an archive that cannot be right, and what
     zipfile and NumPy raise for one that is damaged.
     """
-    size, arrays = file.seek(0, os.SEEK_END), {}
+    arrays = {}
     with zipfile.ZipFile(file) as archive:
-        if sum(member.compress_size for member in archive.infolist()) > size:
-            raise ValueError("its members claim more than the file holds")
-        # Python believes the directory without counting; the count is in the record at the end.
-        file.seek(-22 - len(archive.comment), os.SEEK_END)
-        if file.read(12)[10:] != min(len(archive.infolist()), 0xFFFF).to_bytes(2, "little"):
-            raise ValueError("its directory is damaged")
-        for member in archive.infolist():
+        for member in members_of(archive, file):
             archive.open(member).close()  # raises where the directory and the member differ
             name = member.filename.removesuffix(".npy")
             if names is not None and name not in names:
@@ -98,9 +113,6 @@ def read_npz(file, names=None):
 
 
 def _read_member(archive, member, name):
-    ratios = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: LARGEST_DEFLATE_RATIO}
-    if member.file_size > member.compress_size * ratios.get(member.compress_type, 0):
-        raise ValueError(f"{name} claims {member.file_size} bytes, more than the file can hold")
     resources.require_memory(member.file_size, name)
     with archive.open(member) as stream:
         version = np.lib.format.read_magic(stream)

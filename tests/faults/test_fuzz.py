@@ -8,24 +8,27 @@ import gzip
 import io
 import json
 import math
+import os
 import resource
 import struct
+import tempfile
 import time
 import zipfile
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
+from unittest import mock
 
 import numpy as np
 import pytest
+from archives import CELEBA, CHAIRS, SVHN, mats, tars, zips
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 from PIL import Image
-from scipy.io import savemat
 
 from tinyinfogan import checkpoint, data, report
-from tinyinfogan.data import DataError, published
+from tinyinfogan.data import DataError
 from tinyinfogan.models import InfoGAN
 from tinyinfogan.presets import Settings
 
@@ -60,6 +63,22 @@ def sealed(folder, **more):
     return path.read_bytes()
 
 
+def published(name):
+    """Return a reader that decodes each time: the cache would have what an earlier case gave."""
+
+    def read(folder):
+        if name == "svhn":
+            (folder / "test_32x32.mat").write_bytes(SVHN)
+        with (
+            tempfile.TemporaryDirectory() as cache,
+            mock.patch.dict(os.environ, {"TINYINFOGAN_DATA": cache}),
+            mock.patch("tinyinfogan.data.published.tqdm", lambda members, **_: members),
+        ):
+            return data.load(folder, name)[:4]
+
+    return read
+
+
 class Reader(NamedTuple):
     """name: of the file in a folder.  read: takes the folder; returns arrays or other values.
 
@@ -74,21 +93,6 @@ class Reader(NamedTuple):
     exact: bool
 
 
-def mat():
-    """A .mat file such as SVHN's, with two images."""
-    stream = io.BytesIO()
-    X = np.random.default_rng(0).integers(0, 256, (32, 32, 3, 2), np.uint8)
-    X[4:] = 0  # compressible
-    savemat(stream, {"X": X, "y": np.array([[1], [10]], np.uint8)}, do_compression=True)
-    return stream.getvalue()
-
-
-def read_svhn(folder):
-    """The two images of the file, without the cache of what was decoded before."""
-    arrays = published._read_svhn([folder / "train_32x32.mat"])
-    return arrays["images"], arrays["labels"]
-
-
 READERS = {
     "npz": Reader("a.npz", lambda f: data.load(f / "a.npz")[:2], DataError,
                   lambda f: npz(images=PIXELS, labels=np.arange(2)), True),
@@ -100,11 +104,14 @@ READERS = {
     "png": Reader("a.png", data.load, DataError, lambda f: image("PNG", PHOTO), True),
     "grey png": Reader("a.png", data.load, DataError, lambda f: image("PNG", PHOTO[..., 0]), True),
     "jpeg": Reader("a.jpg", data.load, DataError, lambda f: image("JPEG", PHOTO), False),
-    "mat": Reader("train_32x32.mat", read_svhn, DataError, lambda f: mat(), False),
     "checkpoint": Reader("checkpoint.npz", checkpoint.read, checkpoint.CheckpointError, sealed,
                          True),
     "config": Reader("config.json", checkpoint.last, checkpoint.CheckpointError,
                      lambda f: json.dumps(CONFIG).encode(), False),
+    "mat": Reader("train_32x32.mat", published("svhn"), DataError, lambda f: SVHN, True),
+    "celeba": Reader("img_align_celeba.zip", published("celeba"), DataError, lambda f: CELEBA,
+                     True),
+    "chairs": Reader("rendered_chairs.tar", published("chairs"), DataError, lambda f: CHAIRS, True),
     "log": Reader("metrics.jsonl", report.read_log, (), lambda f: b'{"step": 1}\n' * 9, False),
 }  # fmt: skip
 
@@ -326,6 +333,7 @@ def structures(tmp_path, cases, number):
         "npz": ARCHIVES.map(archive_of),
         "idx": st.builds(idx, st.lists(st.integers(0, 3) | st.integers(0, 2**32 - 1), min_size=3,
                                        max_size=3), st.integers(0, 30).map(bytes)),
+        "mat": mats, "celeba": zips, "chairs": tars,
         "config": st.dictionaries(st.sampled_from(list(CONFIG)), JSON).map(
             lambda changes: json.dumps(CONFIG | changes).encode()),
         "log": st.lists(JSON).map(lambda rows: "\n".join(map(json.dumps, rows)).encode()),

@@ -60,11 +60,7 @@ def read_images(paths: list[Path]) -> np.ndarray:
                     f"{path}: is {_pixels(image.size)} but {paths[0]} is {_pixels(first_size)} "
                     "(width x height); resize or crop all images to one size"
                 )
-            if math.prod(image.size) > path.stat().st_size * LARGEST_RATIO:
-                raise DataError(
-                    f"{path}: claims {_pixels(image.size)}, more than a file of "
-                    f"{path.stat().st_size} bytes can hold; replace or remove it"
-                )
+            check_claim(path, image, path.stat().st_size)
             if image.mode not in GREY_MODES:
                 channels = 3
             image.verify()  # a PNG's checksums, which decoding does not look at
@@ -77,6 +73,19 @@ def read_images(paths: list[Path]) -> np.ndarray:
         with reading(path, "a PNG or JPEG image"), Image.open(path, formats=FORMATS) as image:
             images[index] = pixels_of(image)  # a grey image among colour ones broadcasts over C
     return images
+
+
+def check_claim(name: Path | str, image, size: int) -> None:
+    """Raise DataError where an open Pillow image has more pixels than `size` bytes can hold.
+
+    Raises MemoryError where they do not fit into memory.
+    """
+    if math.prod(image.size) > size * LARGEST_RATIO:
+        raise DataError(
+            f"{name}: claims {_pixels(image.size)}, more than a file of {size} bytes can hold; "
+            "replace or remove it"
+        )
+    resources.require_memory(20 * math.prod(image.size), "the picture")  # five copies of RGBA
 
 
 def pixels_of(image) -> np.ndarray:

@@ -1,0 +1,112 @@
+"""Files like those of SVHN, CelebA and chairs: small valid ones, and strange ones as strategies."""
+
+import io
+import struct
+import tarfile
+import zipfile
+import zlib
+
+import numpy as np
+from hypothesis import strategies as st
+from PIL import Image
+
+
+def image(kind, pixels):
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def element(kind, payload, size=None, width=8):
+    """Return an element of a .mat file; size: the one that its tag claims."""
+    size = len(payload) if size is None else size
+    return struct.pack("<II", kind, size) + payload + bytes(-len(payload) % width)
+
+
+def mat_array(name, shape, values, numeric=9, stored=2, sizes=(None,) * 5):
+    """Return a deflated array of a .mat file; sizes: what it and each part claim."""
+    parts = [element(6, struct.pack("<II", numeric, 0), sizes[1]),
+             element(5, struct.pack(f"<{len(shape)}i", *shape), sizes[2]),
+             element(1, name, sizes[3]), element(stored, values, sizes[4])]  # fmt: skip
+    return element(15, zlib.compress(element(14, b"".join(parts), sizes[0])), width=1)
+
+
+def mat(*arrays):
+    return b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM" + b"".join(arrays)
+
+
+def zipped(*members, method=zipfile.ZIP_STORED):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        for name, content in members:
+            archive.writestr(zipfile.ZipInfo(name), content, method)
+    return buffer.getvalue()
+
+
+def tarred(*members):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as archive:
+        for name, content in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return buffer.getvalue().rstrip(b"\0") + bytes(1536)  # not 10,000 zeros
+
+
+# --- valid ----------------------------------------------------------------------------------------
+
+FACE = np.full((108, 108), 99, np.uint8)
+CHAIR = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+X, Y = (b"X", (32, 32, 3, 2), bytes(range(64)) * 96), (b"y", (2, 1), b"\1\12")
+SVHN = mat(mat_array(*X), mat_array(*Y))
+CELEBA = zipped(("1.jpg", image("JPEG", FACE)), ("2.jpg", image("JPEG", 255 - FACE)))
+CHAIRS = tarred(("1.png", image("PNG", CHAIR)), ("2.png", image("PNG", CHAIR[::-1])))
+
+# --- strange --------------------------------------------------------------------------------------
+
+
+def one_of(values):
+    """Draw one of them: `sampled_from` writes all, however long they are, into its messages."""
+    return st.integers(0, len(values) - 1).map(lambda index: values[index])
+
+
+SIZES = st.none() | st.sampled_from([0, 1, 8, 2**16 + 5, 2**20, 2**31, 2**32 - 1])
+VALUES = [X[2], Y[2], b"", bytes(10**5)]
+AXES = st.sampled_from([0, 1, 2, 3, 32, -1, 2**31 - 1])
+mats = st.lists(
+    st.builds(
+        mat_array,
+        one_of([b"X", b"y", b"\n", b"\xff", bytes(10**5)]),
+        st.sampled_from([X[1], Y[1]]) | st.lists(AXES, max_size=5) | st.just(10**5).map(range),
+        one_of(VALUES),
+        st.sampled_from([9, 9, 9, 1, 2, 3, 4, 6, 16, 17, 255]),
+        st.sampled_from([2, 2, 2, 1, 7, 9, 13, 14, 16, 99]),
+        st.just((None,) * 5) | st.tuples(*[SIZES] * 5),
+    ),
+    max_size=2,
+).map(lambda arrays: mat(*arrays, mat_array(*Y)))
+
+CONTENTS = one_of([
+    image("JPEG", FACE), image("PNG", CHAIR), image("TIFF", CHAIR), image("PNG", FACE)[:99], b"",
+    image("PNG", np.zeros((2000, 2000), np.uint8)),
+])  # fmt: skip
+NAMES = st.sampled_from(["1.jpg", "2.jpg", "../3.jpg", "/4.jpg", "5/", "6.png", "../7.png",
+                         "n\n.png", "n\n.jpg", "8.txt"])  # fmt: skip
+METHODS = st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
+zips = st.builds(
+    lambda members, method: zipped(*members.items(), method=method),
+    st.dictionaries(NAMES, CONTENTS, max_size=3), METHODS,
+)  # fmt: skip
+
+
+def tar_member(name, content, kind, size):
+    info = tarfile.TarInfo(name)
+    info.type, info.size, info.linkname = kind, len(content) if size is None else size, "1.png"
+    return info.tobuf(tarfile.GNU_FORMAT) + content + bytes(-len(content) % 512)
+
+
+tars = st.lists(
+    st.builds(tar_member, NAMES, CONTENTS, st.sampled_from([b"0"] * 5 + list(map(bytes, zip(
+        b"012345LKSxgX7")))), st.none() | SIZES),
+    max_size=3,
+).map(lambda members: b"".join(members) + CHAIRS)  # fmt: skip

@@ -1,0 +1,97 @@
+"""MATLAB's .mat files of version 5 to 7: arrays of numbers and nothing else.
+
+Source: MathWorks, "MAT-File Format", chapter 1, "Level 5 MAT-File Format".  After a header of 128
+bytes come elements: type and length in bytes, as two 32-bit integers, and so many bytes.  Each
+variable is an element that has four in it: class and flags, shape, name and values.  Since version
+7 it is deflated with zlib, inside an element that says so.
+
+SciPy reads such files too, but takes the memory that lengths claim unseen, and does not look at
+zlib's checksums, so that damaged pictures would be taken for whole.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from tinyinfogan import resources
+from tinyinfogan.files import LARGEST_DEFLATE_RATIO
+
+HEADER_BYTES = 128
+ENDING = b"\x00\x01IM"  # of the header: format 5, little-endian
+INT32, UINT32, MATRIX, COMPRESSED = 5, 6, 14, 15  # types of elements
+DTYPES = {1: "i1", 2: "u1", 3: "<i2", 4: "<u2", 5: "<i4", 6: "<u4", 7: "<f4", 9: "<f8",
+          12: "<i8", 13: "<u8"}  # fmt: skip
+NUMERIC = range(6, 16)  # classes; the others are cells, structures, objects, text and functions
+
+
+def read_mat(path: Path) -> dict[str, np.ndarray]:
+    """Return {name: array} of a .mat file, with the dtypes that the values are stored as.
+
+    What lengths claim is checked against what is there before memory is taken, and zlib's checksums
+    are checked where there are any.  Raises ValueError, zlib.error or struct.error for a file that
+    is not of this kind or damaged, and MemoryError where it cannot fit.
+    """
+    resources.require_memory(path.stat().st_size, "the file")
+    content, arrays, at = memoryview(path.read_bytes()), {}, HEADER_BYTES
+    if content[HEADER_BYTES - len(ENDING) : HEADER_BYTES] != ENDING:
+        raise ValueError("it is not a little-endian .mat file of version 5 to 7")
+    while at < len(content):
+        kind, size = struct.unpack_from("<II", content, at)
+        at += 8 + size  # neither of the two is padded
+        if kind not in (MATRIX, COMPRESSED) or at > len(content):
+            raise ValueError(f"an element of type {kind} and {size} bytes, expected {MATRIX} or "
+                             f"{COMPRESSED} and no more than there are")  # fmt: skip
+        element = content[at - size : at]
+        name, array = _array(_inflate(element) if kind == COMPRESSED else element)
+        if name in arrays:
+            raise ValueError(f"{name} is there twice")
+        arrays[name] = array
+    return arrays
+
+
+def _inflate(packed):
+    """Return the array's element, without its type and length."""
+    start = zlib.decompressobj().decompress(packed[:1024], 8)  # no block needs more to begin
+    kind, size = struct.unpack("<II", start)
+    if kind != MATRIX or size > LARGEST_DEFLATE_RATIO * len(packed):
+        raise ValueError(f"an element of type {kind} claims {size} bytes, expected {MATRIX} and "
+                         f"what {len(packed)} bytes can hold")  # fmt: skip
+    resources.require_memory(2 * size, "an array")  # zlib joins pieces
+    stream = zlib.decompressobj()
+    content = memoryview(stream.decompress(packed, 8 + size + 1))[8:]
+    if not stream.eof or stream.unused_data or len(content) != size:
+        raise ValueError(f"an array of {size} bytes is cut short or too long")
+    return content
+
+
+def _array(content):
+    """Return the name and the values of an array."""
+    flags_kind, flags, at = _element(content, 0)
+    shape_kind, shape, at = _element(content, at)
+    _, name, at = _element(content, at)
+    kind, values, at = _element(content, at)
+    name = bytes(name[:63]).decode("ascii")  # MATLAB's own limit
+    if (flags_kind, len(flags), shape_kind) != (UINT32, 8, INT32) or at != len(content):
+        raise ValueError(f"{name!r} is not an array of real numbers")
+    if flags[0] not in NUMERIC or kind not in DTYPES:
+        raise ValueError(f"{name!r} has class {flags[0]} and type {kind}, expected numbers")
+    shape, dtype = np.frombuffer(shape[:128], "<i4").tolist(), np.dtype(DTYPES[kind])
+    if min(shape, default=-1) < 0 or math.prod(shape) * dtype.itemsize != len(values):
+        raise ValueError(f"{name!r}, {shape} of {dtype}, has {len(values)} bytes")
+    return name, np.frombuffer(values, dtype).reshape(shape, order="F")
+
+
+def _element(content, at):
+    """Return the type and the bytes of the element at a place, and the next one's place."""
+    kind, size = struct.unpack_from("<II", content, at)
+    start, end = at + 8, at + 8 + size + -size % 8
+    if kind >> 16:  # a short one: type and length in 16 bits each, and up to 4 bytes
+        kind, size, start, end = kind & 0xFFFF, kind >> 16, at + 4, at + 8
+    if max(start + size, end) > len(content) or start + size > end:
+        raise ValueError("an array's parts are longer than the array")
+    return kind, content[start : start + size], end
