@@ -340,6 +340,15 @@ def test_a_gradient_not_asked_for_costs_no_product(
     assert len(products) == 1 + input_asks + weight_asks
 
 
+def test_apart_ends_with_an_exception():
+    module = nn.Sequential(nn.BatchNorm(2), nn.Sequential(nn.ReLU(), nn.BatchNorm(2)))
+    norms = [module.modules[0], module.modules[1].modules[1]]
+    with pytest.raises(KeyError), nn.apart(module, 2, 3):
+        assert [norm.lengths for norm in norms] == [(2, 3)] * 2
+        raise KeyError
+    assert [norm.lengths for norm in norms] == [None] * 2
+
+
 def test_frozen_ends_with_an_exception_and_leaves_what_was_frozen():
     module = network()
     first, *others = module.parameters()

@@ -57,6 +57,36 @@ def test_gradients(shape, training, rng, tensor, array):
     assert grad_check(function, [tensor(a) for a in draw(rng, shape)], rng=rng) <= 1e-6
 
 
+@pytest.mark.parametrize("lengths", [(2, 4), (3, 3), (1, 2, 3), (6,)])
+def test_batches_in_one_call_are_as_in_calls_of_their_own(lengths, rng, tensor, array):
+    x, gamma, beta = draw(rng, (6, 3, 2))
+    running = [array(rng.uniform(0.5, 2, 2)) for _ in range(2)]
+    own = [statistic.copy() for statistic in running]
+    y = ops.batch_norm(tensor(x), tensor(gamma), tensor(beta), *running, lengths=lengths)
+    parts = np.split(x, np.cumsum(lengths)[:-1])
+    ys = [host(ops.batch_norm(tensor(p), tensor(gamma), tensor(beta), *own)) for p in parts]
+    assert_allclose(host(y), np.concatenate(ys), atol=1e-12)
+    for ours, other in zip(running, own):
+        assert_allclose(host(ours), host(other), rtol=1e-12)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_gradients_of_batches_in_one_call(training, rng, tensor, array):
+    running = array(rng.standard_normal(2)), array(rng.uniform(0.5, 2, 2))
+
+    def function(x, gamma, beta):
+        return ops.batch_norm(
+            x, gamma, beta, *running, training=training, eps=1e-3, lengths=(2, 4)
+        )
+
+    assert grad_check(function, [tensor(a) for a in draw(rng, (6, 3, 2))], rng=rng) <= 1e-6
+
+
+def test_lengths_that_do_not_fit(rng, tensor):
+    with pytest.raises(ValueError, match=r"\(2, 3\) examples do not fit x \(6, 2\)"):
+        ops.batch_norm(*map(tensor, draw(rng, (6, 2))), lengths=(2, 3))
+
+
 def test_gradients_element_by_element(rng, tensor, array):
     arrays = draw(rng, (5, 2))
     inputs = [tensor(a) for a in arrays]

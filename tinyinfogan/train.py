@@ -17,8 +17,8 @@ from tqdm import tqdm
 from tinyinfogan import checkpoint, data, guard, losses, parallel, report, resources
 from tinyinfogan.augment import draw_maps, warp
 from tinyinfogan.commands import UsageError
-from tinyinfogan.engine import Tensor, backend, cublas, graph, optim
-from tinyinfogan.engine.nn import frozen
+from tinyinfogan.engine import Tensor, backend, cublas, graph, ops, optim
+from tinyinfogan.engine.nn import apart, frozen
 from tinyinfogan.guard import TrainingError
 from tinyinfogan.models import InfoGAN, as_float
 from tinyinfogan.options import described, parser, prepare
@@ -76,14 +76,17 @@ def train_step(model, d_adam, g_adam, real, rng, q_adam=None, ranks=ALONE):
     latents = backend.to_device(next(drawn), model.device)
     fake = G(Tensor(latents))
 
-    # D and Q: maximise V + λ L_I.  Real and generated images go through D apart, as batch norm
-    # would let each batch's statistics tell which is which.
+    # D and Q: maximise V + λ L_I.  Real and generated images take one way through D, which is
+    # faster than two, but batch norm keeps them apart: the statistics of what they have in common
+    # would tell which is which.
     if settings.lambda_consistency:  # half as many images, each seen in two ways
         real = backend.array_module(real).concatenate([real[: N // 2]] * 2)
-    real_logits, real_read = D(seen(Tensor(real)))
-    fake_logits, fake_read = D(seen(fake.detach()))
+    R = len(real)
+    with apart(D, R, N):
+        logits, read = D(ops.concat([seen(Tensor(real)), seen(fake.detach())], axis=0))
+    real_read, fake_read = read[:R], read[R:]
     _, term = information_term(fake_read)
-    d_loss = losses.discriminator_loss(real_logits, fake_logits)
+    d_loss = losses.discriminator_loss(logits[:R], logits[R:])
     objective = d_loss - term if players else d_loss
     if settings.lambda_consistency:
         consistency = losses.consistency_loss(spec, real_read[: N // 2], real_read[N // 2 :])

@@ -74,20 +74,19 @@ __global__ void sum_products(const T* a, const T* b, T* sums, int n, int N, int 
     sums[i] = sum;
 }
 
-// norm.batch_norm, forward, from z = x - mean on.
-__global__ void normalise(T* z, const T* scale, const T* gamma, const T* beta, T* y, int n, int C) {
+// norm.batch_norm, forward, from x - mean on.
+__global__ void normalise(const T* centred, const T* factor, const T* beta, T* y, int n, int C) {
     ELEMENT(n);
     int c = i % C;
-    z[i] *= scale[c];
-    y[i] = z[i] * gamma[c] + beta[c];
+    y[i] = centred[i] * factor[c] + beta[c];
 }
 
 // norm.batch_norm, backward in training: dx.
-__global__ void normalise_backward(const T* g, const T* z, const T* mean_g, const T* mean_gz,
+__global__ void normalise_backward(const T* g, const T* centred, const T* mean_g, const T* slope,
                                    const T* factor, T* dx, int n, int C) {
     ELEMENT(n);
     int c = i % C;
-    dx[i] = (g[i] - z[i] * mean_gz[c] - mean_g[c]) * factor[c];
+    dx[i] = (g[i] - centred[i] * slope[c] - mean_g[c]) * factor[c];
 }
 
 // ops.leaky_relu, forward.  Not a number stays what it is, and -inf times a slope of 0 is 0.
@@ -266,14 +265,14 @@ def sum_rows(x):
     return sum_products(x, None)
 
 
-def normalise(z, scale, gamma, beta, y):
-    """Multiply z by scale, in place, and write gamma · z + beta to y, arrays (N, C)."""
-    _start("normalise", y, z, scale, gamma, beta, y, y.size, y.shape[1])
+def normalise(centred, factor, beta, y):
+    """Write factor · centred + beta to y; arrays are (N, C), numbers for a channel (C,)."""
+    _start("normalise", y, centred, factor, beta, y, y.size, y.shape[1])
 
 
-def normalise_backward(g, z, mean_g, mean_gz, factor, dx):
-    """Write (g - mean_g - z · mean_gz) · factor to dx, arrays (N, C)."""
-    _start("normalise_backward", dx, g, z, mean_g, mean_gz, factor, dx, dx.size, dx.shape[1])
+def normalise_backward(g, centred, mean_g, slope, factor, dx):
+    """Write (g - mean_g - slope · centred) · factor to dx, as in `normalise`."""
+    _start("normalise_backward", dx, g, centred, mean_g, slope, factor, dx, dx.size, dx.shape[1])
 
 
 def leaky_relu(x, y, slope):

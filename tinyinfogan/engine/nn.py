@@ -103,6 +103,22 @@ def frozen(module):
             parameter.requires_grad = True
 
 
+@contextlib.contextmanager
+def apart(module, *lengths):
+    """Inside, what goes through `module` is several batches one after another, of such lengths.
+
+    Its batch norms normalise each by itself, in this order.
+    """
+    norms = [part for _, part in module.named_modules() if isinstance(part, BatchNorm)]
+    for norm in norms:
+        norm.lengths = lengths
+    try:
+        yield
+    finally:
+        for norm in norms:
+            del norm.lengths
+
+
 def _weight(shape, rng):
     """Return a parameter drawn from N(0, 0.02²), as Radford et al. 2016 start their GANs."""
     rng = np.random.default_rng() if rng is None else rng
@@ -172,11 +188,11 @@ class ConvTranspose2d(Conv2d):
 class BatchNorm(Module):
     """ops.batch_norm over the last axis, `features` long, with running statistics.
 
-    gamma is 1 and beta 0 at first; the running mean is 0 and the running variance 1.  `across`,
-    None at first, is what ops.batch_norm takes.
+    gamma is 1 and beta 0 at first; the running mean is 0 and the running variance 1.  `across` and
+    `lengths`, None at first, are what ops.batch_norm takes; for `lengths` see `apart`.
     """
 
-    across = None
+    across = lengths = None
 
     def __init__(self, features, momentum=0.1, eps=1e-5):
         _require_positive(features=features)
@@ -188,7 +204,7 @@ class BatchNorm(Module):
     def forward(self, x):
         return ops.batch_norm(
             x, self.gamma, self.beta, self.running_mean, self.running_var,
-            self.training, self.momentum, self.eps, self.across,
+            self.training, self.momentum, self.eps, self.across, self.lengths,
         )  # fmt: skip
 
 

@@ -1,5 +1,7 @@
 """Batch normalisation (Ioffe and Szegedy 2015, arXiv 1502.03167)."""
 
+from itertools import accumulate, pairwise
+
 from tinyinfogan.engine import kernels
 from tinyinfogan.engine.backend import array_module, empty, in_blocks
 from tinyinfogan.engine.tensor import Tensor, needs_grad, record
@@ -7,7 +9,7 @@ from tinyinfogan.engine.tensor import Tensor, needs_grad, record
 
 def batch_norm(
     x, gamma, beta, running_mean=None, running_var=None, training=True, momentum=0.1, eps=1e-5,
-    across=None,
+    across=None, lengths=None,
 ):  # fmt: skip
     """y = gamma · z + beta with z = (x - mean) / √(var + eps), for each channel (algorithm 1).
 
@@ -18,13 +20,15 @@ def batch_norm(
     across: where processes share a batch in equal parts, an object with `size`, their number, and
         `sum(array)`, the sum of what they have (see `tinyinfogan.parallel`).  Then n, mean and
         variance are those of the whole batch; dgamma and dbeta remain each process's own part.
+    lengths: where x is several batches one after another, how many examples each has; every batch
+        is normalised by itself, as if this was called for one after the other.
 
     Because the statistics depend on x too (section 3, the equations after algorithm 1):
     dx = gamma / √(var + eps) · (g - mean(g) - z · mean(g z)) in training, else without the means;
     dgamma = Σ g z, dbeta = Σ g.
 
-    Raises ValueError where shapes do not fit, where a batch holds one value a channel (it has no
-    variance), and where running statistics are needed and missing.
+    Raises ValueError where shapes or lengths do not fit, where a batch holds one value a channel
+    (it has no variance), and where running statistics are needed and missing.
     """
     x, gamma, beta = (v if isinstance(v, Tensor) else Tensor(v) for v in (x, gamma, beta))
     C = x.shape[-1] if x.ndim else None
@@ -35,63 +39,96 @@ def batch_norm(
         )
     if (running_mean is None) != (running_var is None):
         raise ValueError("batch_norm: give running_mean and running_var, or neither")
+    if not training and running_mean is None:
+        raise ValueError("batch_norm: training=False needs running_mean and running_var")
     xp = array_module(x.data)
     rows = x.data.reshape(-1, C)
-    n = len(rows)
-    total = across.sum if across else lambda array: array
-    z = empty(rows.shape, like=rows)
-    if training:
-        n *= across.size if across else 1
-        if n < 2:
-            raise ValueError("batch_norm: one value a channel has no variance; use a larger batch")
-        mean = total(sum_rows(rows)) / n
-        in_blocks(lambda rows, z: xp.subtract(rows, mean, out=z), rows, z)
-        var = total(sum_products(z, z)) / n
-        if running_mean is not None:
-            running_mean += momentum * (mean - running_mean)
-            running_var += momentum * (var * (n / (n - 1)) - running_var)
-    else:
-        if running_mean is None:
-            raise ValueError("batch_norm: training=False needs running_mean and running_var")
-        mean, var = running_mean, running_var
-        in_blocks(lambda rows, z: xp.subtract(rows, mean, out=z), rows, z)
-    scale = 1 / xp.sqrt(var + eps)
-
-    def forward(z, y):
-        xp.multiply(z, scale, out=z)
-        xp.multiply(z, gamma.data, out=y)
-        xp.add(y, beta.data, out=y)
-
     y = empty(rows.shape, like=rows)
-    if kernels.serve(rows):
-        kernels.normalise(z, scale, gamma.data, beta.data, y)
-    else:
-        in_blocks(forward, z, y)
+    total = across.sum if across else lambda array: array
+
+    def normalise(rows, y):
+        """Write to y.  Returns the function that writes to dx and returns dgamma and dbeta."""
+        n = len(rows) * (across.size if across and training else 1)
+        if training:
+            if n < 2:
+                raise ValueError(
+                    "batch_norm: one value a channel has no variance; use a larger batch"
+                )
+            mean = total(sum_rows(rows)) / n
+        else:
+            mean, var = running_mean, running_var
+        centred = empty(rows.shape, like=rows)
+        in_blocks(lambda rows, centred: xp.subtract(rows, mean, out=centred), rows, centred)
+        if training:
+            var = total(sum_products(centred, centred)) / n
+            if running_mean is not None:
+                running_mean[...] += momentum * (mean - running_mean)
+                running_var[...] += momentum * (var * (n / (n - 1)) - running_var)
+        # z = centred · scale is not made: numbers for a channel are cheaper to multiply.
+        scale = 1 / xp.sqrt(var + eps)
+        factor = gamma.data * scale
+
+        def forward(centred, y):
+            xp.multiply(centred, factor, out=y)
+            xp.add(y, beta.data, out=y)
+
+        if kernels.serve(rows):
+            kernels.normalise(centred, factor, beta.data, y)
+        else:
+            in_blocks(forward, centred, y)
+
+        def backward(g, dx):
+            dgamma, dbeta = sum_products(g, centred) * scale, sum_rows(g)
+            if dx is None:
+                return dgamma, dbeta
+            if not training:
+                xp.multiply(g, factor, out=dx)
+                return dgamma, dbeta
+            mean_gz, mean_g = total(xp.stack([dgamma, dbeta])) / n
+            slope = scale * mean_gz
+
+            def through_statistics(g, centred, dx):
+                xp.multiply(centred, slope, out=dx)
+                xp.subtract(g, dx, out=dx)
+                xp.subtract(dx, mean_g, out=dx)
+                xp.multiply(dx, factor, out=dx)
+
+            if kernels.serve(dx):
+                kernels.normalise_backward(g, centred, mean_g, slope, factor, dx)
+            else:
+                in_blocks(through_statistics, g, centred, dx)
+            return dgamma, dbeta
+
+        return backward
+
+    batches = _batches(x.shape, len(rows), lengths)
+    backwards = [normalise(rows[batch], y[batch]) for batch in batches]
 
     def backward(g):
         g = g.reshape(-1, C)
-        dgamma, dbeta, dx = sum_products(g, z), sum_rows(g), None
-        if needs_grad(x):
-            dx = empty(rows.shape, like=rows)
-
-            def statistics(g, z, dx):
-                xp.multiply(z, mean_gz, out=dx)
-                xp.subtract(g, dx, out=dx)
-                xp.subtract(dx, mean_g, out=dx)
-                xp.multiply(dx, gamma.data * scale, out=dx)
-
-            if training:
-                mean_gz, mean_g = total(xp.stack([dgamma, dbeta])) / n
-                if kernels.serve(dx):
-                    kernels.normalise_backward(g, z, mean_g, mean_gz, gamma.data * scale, dx)
-                else:
-                    in_blocks(statistics, g, z, dx)
-            else:
-                xp.multiply(g, gamma.data * scale, out=dx)
-            dx = dx.reshape(x.shape)
-        return dx, dgamma if needs_grad(gamma) else None, dbeta if needs_grad(beta) else None
+        dx = empty(rows.shape, like=rows) if needs_grad(x) else None
+        sums = [
+            backward(g[batch], None if dx is None else dx[batch])
+            for backward, batch in zip(backwards, batches)
+        ]
+        dgamma, dbeta = (sum(terms[1:], terms[0]) for terms in zip(*sums))
+        return (
+            None if dx is None else dx.reshape(x.shape),
+            dgamma if needs_grad(gamma) else None,
+            dbeta if needs_grad(beta) else None,
+        )
 
     return record(y.reshape(x.shape), (x, gamma, beta), backward)
+
+
+def _batches(shape, rows, lengths):
+    """Return the slices of an array's rows that batches of so many examples have."""
+    if lengths is None:
+        return [slice(None)]
+    if sum(lengths) != shape[0]:
+        raise ValueError(f"batch_norm: batches of {lengths} examples do not fit x {shape}")
+    ends = [end * (rows // shape[0]) for end in accumulate(lengths, initial=0)]
+    return [slice(*pair) for pair in pairwise(ends)]
 
 
 def sum_rows(x):
