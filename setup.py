@@ -10,7 +10,7 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=["tinyinfogan", "tinyinfogan.*"]),
     package_data={"tinyinfogan": ["page.html", "trained/*"], "tinyinfogan.data": ["mnist/*"]},
-    install_requires=["numpy>=2", "matplotlib", "tqdm", "pillow"],
+    install_requires=["numpy>=2", "threadpoolctl", "matplotlib", "tqdm", "pillow"],
     extras_require={
         "test": ["pytest", "ruff", "hypothesis", "scipy", "scikit-learn", "tornado",
                  "mpi4py; sys_platform == 'linux'", "mpich; sys_platform == 'linux'"],

@@ -4,6 +4,7 @@
 
 Timers are put around the engine's functions from outside, wherever the package refers to them.
 What a timed function spends in another timed one counts for the other only, so the numbers add up.
+They see the main thread, which has an equal share of what threads do together.
 The exit status is 1 where they do not add up to the whole step within 10%.
 """
 
@@ -62,8 +63,13 @@ def timed(record, function, operation=None, phase=None, kind="rest"):
 
 
 def signature(a, b):
-    """Return what the time of a matrix product depends on: shapes, and how they lie in memory."""
-    return a.shape, b.shape, a.flags.c_contiguous, b.flags.c_contiguous
+    """Return what the time of a matrix product depends on.
+
+    That is the shapes, how they lie in memory, and how many threads make this product together: one
+    in a piece of a convolution, of which the other threads have others at the same time.
+    """
+    together = 1 if backend._this_thread.has_a_piece else backend.threads
+    return a.shape, b.shape, a.flags.c_contiguous, b.flags.c_contiguous, together
 
 
 @contextlib.contextmanager
@@ -98,7 +104,7 @@ def timers(record):
         put(walk, timed(record, walk, "walk", "backward"))
         put(optim.Adam.step, timed(record, optim.Adam.step, "Adam", "step"))
         put(backend.product, timed(record, backend.product, kind="products"))
-        for patches in (conv.gather_patches, conv.scatter_patches):
+        for patches in (conv._gather, conv.scatter_patches):
             put(patches, timed(record, patches, kind="patches"))
         yield
     finally:
@@ -142,8 +148,9 @@ def measure_products(records, step):
     """
     shapes, spent, best = [], 0.0, 0.0
     for key, calls in records[0].products.items():
-        (*rows, inner), (*_, columns) = key[:2]
+        (*rows, inner), (*_, columns), *_, together = key
         flops = 2 * inner * columns * float(np.prod(rows))
+        flops *= backend.threads / together  # what all threads do in that time
         ms = 1e3 * median(t for record in records for t in record.products[key])
         alone = best_product(*key)
         shapes.append({
@@ -156,8 +163,9 @@ def measure_products(records, step):
     return {"share of the step": spent / step, "of the best rate": best / spent, "shapes": shapes}
 
 
-def best_product(a_shape, b_shape, a_contiguous, b_contiguous, repeats=10):
+def best_product(a_shape, b_shape, a_contiguous, b_contiguous, together, repeats=10):
     """Return the least ms of one matrix product of such arrays."""
+    product = np.matmul if together == 1 else backend.product
 
     def draw(shape, contiguous):
         array = np.random.default_rng(0).standard_normal(shape, np.float32)
@@ -165,7 +173,7 @@ def best_product(a_shape, b_shape, a_contiguous, b_contiguous, repeats=10):
 
     a, b = draw(a_shape, a_contiguous), draw(b_shape, b_contiguous)
     out = a @ b
-    return min(common.milliseconds(lambda: np.matmul(a, b, out=out)) for _ in range(repeats))
+    return min(common.milliseconds(lambda: product(a, b, out=out)) for _ in range(repeats))
 
 
 # --- showing --------------------------------------------------------------------------------------

@@ -77,10 +77,10 @@ class Stopwatch:
         self.lap(name, "forward")
         return output
 
-    def product(self, a, b):
+    def product(self, a, b, out=None):
         """Stand in for backend.product, and count: M·K·N multiplications, as many additions."""
         self.flops += 2.0 * a.size * b.shape[-1]
-        return backend.product(a, b)
+        return backend.product(a, b, out)
 
     def adam(self, optimizer, step=optim.Adam.step):
         """Stand in for Adam.step."""

@@ -23,7 +23,7 @@ from benchmarks import (
     table,
 )  # fmt: skip
 from tinyinfogan import checkpoint, train
-from tinyinfogan.engine import ops
+from tinyinfogan.engine import backend, ops
 
 # What needs a library that is not installed is skipped; the rest runs with NumPy alone.
 OTHERS = [
@@ -100,7 +100,8 @@ def test_the_checks_do_not_pass_what_is_not_finite():
 
 
 @pytest.mark.parametrize("preset", sides.PRESETS)
-def test_work_is_counted_as_it_is_done(preset):
+def test_work_is_counted_as_it_is_done(preset, monkeypatch):
+    monkeypatch.setattr(backend, "threads", 1)  # timers see the main thread
     problem = tiny(preset, "float32")
     step, _ = sides.loader("ours")(problem, sides.draw_batches(problem))
     record = profile.Record()

@@ -14,9 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 def _tune_openblas():
     """Set what OpenBLAS reads when NumPy is first imported, but for what the user has set."""
-    # After a matrix product its threads wait for the next one in a busy loop, for 2^26 cycles by
-    # default, and take the cores from our own threads (see in_blocks) that long.
-    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "10")
     # It takes its AVX-512 kernels wherever they run.  AMD's Zen 4 (family 25) makes such operations
     # in two halves, and there its AVX2 kernels are faster on our shapes (benchmarks/README.md).
     if os.path.exists("/proc/cpuinfo"):
@@ -29,6 +26,7 @@ def _tune_openblas():
 _tune_openblas()
 
 import numpy  # noqa: E402
+from threadpoolctl import threadpool_limits  # noqa: E402
 
 from tinyinfogan.engine import cublas  # noqa: E402
 
@@ -146,17 +144,32 @@ def empty(shape, like, dtype=None):
         return owners[counts.index(_FREE)].view(dtype).reshape(shape)
 
 
-def product(a, b):
-    """Return the matrix product a @ b; of two matrices of NumPy, in a kept buffer."""
+def product(a, b, out=None):
+    """Return the matrix product a @ b; of two matrices of NumPy, in `out` or a kept buffer."""
     if not isinstance(a, numpy.ndarray):
         return cublas.product(a, b) if cublas.serve(a, b) else a @ b
     if a.ndim != 2 or b.ndim != 2:
         return a @ b
-    out = empty((a.shape[0], b.shape[1]), like=a, dtype=numpy.result_type(a, b))
-    return numpy.matmul(a, b, out=out)
+    (M, K), N = a.shape, b.shape[1]
+    if out is None:
+        out = empty((M, N), like=a, dtype=numpy.result_type(a, b))
+    if M * K * N < _SMALL_PRODUCT:
+        numpy.matmul(a, b, out=out)
+    elif M >= N:
+        in_pieces(lambda rows: numpy.matmul(a[rows], b, out=out[rows]), M)
+    else:
+        in_pieces(lambda some: numpy.matmul(a, b[:, some], out=out[:, some]), N)
+    return out
 
 
 # --- threads --------------------------------------------------------------------------------------
+
+# Our threads share all work, matrix products too: a thread takes some images through a whole row of
+# operations, and waits for nobody.  So BLAS, which NumPy calls, must not start threads of its own;
+# that holds for the whole process.
+threadpool_limits(limits=1, user_api="blas")
+
+_SMALL_PRODUCT = 1 << 20  # multiplications; below this one thread is done before another has begun
 
 # Elements: a few float32 blocks of this size stay in a core's own cache, and work on them is long
 # enough for threads not to wait for each other at the interpreter lock.
@@ -164,7 +177,7 @@ _BLOCK = 1 << 16
 
 
 def _thread_count():
-    """Threads to use: OMP_NUM_THREADS, which NumPy's BLAS obeys too, else the cores we may use."""
+    """Threads to use: OMP_NUM_THREADS, else the cores that we may use."""
     asked = os.environ.get("OMP_NUM_THREADS", "")
     if asked.isdigit() and int(asked) > 0:
         return int(asked)
@@ -175,6 +188,13 @@ def _thread_count():
 
 threads = _thread_count()
 _pool = ThreadPoolExecutor(max(1, threads - 1), thread_name_prefix="tinyinfogan")
+
+
+class _ThisThread(threading.local):
+    has_a_piece = False  # of in_pieces
+
+
+_this_thread = _ThisThread()
 
 
 def in_blocks(function, *arrays, block=_BLOCK):
@@ -192,13 +212,27 @@ def in_blocks(function, *arrays, block=_BLOCK):
         return
     rows = len(largest)
     step = max(1, block * rows // largest.size)
-    starts = range(0, rows, step)
+    in_pieces(lambda piece: function(*[array[piece] for array in arrays]), rows, step)
+
+
+def in_pieces(function, count, step=None):
+    """Call `function(slice)` for pieces of range(count), `step` long, or one for each thread.
+
+    The threads share the pieces in equal runs.  What is called in a piece stays on its thread.
+    """
+    workers = 1 if _this_thread.has_a_piece else threads
+    step = min(step or count, -(-count // workers))
+    starts = range(0, count, step)
 
     def run(some):
-        for start in some:
-            function(*[array[start : start + step] for array in arrays])
+        before, _this_thread.has_a_piece = _this_thread.has_a_piece, True
+        try:
+            for start in some:
+                function(slice(start, min(start + step, count)))
+        finally:
+            _this_thread.has_a_piece = before
 
-    share = -(-len(starts) // threads)
+    share = -(-len(starts) // workers)
     others = [
         _pool.submit(run, starts[at : at + share]) for at in range(share, len(starts), share)
     ]

@@ -9,16 +9,17 @@ gradient with respect to its input (Dumoulin and Visin 2016, arXiv 1603.07285, c
     conv_transpose2d:  y = scatter(x · Wᵀ)       dx = gather(g) · W       dW = gather(g)ᵀ · x
 """
 
+import math
+
 import numpy as np
 
 from tinyinfogan.engine import kernels
-from tinyinfogan.engine.backend import array_module, empty, in_blocks, product
+from tinyinfogan.engine.backend import array_module, empty, in_pieces, product
 from tinyinfogan.engine.tensor import Tensor, needs_grad, record
 
-# Elements of patches made at a time where they are not kept, and the blocks that threads share them
-# in: fewer and larger ones than elsewhere, as the copies in a block are many and short, and threads
-# would queue for the interpreter lock.
-_SOME = 1 << 21
+# Elements of patches that a thread makes at a time: they stay in its cache until they have been
+# multiplied or added up, and are enough for threads not to queue for the interpreter lock.
+_SOME = 1 << 19
 _ON_GPU = 1 << 28  # there a few large products are better, and this bounds the memory they take
 
 
@@ -40,11 +41,8 @@ def conv2d(x, weight, stride=1, padding=0):
             f"conv2d: a {KH}×{KW} kernel is larger than the {H}×{W} image with padding {padding}"
         )
     matrix = weight.data.reshape(KH * KW * C_in, C_out)
-    patches = gather_patches(x.data, KH, KW, stride, padding)
-    y = product(patches, matrix).reshape(N, OH, OW, C_out)
     trains = needs_grad(weight)
-    if not trains:
-        patches = None  # of use to the weight's gradient only
+    y, patches = gather_product(x.data, matrix, KH, KW, stride, padding, keep=trains)
 
     def backward(g):
         g = g.reshape(N * OH * OW, C_out)
@@ -55,7 +53,7 @@ def conv2d(x, weight, stride=1, padding=0):
             dw = product(patches.T, g).reshape(weight.shape)
         return dx, dw
 
-    return record(y, (x, weight), backward)
+    return record(y.reshape(N, OH, OW, C_out), (x, weight), backward)
 
 
 def conv_transpose2d(x, weight, stride=1, padding=0):
@@ -80,11 +78,13 @@ def conv_transpose2d(x, weight, stride=1, padding=0):
     y = scatter_product(pixels, matrix, (N, OH, OW, C_out), KH, KW, stride, padding)
 
     def backward(g):
-        patches = gather_patches(g, KH, KW, stride, padding)
-        dx = dw = None
+        trains, dx, dw = needs_grad(weight), None, None
         if needs_grad(x):
-            dx = product(patches, matrix).reshape(x.shape)
-        if needs_grad(weight):
+            dx, patches = gather_product(g, matrix, KH, KW, stride, padding, keep=trains)
+            dx = dx.reshape(x.shape)
+        else:
+            patches = gather_patches(g, KH, KW, stride, padding)
+        if trains:
             dw = product(patches.T, pixels).reshape(weight.shape)
         return dx, dw
 
@@ -96,33 +96,60 @@ def _windows(H, W, KH, KW, stride, padding):
     return (H + 2 * padding - KH) // stride + 1, (W + 2 * padding - KW) // stride + 1
 
 
+def gather_product(x, matrix, KH, KW, stride, padding, keep):
+    """Return gather(x) · matrix, and the patches gather(x) where they are to be kept, else None.
+
+    x: images (N, H, W, C).  matrix: array (KH·KW·C, C').  Returns arrays (N·OH·OW, C') and, of
+    `gather_patches`, (N·OH·OW, KH·KW·C).
+    """
+    if not isinstance(x, np.ndarray):
+        patches = gather_patches(x, KH, KW, stride, padding)
+        return product(patches, matrix), patches if keep else None
+    N, H, W, C = x.shape
+    windows = math.prod(_windows(H, W, KH, KW, stride, padding))
+    y = empty((N * windows, matrix.shape[1]), like=x)
+    patches = empty((N * windows, len(matrix)), like=x) if keep else None
+
+    def some(images):
+        rows = slice(images.start * windows, images.stop * windows)
+        own = patches[rows] if keep else empty((rows.stop - rows.start, len(matrix)), like=x)
+        _gather(x[images], own, KH, KW, stride, padding)
+        product(own, matrix, out=y[rows])
+
+    in_pieces(some, N, max(1, _SOME // (windows * len(matrix))))
+    return y, patches
+
+
 def gather_patches(x, KH, KW, stride, padding):
     """Return the windows of images as rows of a matrix.
 
     x: array (N, H, W, C).  Returns (N·OH·OW, KH·KW·C), OH and OW as for conv2d.
     """
-    xp = array_module(x)
     N, H, W, C = x.shape
     OH, OW = _windows(H, W, KH, KW, stride, padding)
-    patches = empty((N, OH, OW, KH, KW, C), like=x)
-
-    def gather(x, patches):
-        padded = x
-        if padding:
-            padded = xp.zeros((len(x), H + 2 * padding, W + 2 * padding, C), x.dtype)
-            padded[:, padding : padding + H, padding : padding + W] = x
-        n, h, w, c = padded.strides
-        # A view that repeats pixels without copying them; the assignment copies, each time KW·C
-        # numbers that lie side by side.
-        patches[...] = xp.lib.stride_tricks.as_strided(
-            padded, patches.shape, (n, h * stride, w * stride, h, w, c)
-        )
-
+    patches = empty((N * OH * OW, KH * KW * C), like=x)
     if kernels.serve(x):
-        kernels.gather_patches(x, patches, KH, KW, stride, padding)
+        kernels.gather_patches(x, patches, OH, OW, KH, KW, stride, padding)
     else:
-        in_blocks(gather, x, patches, block=_SOME // 16)
-    return patches.reshape(N * OH * OW, KH * KW * C)
+        _gather(x, patches, KH, KW, stride, padding)
+    return patches
+
+
+def _gather(x, patches, KH, KW, stride, padding):
+    """Write the windows of images to `patches`, as gather_patches."""
+    xp = array_module(x)
+    N, H, W, C = x.shape
+    padded = x
+    if padding:
+        padded = xp.zeros((N, H + 2 * padding, W + 2 * padding, C), x.dtype)
+        padded[:, padding : padding + H, padding : padding + W] = x
+    n, h, w, c = padded.strides
+    # A view that repeats pixels without copying them; the assignment copies, each time KW·C
+    # numbers that lie side by side.
+    shape = (N, *_windows(H, W, KH, KW, stride, padding), KH, KW, C)
+    patches.reshape(shape)[...] = xp.lib.stride_tricks.as_strided(
+        padded, shape, (n, h * stride, w * stride, h, w, c)
+    )
 
 
 def scatter_product(rows, matrix, shape, KH, KW, stride, padding):
@@ -134,11 +161,17 @@ def scatter_product(rows, matrix, shape, KH, KW, stride, padding):
     N = shape[0]
     images = empty(shape, like=rows)
     windows = len(rows) // N
-    most = _SOME if isinstance(rows, np.ndarray) else _ON_GPU
-    some = max(1, most // (windows * len(matrix)))
-    for start in range(0, N, some):
-        patches = product(rows[start * windows : (start + some) * windows], matrix.T)
-        scatter_patches(patches, images[start : start + some], KH, KW, stride, padding)
+
+    def some(own):
+        patches = product(rows[own.start * windows : own.stop * windows], matrix.T)
+        scatter_patches(patches, images[own], KH, KW, stride, padding)
+
+    if isinstance(rows, np.ndarray):
+        in_pieces(some, N, max(1, _SOME // (windows * len(matrix))))
+    else:
+        step = max(1, _ON_GPU // (windows * len(matrix)))
+        for start in range(0, N, step):
+            some(slice(start, min(start + step, N)))
     return images
 
 
@@ -164,19 +197,15 @@ def scatter_patches(patches, images, KH, KW, stride, padding):
     TH = max(OH - 1 + U, -(-(H + padding) // stride))
     TW = max(OW - 1 + V, -(-(W + padding) // stride))
     width = stride if stride * C >= 16 else 1
-
-    def scatter(patches, images):
-        tiles = xp.zeros((len(images), TH, stride, TW, stride, C), images.dtype)
-        for u in range(U):
-            for left in range(0, KW, width):
-                part = patches[:, :, u * stride : (u + 1) * stride, :, left : left + width]
-                v, column = divmod(left, stride)
-                columns = slice(column, column + part.shape[4])
-                tiles[:, u : u + OH, : part.shape[2], v : v + OW, columns] += part
-        pixels = tiles.reshape(len(images), TH * stride, TW * stride, C)
-        images[...] = pixels[:, padding : padding + H, padding : padding + W]
-
-    in_blocks(scatter, patches, images, block=_SOME // 4)
+    tiles = xp.zeros((N, TH, stride, TW, stride, C), images.dtype)
+    for u in range(U):
+        for left in range(0, KW, width):
+            part = patches[:, :, u * stride : (u + 1) * stride, :, left : left + width]
+            v, column = divmod(left, stride)
+            columns = slice(column, column + part.shape[4])
+            tiles[:, u : u + OH, : part.shape[2], v : v + OW, columns] += part
+    pixels = tiles.reshape(N, TH * stride, TW * stride, C)
+    images[...] = pixels[:, padding : padding + H, padding : padding + W]
 
 
 def _checked(name, x, weight, stride, padding, channels_axis):

@@ -236,12 +236,11 @@ def _windows(shape, OH, OW, *window):
     return np.array((*shape[1:], OH, OW, *window), _WINDOWS)
 
 
-def gather_patches(x, patches, *window):
-    """Write the windows of x (N, H, W, C) to patches (N, OH, OW, KH, KW, C).
+def gather_patches(x, patches, OH, OW, *window):
+    """Write the windows of x (N, H, W, C) to patches (N·OH·OW, KH·KW·C).
 
     window: KH, KW, stride, padding.
     """
-    _, OH, OW, *_ = patches.shape
     _start("gather_patches", patches, x, patches, patches.size, _windows(x.shape, OH, OW, *window))
 
 
