@@ -104,7 +104,7 @@ def timers(record):
         put(walk, timed(record, walk, "walk", "backward"))
         put(optim.Adam.step, timed(record, optim.Adam.step, "Adam", "step"))
         put(backend.product, timed(record, backend.product, kind="products"))
-        for patches in (conv._gather, conv.scatter_patches):
+        for patches in (conv.gather_patches, conv.scatter_patches):
             put(patches, timed(record, patches, kind="patches"))
         yield
     finally:

@@ -147,7 +147,8 @@ def empty(shape, like, dtype=None):
 def product(a, b, out=None):
     """Return the matrix product a @ b; of two matrices of NumPy, in `out` or a kept buffer."""
     if not isinstance(a, numpy.ndarray):
-        return cublas.product(a, b) if cublas.serve(a, b) else a @ b
+        multiply = cublas.product if cublas.serve(a, b) else array_module(a).matmul
+        return multiply(a, b, out=out)
     if a.ndim != 2 or b.ndim != 2:
         return a @ b
     (M, K), N = a.shape, b.shape[1]
@@ -156,9 +157,9 @@ def product(a, b, out=None):
     if M * K * N < _SMALL_PRODUCT:
         numpy.matmul(a, b, out=out)
     elif M >= N:
-        in_pieces(lambda rows: numpy.matmul(a[rows], b, out=out[rows]), M)
+        in_pieces(lambda rows: numpy.matmul(a[rows], b, out=out[rows]), out)
     else:
-        in_pieces(lambda some: numpy.matmul(a, b[:, some], out=out[:, some]), N)
+        in_pieces(lambda some: numpy.matmul(a, b[:, some], out=out[:, some]), out.T)
     return out
 
 
@@ -173,7 +174,7 @@ _SMALL_PRODUCT = 1 << 20  # multiplications; below this one thread is done befor
 
 # Elements: a few float32 blocks of this size stay in a core's own cache, and work on them is long
 # enough for threads not to wait for each other at the interpreter lock.
-_BLOCK = 1 << 16
+_BLOCK = 1 << 17
 
 
 def _thread_count():
@@ -202,41 +203,38 @@ def in_blocks(function, *arrays, block=_BLOCK):
 
     NumPy makes one pass over memory for each operation, on one core.  Here a row of operations on
     one block finds its operands in the cache, and the blocks are shared among `threads`; NumPy lets
-    go of the interpreter lock while it computes.  `function` writes its results into its arguments.
-    Blocks do not depend on the number of threads, so neither do results.  Small arrays, and arrays
-    on a GPU, are passed whole.
+    go of the interpreter lock while it computes.  `function` writes its results into its arguments,
+    each row's from that row alone.  Small arrays, and arrays on a GPU, are passed whole.
     """
     largest = max(arrays, key=lambda array: array.size)
     if largest.size <= block or not isinstance(largest, numpy.ndarray):
         function(*arrays)
         return
-    rows = len(largest)
-    step = max(1, block * rows // largest.size)
-    in_pieces(lambda piece: function(*[array[piece] for array in arrays]), rows, step)
+    step = max(1, block * len(largest) // largest.size)
+    in_pieces(lambda piece: function(*[array[piece] for array in arrays]), largest, step)
 
 
-def in_pieces(function, count, step=None):
-    """Call `function(slice)` for pieces of range(count), `step` long, or one for each thread.
+def in_pieces(function, array, step=None):
+    """Call `function(slice)` for pieces of an array's rows, each thread in its equal share of them.
 
-    The threads share the pieces in equal runs.  What is called in a piece stays on its thread.
+    A piece is `step` rows, or the share.  What is called in it stays on its thread.  Work on a GPU
+    stays on this one.
     """
-    workers = 1 if _this_thread.has_a_piece else threads
-    step = min(step or count, -(-count // workers))
-    starts = range(0, count, step)
+    count = len(array)
+    alone = _this_thread.has_a_piece or not isinstance(array, numpy.ndarray)
+    share = -(-count // (1 if alone else threads))
 
-    def run(some):
+    def run(begin):
+        end = min(begin + share, count)
         before, _this_thread.has_a_piece = _this_thread.has_a_piece, True
         try:
-            for start in some:
-                function(slice(start, min(start + step, count)))
+            for start in range(begin, end, step or share):
+                function(slice(start, min(start + (step or share), end)))
         finally:
             _this_thread.has_a_piece = before
 
-    share = -(-len(starts) // workers)
-    others = [
-        _pool.submit(run, starts[at : at + share]) for at in range(share, len(starts), share)
-    ]
-    run(starts[:share])
+    others = [_pool.submit(run, begin) for begin in range(share, count, share)]
+    run(0)
     for other in others:
         other.result()
 

@@ -41,16 +41,16 @@ def conv2d(x, weight, stride=1, padding=0):
             f"conv2d: a {KH}×{KW} kernel is larger than the {H}×{W} image with padding {padding}"
         )
     matrix = weight.data.reshape(KH * KW * C_in, C_out)
-    trains = needs_grad(weight)
-    y, patches = gather_product(x.data, matrix, KH, KW, stride, padding, keep=trains)
+    window = KH, KW, stride, padding
+    y = gather_product(x.data, matrix, *window)
 
     def backward(g):
         g = g.reshape(N * OH * OW, C_out)
         dx = dw = None
         if needs_grad(x):
-            dx = scatter_product(g, matrix, x.shape, KH, KW, stride, padding)
-        if trains and needs_grad(weight):
-            dw = product(patches.T, g).reshape(weight.shape)
+            dx = scatter_product(g, matrix, x.shape, *window)
+        if needs_grad(weight):
+            dw = gathered_product(x.data, g, *window).reshape(weight.shape)
         return dx, dw
 
     return record(y.reshape(N, OH, OW, C_out), (x, weight), backward)
@@ -75,17 +75,15 @@ def conv_transpose2d(x, weight, stride=1, padding=0):
         )
     matrix = weight.data.reshape(KH * KW * C_out, C_in)
     pixels = x.data.reshape(N * H * W, C_in)
-    y = scatter_product(pixels, matrix, (N, OH, OW, C_out), KH, KW, stride, padding)
+    window = KH, KW, stride, padding
+    y = scatter_product(pixels, matrix, (N, OH, OW, C_out), *window)
 
     def backward(g):
-        trains, dx, dw = needs_grad(weight), None, None
+        dx = dw = None
         if needs_grad(x):
-            dx, patches = gather_product(g, matrix, KH, KW, stride, padding, keep=trains)
-            dx = dx.reshape(x.shape)
-        else:
-            patches = gather_patches(g, KH, KW, stride, padding)
-        if trains:
-            dw = product(patches.T, pixels).reshape(weight.shape)
+            dx = gather_product(g, matrix, *window).reshape(x.shape)
+        if needs_grad(weight):
+            dw = gathered_product(g, pixels, *window).reshape(weight.shape)
         return dx, dw
 
     return record(y, (x, weight), backward)
@@ -96,28 +94,72 @@ def _windows(H, W, KH, KW, stride, padding):
     return (H + 2 * padding - KH) // stride + 1, (W + 2 * padding - KW) // stride + 1
 
 
-def gather_product(x, matrix, KH, KW, stride, padding, keep):
-    """Return gather(x) · matrix, and the patches gather(x) where they are to be kept, else None.
+# The three products below make the patches of some images at a time, many times larger than images
+# and results, and use them while they are still in the cache.  It is faster to gather them again
+# for the weights' gradient than to keep them.
 
-    x: images (N, H, W, C).  matrix: array (KH·KW·C, C').  Returns arrays (N·OH·OW, C') and, of
-    `gather_patches`, (N·OH·OW, KH·KW·C).
+
+def gather_product(x, matrix, KH, KW, stride, padding):
+    """Return gather(x) · matrix, an array (N·OH·OW, C').
+
+    x: images (N, H, W, C).  matrix: array (KH·KW·C, C').
     """
-    if not isinstance(x, np.ndarray):
-        patches = gather_patches(x, KH, KW, stride, padding)
-        return product(patches, matrix), patches if keep else None
     N, H, W, C = x.shape
     windows = math.prod(_windows(H, W, KH, KW, stride, padding))
     y = empty((N * windows, matrix.shape[1]), like=x)
-    patches = empty((N * windows, len(matrix)), like=x) if keep else None
 
     def some(images):
-        rows = slice(images.start * windows, images.stop * windows)
-        own = patches[rows] if keep else empty((rows.stop - rows.start, len(matrix)), like=x)
-        _gather(x[images], own, KH, KW, stride, padding)
-        product(own, matrix, out=y[rows])
+        patches = gather_patches(x[images], KH, KW, stride, padding)
+        product(patches, matrix, out=y[images.start * windows : images.stop * windows])
 
-    in_pieces(some, N, max(1, _SOME // (windows * len(matrix))))
-    return y, patches
+    in_pieces(some, x, _images_at_a_time(x, windows * len(matrix)))
+    return y
+
+
+def gathered_product(x, rows, KH, KW, stride, padding):
+    """Return gather(x)ᵀ · rows, an array (KH·KW·C, C').
+
+    x: images (N, H, W, C).  rows: array (N·OH·OW, C').
+    """
+    N, C = len(x), x.shape[3]
+    windows = len(rows) // N
+    step = _images_at_a_time(x, windows * KH * KW * C)
+    sums = {}
+
+    def share(images):
+        total = 0
+        for start in range(images.start, images.stop, step):
+            end = min(start + step, images.stop)
+            patches = gather_patches(x[start:end], KH, KW, stride, padding)
+            # The other way round than in the end, as it is faster so.
+            total += product(rows[start * windows : end * windows].T, patches)
+        sums[images.start] = total
+
+    in_pieces(share, x)
+    total, *others = (sums[start] for start in sorted(sums))
+    return array_module(x).ascontiguousarray(sum(others, total).T)
+
+
+def scatter_product(rows, matrix, shape, KH, KW, stride, padding):
+    """Return scatter(rows · matrixᵀ), images of `shape` (N, H, W, C).
+
+    rows: array (N·OH·OW, C').  matrix: array (KH·KW·C, C').
+    """
+    N = shape[0]
+    images = empty(shape, like=rows)
+    windows = len(rows) // N
+
+    def some(pieces):
+        patches = product(rows[pieces.start * windows : pieces.stop * windows], matrix.T)
+        scatter_patches(patches, images[pieces], KH, KW, stride, padding)
+
+    in_pieces(some, images, _images_at_a_time(rows, windows * len(matrix)))
+    return images
+
+
+def _images_at_a_time(like, patch_elements):
+    """Return of how many images to make the patches, where those of one have so many elements."""
+    return max(1, (_SOME if isinstance(like, np.ndarray) else _ON_GPU) // patch_elements)
 
 
 def gather_patches(x, KH, KW, stride, padding):
@@ -126,19 +168,12 @@ def gather_patches(x, KH, KW, stride, padding):
     x: array (N, H, W, C).  Returns (N·OH·OW, KH·KW·C), OH and OW as for conv2d.
     """
     N, H, W, C = x.shape
+    xp = array_module(x)
     OH, OW = _windows(H, W, KH, KW, stride, padding)
     patches = empty((N * OH * OW, KH * KW * C), like=x)
     if kernels.serve(x):
         kernels.gather_patches(x, patches, OH, OW, KH, KW, stride, padding)
-    else:
-        _gather(x, patches, KH, KW, stride, padding)
-    return patches
-
-
-def _gather(x, patches, KH, KW, stride, padding):
-    """Write the windows of images to `patches`, as gather_patches."""
-    xp = array_module(x)
-    N, H, W, C = x.shape
+        return patches
     padded = x
     if padding:
         padded = xp.zeros((N, H + 2 * padding, W + 2 * padding, C), x.dtype)
@@ -146,33 +181,11 @@ def _gather(x, patches, KH, KW, stride, padding):
     n, h, w, c = padded.strides
     # A view that repeats pixels without copying them; the assignment copies, each time KW·C
     # numbers that lie side by side.
-    shape = (N, *_windows(H, W, KH, KW, stride, padding), KH, KW, C)
+    shape = (N, OH, OW, KH, KW, C)
     patches.reshape(shape)[...] = xp.lib.stride_tricks.as_strided(
         padded, shape, (n, h * stride, w * stride, h, w, c)
     )
-
-
-def scatter_product(rows, matrix, shape, KH, KW, stride, padding):
-    """Return scatter(rows · matrixᵀ), images of `shape` (N, H, W, C).
-
-    rows: array (N·OH·OW, C').  matrix: array (KH·KW·C, C').  Some images at a time, so that their
-    patches, many times larger than rows and images, are still in the cache when they are added up.
-    """
-    N = shape[0]
-    images = empty(shape, like=rows)
-    windows = len(rows) // N
-
-    def some(own):
-        patches = product(rows[own.start * windows : own.stop * windows], matrix.T)
-        scatter_patches(patches, images[own], KH, KW, stride, padding)
-
-    if isinstance(rows, np.ndarray):
-        in_pieces(some, N, max(1, _SOME // (windows * len(matrix))))
-    else:
-        step = max(1, _ON_GPU // (windows * len(matrix)))
-        for start in range(0, N, step):
-            some(slice(start, min(start + step, N)))
-    return images
+    return patches
 
 
 def scatter_patches(patches, images, KH, KW, stride, padding):

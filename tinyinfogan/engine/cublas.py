@@ -45,16 +45,17 @@ def _handle(cupy, library, device, stream, tf32):
     return handle, workspace
 
 
-def product(a, b):
+def product(a, b, out=None):
     """Return a @ b, of CuPy arrays (M, K) and (K, N), both float32 or both float64.
 
+    out: where it is written, a contiguous array (M, N), or None for a new one.
     Raises RuntimeError where cuBLAS fails.
     """
     import cupy
 
     name, number = _FUNCTIONS[a.dtype.name]
     (M, K), N = a.shape, b.shape[1]
-    out = cupy.empty((M, N), a.dtype)
+    out = cupy.empty((M, N), a.dtype) if out is None else out
     if not (M and N and K):
         out.fill(0)
         return out

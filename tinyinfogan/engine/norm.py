@@ -58,9 +58,9 @@ def batch_norm(
         else:
             mean, var = running_mean, running_var
         centred = empty(rows.shape, like=rows)
-        in_blocks(lambda rows, centred: xp.subtract(rows, mean, out=centred), rows, centred)
+        squares = centre(rows, mean, centred)
         if training:
-            var = total(sum_products(centred, centred)) / n
+            var = total(squares) / n
             if running_mean is not None:
                 running_mean[...] += momentum * (mean - running_mean)
                 running_var[...] += momentum * (var * (n / (n - 1)) - running_var)
@@ -132,29 +132,46 @@ def _batches(shape, rows, lengths):
 
 
 def sum_rows(x):
-    """Return Σ_n x[n] of an array (N, C): on the CPU as a matrix product, which takes all cores."""
+    """Return Σ_n x[n] of an array (N, C): on the CPU as a matrix product, which is fast."""
     if kernels.serve(x):
         return kernels.sum_rows(x)
     return array_module(x).ones(len(x), x.dtype) @ x
 
 
-def sum_products(a, b, group=128):
-    """Return Σ_n a[n] b[n] of two arrays (N, C), without an array for the products.
+def sum_products(a, b):
+    """Return Σ_n a[n] b[n] of two arrays (N, C), without an array for the products."""
+    if kernels.serve(a):
+        return kernels.sum_products(a, b)
+
+    def add_up(a, b, sums):
+        sums[...] = array_module(a).einsum("gnc,gnc->gc", a, b)
+
+    return _in_groups(add_up, a, b)
+
+
+def centre(x, mean, centred):
+    """Write x - mean to `centred`, arrays (N, C).  Returns Σ_n centred[n]²."""
+    xp = array_module(x)
+    if kernels.serve(x):
+        xp.subtract(x, mean, out=centred)
+        return kernels.sum_products(centred, centred)
+
+    def add_up(x, centred, sums):
+        xp.subtract(x, mean, out=centred)
+        sums[...] = xp.einsum("gnc,gnc->gc", centred, centred)
+
+    return _in_groups(add_up, x, centred)
+
+
+def _in_groups(add_up, *arrays, group=128):
+    """Return the sum of what `add_up(*groups, sums)` writes to sums (G, C), from arrays (N, C).
 
     Each `group` of rows has a sum of its own first: added up one by one, 100,000 float32 numbers
     would lose two digits.
     """
-    if kernels.serve(a):
-        return kernels.sum_products(a, b)
-    N, C = a.shape
+    N, C = arrays[0].shape
     whole = N - N % group
-    sums = empty((whole // group + 1, C), like=a)
-    xp = array_module(a)
-
-    def add_up(a, b, sums):
-        sums[...] = xp.einsum("gnc,gnc->gc", a, b)
-
-    groups = [array[:whole].reshape(-1, group, C) for array in (a, b)]
-    in_blocks(add_up, *groups, sums[:-1])
-    add_up(a[None, whole:], b[None, whole:], sums[-1:])
+    sums = empty((whole // group + 1, C), like=arrays[0])
+    in_blocks(add_up, *(a[:whole].reshape(-1, group, C) for a in arrays), sums[:-1])
+    add_up(*(a[None, whole:] for a in arrays), sums[-1:])
     return sums.sum(axis=0)
