@@ -180,7 +180,8 @@ print(f"numbers in the view: {view.size}, in memory: {tiny.size}")
 # %% [markdown]
 # The matrix product wants real rows, so in the end the view is copied. That is the price: patches
 # hold KH·KW/s² times as many numbers as the image, four times for the paper's 4×4 windows at
-# stride 2. (``in_blocks`` does the copying on several cores; lesson 13 is about such things.)
+# stride 2. (So the engine never makes those of all images at once: ``conv.gather_product`` takes a
+# few images at a time on each core. Lesson 13 is about such things.)
 #
 # Where the time goes
 # -------------------

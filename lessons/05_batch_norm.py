@@ -116,12 +116,12 @@ print(f"gradient along z: {np.abs((x.grad * z).sum(axis=0)).max():.1e}")
 print(f"grad_check, relative error: {grad_check(ops.batch_norm, [x, gamma, beta]):.1e}")
 
 # %% [markdown]
-# (Along z there is a last trace, of ε.) In the package it is the function ``statistics`` inside
-# ``backward``, step by step into one buffer:
+# (Along z there is a last trace, of ε.) In the package it is the function ``through_statistics``
+# inside ``gradients``, step by step into one buffer:
 
 # %%
 source = inspect.getsource(ops.batch_norm)
-print(source[source.index("    def backward") :])
+print(source[source.index("        def gradients") : source.index("        return gradients")])
 
 # %% [markdown]
 # Batch and running statistics
@@ -253,11 +253,12 @@ show("05_batch_norm.png")
 # a collapsed G is told that it does well, and the gradient it learns from is that of a network that
 # nobody trained. Normalised apart, both views are equal, to the last bit: D in G's step is the D
 # that was trained, and it had to find something in the images themselves. That is what the package
-# does, one call of D for each kind of image:
+# does. One call of D takes both kinds of images, as one large matrix product is faster than two
+# small ones, and ``nn.apart`` tells its batch norms where one batch ends and the other begins:
 
 # %%
 source = inspect.getsource(train.train_step)
-print(source[source.index("    real_logits,") : source.index("    information, term")])
+print(source[source.index("    R = len(real)") : source.index("    objective = d_loss")])
 
 # %% [markdown]
 # Exercises

@@ -235,12 +235,12 @@ print(f"which take at least: {least:.1f} ms of {whole:.1f} ms, {least / whole:.0
 
 # %% [markdown]
 # The remainder is memory traffic: gathering patches (lesson 3), passing through batch norms and
-# activations, Adam's dozen operations over each weight. Against that the engine does three things.
+# activations, Adam's dozen operations over each weight. Against that the engine does four things.
 #
 # *It works in blocks.* ``backend.in_blocks`` runs a whole chain of operations on one piece of the
 # arrays that fits into the cache, then on the next, so that only the first operation reads from
 # memory and only the last writes to it; and it gives the pieces to several threads. What that is
-# worth for a leaky ReLU's kind of work:
+# worth for a chain of six simple operations:
 
 # %%
 big = np.random.default_rng(0).standard_normal((1 << (18 if args.fast else 24)), np.float32)
@@ -263,6 +263,11 @@ print(f"six operations on {big.nbytes / 1e6:.0f} MB, array by array: {1e3 * whol
 print(f"the same in blocks, threads {backend.threads}: {1e3 * in_blocks:.1f} ms")
 
 # %% [markdown]
+# *Each thread takes images through a whole convolution.* It gathers the patches of a few images,
+# multiplies them while they are still in its cache, and takes the next few; no thread waits for
+# another before the end. For that the threads must be the engine's own: BLAS, which would start its
+# own for each matrix product, is told to use one.
+#
 # *It keeps its large arrays.* A new array costs a page fault for every 4 KiB first written, so
 # ``backend.empty`` gives out memory that an earlier result has left behind.
 #

@@ -31,7 +31,7 @@ EXPECTED = {
            ("slant read from all continuous codes together, correlation", 0.7, 1)],
     "12": [("Q's losses, difference from -L_I and a constant", 0, 1e-5),
            ("third step, L_I(c0) changes with λ by", 0, 0)],
-    "13": [("operations of a step", 271, 271), ("matrix products of a step", 0.115, 0.125)],
+    "13": [("operations of a step", 248, 248), ("matrix products of a step", 0.12, 0.135)],
     "14": [("D's loss at the end", 0.5, 2), ("code accuracy", 33, 100)],
 }  # fmt: skip
 

@@ -77,7 +77,7 @@ def batch_norm(
         else:
             in_blocks(forward, centred, y)
 
-        def backward(g, dx):
+        def gradients(g, dx):
             dgamma, dbeta = sum_products(g, centred) * scale, sum_rows(g)
             if dx is None:
                 return dgamma, dbeta
@@ -99,17 +99,17 @@ def batch_norm(
                 in_blocks(through_statistics, g, centred, dx)
             return dgamma, dbeta
 
-        return backward
+        return gradients
 
     batches = _batches(x.shape, len(rows), lengths)
-    backwards = [normalise(rows[batch], y[batch]) for batch in batches]
+    gradients_of = [normalise(rows[batch], y[batch]) for batch in batches]
 
     def backward(g):
         g = g.reshape(-1, C)
         dx = empty(rows.shape, like=rows) if needs_grad(x) else None
         sums = [
-            backward(g[batch], None if dx is None else dx[batch])
-            for backward, batch in zip(backwards, batches)
+            gradients(g[batch], None if dx is None else dx[batch])
+            for gradients, batch in zip(gradients_of, batches)
         ]
         dgamma, dbeta = (sum(terms[1:], terms[0]) for terms in zip(*sums))
         return (
