@@ -22,18 +22,15 @@ def new_arrays(shape, like, dtype=None):
     return np.empty(shape, dtype or like.dtype)
 
 
-def whole_arrays(function, *arrays, block=None):
-    """backend.in_blocks without blocks and threads."""
-    function(*arrays)
+def in_shares(function, *arrays, block=None):
+    """backend.in_blocks with threads, but without blocks."""
+    longest = max(arrays, key=lambda array: array.size)
+    backend.in_pieces(lambda share: function(*[array[share] for array in arrays]), longest)
 
 
-def one_thread(function, *arrays, block=backend._BLOCK):
-    """backend.in_blocks with blocks, without threads."""
-    with mock.patch.object(backend, "threads", 1):
-        IN_BLOCKS(function, *arrays, block=block)
-
-
-IN_BLOCKS = backend.in_blocks
+def all_at_once(function, array, step=None):
+    """backend.in_pieces on this thread, with all rows in one piece."""
+    function(slice(0, len(array)))
 
 
 def pixel_by_pixel(patches, images, KH, KW, stride, padding):
@@ -57,8 +54,12 @@ def everywhere(name, replacement):
 
 MEASURES = {
     "kept buffers": everywhere("empty", new_arrays),
-    "threads for passes over memory": everywhere("in_blocks", one_thread),
-    "blocks and threads": everywhere("in_blocks", whole_arrays),
+    "threads": [mock.patch.object(backend, "threads", 1)],
+    "threads that take images through a whole convolution": [
+        mock.patch.object(conv, "in_pieces", all_at_once)
+    ],
+    "a few images at a time in it": [mock.patch.object(conv, "_SOME", 1 << 62)],
+    "blocks elsewhere": everywhere("in_blocks", in_shares),
     "tiles when patches are added up": [mock.patch.object(conv, "scatter_patches", pixel_by_pixel)],
     "D frozen in G's step": [mock.patch("tinyinfogan.train.frozen", lambda module: nullcontext())],
 }
@@ -95,7 +96,7 @@ def main():
         results[name] = {"ms": common.spread(values), "of the whole": common.spread(ratios)}
         title = "with everything" if name == "everything" else f"without {name}"
         ms, ratio = (results[name][key]["median"] for key in ("ms", "of the whole"))
-        print(f"{title:46} {ms:7.1f} ms, {ratio:.3f} of the time with everything", flush=True)
+        print(f"{title:60} {ms:7.1f} ms, {ratio:.3f} of the time with everything", flush=True)
     common.save("ablation", {f"{args.preset}/{args.batch}": results})
 
 

@@ -114,9 +114,21 @@ def ablation_table(content):
     return rows(["our step with", "ms", "of the time with everything"], body)
 
 
+def study_table(content):
+    """One line for each setting: code accuracies over the seeds."""
+    body = [
+        [name, f"`{result['options']}`" if result["options"] else "",
+         *(f"{100 * result[of]:.1f}" for of in ("median", "min", "max")),
+         ", ".join(f"{100 * accuracy:.1f}" for accuracy in result["accuracies"])]
+        for results in content["results"].values() for name, result in results.items()
+    ]  # fmt: skip
+    steps = " and ".join(content["results"])
+    return rows([f"code accuracy in %, {steps}", "", "median", "worst", "best", "each seed"], body)
+
+
 TABLES = {"step": step_table, "step_cuda": step_table, "memory": memory_table, "start": start_table,
           "profile": profile_table, "ablation": ablation_table,
-          "ops": ops_table, "scaling": scaling_table}  # fmt: skip
+          "ops": ops_table, "scaling": scaling_table, "study": study_table}  # fmt: skip
 
 
 def markdown(folder=None):

@@ -182,7 +182,7 @@ def test_results_are_kept_and_become_tables(tmp_path):
     assert text.count(np.__version__) == 1  # one machine, named once
 
 
-@pytest.mark.parametrize("name", ["memory", "ops", "profile", "scaling"])
+@pytest.mark.parametrize("name", ["memory", "ops", "profile", "scaling", "study"])
 def test_each_result_has_its_table(name, tmp_path):
     amounts = {"total": 3e8, "training": 2e8}
     case = {"ms": [1.0, 2.0], "of the machine's rate": [0.5, None]}
@@ -192,10 +192,13 @@ def test_each_result_has_its_table(name, tmp_path):
         "profile": {"mnist/64": {"step ms": 60, "products": {
             "share of the step": 0.7, "of the best rate": 0.9}}},
         "scaling": {"batch": {64: {"ms": common.spread([2]), "flops": 1e9, "memory": amounts}}},
+        "study": {"9 steps": {"a": common.spread([0.5, 0.75]) | {
+            "accuracies": [0.5, 0.75], "options": "--b=1"}}},
     }  # fmt: skip
     common.save(name, results[name], tmp_path)
     expected = {"memory": "| 300 | 200 |", "ops": "| 1.00 (50%) |  |", "profile": "| 70% | 90% |",
-                "scaling": "| batch 64 | 2 | 1.0 | 2.0 | 300 |"}  # fmt: skip
+                "scaling": "| batch 64 | 2 | 1.0 | 2.0 | 300 |",
+                "study": "| a | `--b=1` | 62.5 | 50.0 | 75.0 | 50.0, 75.0 |"}  # fmt: skip
     assert expected[name] in table.markdown(tmp_path)
 
 
@@ -211,7 +214,8 @@ def memory_now():
 
 
 def test_importing_a_benchmark_imports_no_other_library():
-    modules = ", ".join(f"benchmarks.{name}" for name in ("step", "ops", "profile", "scaling"))
+    names = ("step", "ops", "profile", "scaling", "study")
+    modules = ", ".join(f"benchmarks.{name}" for name in names)
     code = f"import sys, {modules}; print({{'torch', 'jax', 'matplotlib'}} & sys.modules.keys())"
     root = Path(benchmarks.__file__).parents[1]
     answer = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)

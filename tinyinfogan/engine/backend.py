@@ -6,10 +6,10 @@ and writes the same expressions for both.  Importing this module never imports C
 
 import importlib.util
 import os
+import queue
 import re
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
 
 
 def _tune_openblas():
@@ -188,7 +188,30 @@ def _thread_count():
 
 
 threads = _thread_count()
-_pool = ThreadPoolExecutor(max(1, threads - 1), thread_name_prefix="tinyinfogan")
+_jobs = queue.SimpleQueue()  # (function, argument, the queue that None or an exception goes to)
+
+
+def _work():
+    """Do one job after another.  A pool of concurrent.futures takes ten times as long for it."""
+    while True:
+        function, argument, done = _jobs.get()
+        error = None
+        try:
+            function(argument)
+        except BaseException as raised:
+            error = raised
+        del function  # before the other thread goes on: it holds kept buffers
+        done.put(error)
+
+
+def _start_threads():
+    for number in range(1, max(2, threads)):  # one at least: `threads` may be raised
+        threading.Thread(target=_work, name=f"tinyinfogan-{number}", daemon=True).start()
+
+
+_start_threads()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_threads)
 
 
 class _ThisThread(threading.local):
@@ -222,21 +245,27 @@ def in_pieces(function, array, step=None):
     """
     count = len(array)
     alone = _this_thread.has_a_piece or not isinstance(array, numpy.ndarray)
-    share = -(-count // (1 if alone else threads))
+    share = max(1, -(-count // (1 if alone else threads)))
+    step = step or share
 
     def run(begin):
         end = min(begin + share, count)
         before, _this_thread.has_a_piece = _this_thread.has_a_piece, True
         try:
-            for start in range(begin, end, step or share):
-                function(slice(start, min(start + (step or share), end)))
+            for start in range(begin, end, step):
+                function(slice(start, min(start + step, end)))
         finally:
             _this_thread.has_a_piece = before
 
-    others = [_pool.submit(run, begin) for begin in range(share, count, share)]
-    run(0)
-    for other in others:
-        other.result()
+    done, begins = queue.SimpleQueue(), range(share, count, share)
+    for begin in begins:
+        _jobs.put((run, begin, done))
+    try:
+        run(0)
+    finally:
+        errors = [done.get() for _ in begins]
+    for error in filter(None, errors):
+        raise error
 
 
 def add(a, b):

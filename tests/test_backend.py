@@ -1,0 +1,82 @@
+"""Work shared among threads: all of it, once, and errors come back."""
+
+import os
+import threading
+
+import numpy as np
+import pytest
+
+from tinyinfogan.engine import backend
+
+
+@pytest.fixture(autouse=True)
+def three_threads(monkeypatch):
+    monkeypatch.setattr(backend, "threads", 3)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2, 7, 9, 100])
+@pytest.mark.parametrize("step", [None, 1, 4])
+def test_every_row_is_in_one_piece(rows, step):
+    counts, names = np.zeros(rows, int), set()
+
+    def function(piece):
+        counts[piece] += 1
+        names.add(threading.current_thread().name)
+        assert step is None or piece.stop - piece.start <= step
+
+    backend.in_pieces(function, counts, step)
+    assert (counts == 1).all()
+    assert rows < 3 or len(names) > 1
+
+
+def test_what_is_called_in_a_piece_stays_on_its_thread():
+    found = []
+
+    def outer(piece):
+        def inner(part):
+            found.append((mine, threading.current_thread(), part))
+
+        mine = threading.current_thread()
+        backend.in_pieces(inner, np.zeros(50))
+
+    backend.in_pieces(outer, np.zeros(3))
+    assert len(found) == 3
+    assert all(mine is inner and part == slice(0, 50) for mine, inner, part in found)
+
+
+@pytest.mark.parametrize("at", [0, 8])
+def test_an_error_in_a_piece_comes_back_and_the_threads_go_on(at):
+    def function(piece):
+        if piece.start <= at < piece.stop:
+            raise KeyError("lost")
+
+    for _ in range(2):
+        with pytest.raises(KeyError, match="lost"):
+            backend.in_pieces(function, np.zeros(9))
+    test_every_row_is_in_one_piece(9, None)
+
+
+@pytest.mark.parametrize("shape", [
+    (300, 200, 40), (40, 200, 300), (2, 3, 4), (0, 5, 6), (165, 500, 165),
+])  # fmt: skip
+@pytest.mark.parametrize("turned", [False, True])
+def test_products_are_those_of_numpy(shape, turned, rng):
+    M, K, N = shape
+    a, b = rng.standard_normal((M, K)), rng.standard_normal((K, N))
+    if turned:
+        a, b = a.T.copy().T, b.T.copy().T
+    np.testing.assert_allclose(backend.product(a, b), a @ b, atol=1e-12)
+    out = np.empty((M, N))
+    assert backend.product(a, b, out=out) is out
+    np.testing.assert_allclose(out, a @ b, atol=1e-12)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_forked_process_has_threads_too():
+    child = os.fork()
+    if child == 0:
+        total = np.zeros(9)
+        backend.in_pieces(lambda piece: total[piece].fill(1), total)
+        os._exit(0 if total.all() else 1)
+    assert os.waitpid(child, 0)[1] == 0
