@@ -95,6 +95,14 @@ TABLES = {
         plain(1024, 1),
         plain(1024 * 62, 62),
     ),
+    "sprites": (  # Q: 5 means, 5 log σ
+        row(57 * 128, 128) + row(128 * 4 * 4 * 32, 4 * 4 * 32) + row(16 * 32 * 32, 32)
+        + row(16 * 32 * 16, 16) + row(16 * 16 * 16, 16) + plain(16 * 16 * 1, 1),
+        plain(16 * 1 * 16, 16) + row(16 * 16 * 16, 16) + row(16 * 16 * 32, 32)
+        + row(16 * 32 * 32, 32) + row(4 * 4 * 32 * 128, 128),
+        plain(128, 1),
+        row(128 * 128, 128) + plain(128 * 10, 10),
+    ),
     "tutorial-mnist": (  # no bias in the first convolution of D and in the last of G
         row(76 * 4 * 4 * 256, 4 * 4 * 256) + row(9 * 256 * 128, 128) + row(9 * 32 * 64, 64)
         + row(9 * 16 * 32, 32) + 32 * 32 * 8 * 1,

@@ -146,7 +146,34 @@ def chairs(spec, image_shape, channels, hidden, q_outputs, rng):
     return Networks(generator, trunk, d_head, q_head)
 
 
-# --- the tutorial's network -----------------------------------------------------------------------
+# --- not from the paper ---------------------------------------------------------------------------
+
+
+def sprites(spec, image_shape, channels, hidden, q_outputs, rng):
+    """Four convolutions down to 4×4, and four up again, for 64×64×1."""
+    (H, W, C), c = image_shape, channels
+    flat = H // 16 * (W // 16) * 2 * c
+    generator = nn.Sequential(
+        *fc(spec.dim, hidden, RELU, rng),
+        *fc(hidden, flat, RELU, rng),
+        nn.Reshape(H // 16, W // 16, 2 * c),
+        *up_conv(2 * c, 2 * c, RELU, rng),
+        *up_conv(2 * c, c, RELU, rng),
+        *up_conv(c, c, RELU, rng),
+        nn.ConvTranspose2d(c, C, 4, stride=2, padding=1, rng=rng), nn.Sigmoid(),
+    )  # fmt: skip
+    trunk = nn.Sequential(
+        nn.Conv2d(C, c, 4, stride=2, padding=1, rng=rng), LRELU,
+        *conv(c, c, LRELU, rng),
+        *conv(c, 2 * c, LRELU, rng),
+        *conv(2 * c, 2 * c, LRELU, rng),
+        nn.Reshape(flat),
+        *fc(flat, hidden, LRELU, rng),
+    )  # fmt: skip
+    d_head = nn.Linear(hidden, 1, rng=rng)
+    q_head = nn.Sequential(*fc(hidden, 128, LRELU, rng), nn.Linear(128, q_outputs, rng=rng))
+    return Networks(generator, trunk, d_head, q_head)
+
 
 
 def tutorial(spec, image_shape, channels, hidden, q_outputs, rng):
@@ -269,6 +296,7 @@ FAMILIES = {
     "faces": Family(faces, (32, 32, 1), 4),
     "svhn": Family(svhn, (32, 32, 3), 16),
     "chairs": Family(chairs, (64, 64, 1), 8),
+    "sprites": Family(sprites, (64, 64, 1), 16),
     "tutorial": Family(tutorial, (32, 32, 1), 0),
 }
 

@@ -202,6 +202,21 @@ rotation: 10 for the continuous code, 1 for the categorical ones.  For width giv
 3 categorical codes, as the appendix has it: 128 + 3 · 20 + 1 is the length of 189 that it states.
 Section 7.2 says 4."""
 
+SPRITES = Settings(
+    "sprites",
+    network="sprites",
+    noise=52,
+    categorical=(),
+    continuous=5,
+    channels=16,
+    hidden=128,
+    q_sigma="learnt",
+    lambda_continuous=0.2,
+    batch_size=64,
+    steps=8000,
+)
+"""A continuous code for each factor of variation of the sprites.  All of it is ours."""
+
 TUTORIAL_MNIST = Settings(
     "tutorial-mnist",
     network="tutorial",
@@ -222,9 +237,9 @@ that is not cut off at 2σ, and our batch norm, which learns a gamma too."""
 PRESETS = {
     settings.preset: settings
     for settings in (MNIST, GAN, PAPER_MNIST, PAPER_SVHN, PAPER_CELEBA, PAPER_FACES, PAPER_CHAIRS,
-                     TUTORIAL_MNIST)
+                     SPRITES, TUTORIAL_MNIST)
 }  # fmt: skip
 DEFAULT = MNIST.preset
 DATASETS = {"paper-svhn": "svhn", "paper-celeba": "celeba", "paper-faces": "faces",
-            "paper-chairs": "chairs"}  # fmt: skip
+            "paper-chairs": "chairs", "sprites": "sprites"}  # fmt: skip
 """The data, as `data.load` names them, of the presets that are not for MNIST."""
