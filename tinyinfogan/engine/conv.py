@@ -19,7 +19,7 @@ from tinyinfogan.engine.tensor import Tensor, needs_grad, record
 
 # Elements of patches that a thread makes at a time: they stay in its cache until they have been
 # multiplied or added up, and are enough for threads not to queue for the interpreter lock.
-_SOME = 1 << 19
+_SOME = 1 << 20
 _ON_GPU = 1 << 28  # there a few large products are better, and this bounds the memory they take
 
 
