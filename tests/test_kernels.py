@@ -42,7 +42,7 @@ def scatter(rng, on):
 
 def sum_products(rng, on):
     shape = rng.integers(1, 400), rng.integers(1, 40)
-    return norm.sum_products(on(normal(rng, *shape)), on(normal(rng, *shape)))
+    return norm.sum_rows_and_products(on(normal(rng, *shape)), on(normal(rng, *shape)))
 
 
 def batch_norm(rng, on):

@@ -78,7 +78,8 @@ def batch_norm(
             in_blocks(forward, centred, y)
 
         def gradients(g, dx):
-            dgamma, dbeta = sum_products(g, centred) * scale, sum_rows(g)
+            dbeta, products = sum_rows_and_products(g, centred)
+            dgamma = products * scale
             if dx is None:
                 return dgamma, dbeta
             if not training:
@@ -132,21 +133,22 @@ def _batches(shape, rows, lengths):
 
 
 def sum_rows(x):
-    """Return Σ_n x[n] of an array (N, C): on the CPU as a matrix product, which is fast."""
+    """Return Σ_n x[n] of an array (N, C)."""
     if kernels.serve(x):
         return kernels.sum_rows(x)
-    return array_module(x).ones(len(x), x.dtype) @ x
+    return _in_groups(_sum_groups, x)
 
 
-def sum_products(a, b):
-    """Return Σ_n a[n] b[n] of two arrays (N, C), without an array for the products."""
+def sum_rows_and_products(a, b):
+    """Return Σ_n a[n] and Σ_n a[n] b[n] of arrays (N, C), without an array for the products."""
     if kernels.serve(a):
-        return kernels.sum_products(a, b)
+        return kernels.sum_rows(a), kernels.sum_products(a, b)
 
-    def add_up(a, b, sums):
-        sums[...] = array_module(a).einsum("gnc,gnc->gc", a, b)
+    def add_up(a, b, sums, products):
+        _sum_groups(a, sums)
+        products[...] = array_module(a).einsum("gnc,gnc->gc", a, b)
 
-    return _in_groups(add_up, a, b)
+    return _in_groups(add_up, a, b, results=2)
 
 
 def centre(x, mean, centred):
@@ -156,22 +158,30 @@ def centre(x, mean, centred):
         xp.subtract(x, mean, out=centred)
         return kernels.sum_products(centred, centred)
 
-    def add_up(x, centred, sums):
+    def add_up(x, centred, squares):
         xp.subtract(x, mean, out=centred)
-        sums[...] = xp.einsum("gnc,gnc->gc", centred, centred)
+        squares[...] = xp.einsum("gnc,gnc->gc", centred, centred)
 
     return _in_groups(add_up, x, centred)
 
 
-def _in_groups(add_up, *arrays, group=128):
-    """Return the sum of what `add_up(*groups, sums)` writes to sums (G, C), from arrays (N, C).
+def _sum_groups(x, sums):
+    """Write Σ_n x[g, n] to sums[g], as a matrix product, which is three times as fast as a sum."""
+    xp = array_module(x)
+    xp.matmul(xp.ones(x.shape[1], x.dtype), x, out=sums)
+
+
+def _in_groups(add_up, *arrays, results=1, group=128):
+    """Return the sums of what `add_up(*groups, *sums)` writes to sums (G, C), from arrays (N, C).
 
     Each `group` of rows has a sum of its own first: added up one by one, 100,000 float32 numbers
-    would lose two digits.
+    would lose two digits.  results: how many such sums there are.
     """
     N, C = arrays[0].shape
     whole = N - N % group
-    sums = empty((whole // group + 1, C), like=arrays[0])
-    in_blocks(add_up, *(a[:whole].reshape(-1, group, C) for a in arrays), sums[:-1])
-    add_up(*(a[None, whole:] for a in arrays), sums[-1:])
-    return sums.sum(axis=0)
+    sums = [empty((whole // group + 1, C), like=arrays[0]) for _ in range(results)]
+    groups = [array[:whole].reshape(-1, group, C) for array in arrays]
+    in_blocks(add_up, *groups, *(some[:-1] for some in sums))
+    add_up(*(array[None, whole:] for array in arrays), *(some[-1:] for some in sums))
+    total, *more = [some.sum(axis=0) for some in sums]
+    return (total, *more) if more else total
