@@ -119,7 +119,7 @@ def test_what_numpy_computes(function, gpu, monkeypatch):
         for a, b in zip(expected, map(host, found), strict=True):
             finite = np.abs(a[np.isfinite(a)])
             scale = finite.max() if finite.size else 1.0
-            np.testing.assert_allclose(b, a, rtol=0, atol=3e-6 * scale, err_msg=f"seed {seed}")
+            np.testing.assert_allclose(b, a, rtol=0, atol=5e-6 * scale, err_msg=f"seed {seed}")
             assert b.dtype == a.dtype and b.shape == a.shape
     assert started == USED[function]
 
