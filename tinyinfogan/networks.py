@@ -150,9 +150,17 @@ def chairs(spec, image_shape, channels, hidden, q_outputs, rng):
 
 
 def sprites(spec, image_shape, channels, hidden, q_outputs, rng):
-    """Four convolutions down to 4×4, and four up again, for 64×64×1."""
+    """Four convolutions down to 4×4, and four up again, for 64×64×1.
+
+    Without batch norm in D: it takes the mean brightness out of each batch, and with it the
+    difference between white shapes on black and on grey.  Measured, G's images then stay grey.
+    """
     (H, W, C), c = image_shape, channels
     flat = H // 16 * (W // 16) * 2 * c
+
+    def halve(inputs, outputs):
+        return nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, rng=rng), LRELU
+
     generator = nn.Sequential(
         *fc(spec.dim, hidden, RELU, rng),
         *fc(hidden, flat, RELU, rng),
@@ -163,17 +171,13 @@ def sprites(spec, image_shape, channels, hidden, q_outputs, rng):
         nn.ConvTranspose2d(c, C, 4, stride=2, padding=1, rng=rng), nn.Sigmoid(),
     )  # fmt: skip
     trunk = nn.Sequential(
-        nn.Conv2d(C, c, 4, stride=2, padding=1, rng=rng), LRELU,
-        *conv(c, c, LRELU, rng),
-        *conv(c, 2 * c, LRELU, rng),
-        *conv(2 * c, 2 * c, LRELU, rng),
+        *halve(C, c), *halve(c, c), *halve(c, 2 * c), *halve(2 * c, 2 * c),
         nn.Reshape(flat),
-        *fc(flat, hidden, LRELU, rng),
+        nn.Linear(flat, hidden, rng=rng), LRELU,
     )  # fmt: skip
     d_head = nn.Linear(hidden, 1, rng=rng)
     q_head = nn.Sequential(*fc(hidden, 128, LRELU, rng), nn.Linear(128, q_outputs, rng=rng))
     return Networks(generator, trunk, d_head, q_head)
-
 
 
 def tutorial(spec, image_shape, channels, hidden, q_outputs, rng):
