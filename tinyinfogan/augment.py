@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tinyinfogan.engine import kernels
-from tinyinfogan.engine.backend import array_module, device_of, empty, to_device
+from tinyinfogan.engine.backend import array_module, device_of, empty, in_pieces, to_device
 from tinyinfogan.engine.tensor import record
 
 
@@ -51,6 +51,43 @@ def warp(images, maps):
     maps = to_device(maps, device_of(images.data))
     if kernels.serve(images.data):
         return _warp_on_gpu(images, maps)
+    y, neighbours = empty(images.shape, like=images.data), {}
+
+    def some(piece):
+        framed = xp.zeros((len(y[piece]), H + 2, W + 2, C), images.dtype)
+        framed[:, 1:-1, 1:-1] = images.data[piece]
+        pixels = framed.reshape(-1, C)
+        own = neighbours[piece.start] = list(_neighbours(maps[piece], H, W))
+        y[piece] = sum(weight[..., None] * pixels[at] for at, weight in own)
+
+    def backward(g):
+        dx = empty(images.shape, like=g)
+
+        def some(piece):
+            own = neighbours[piece.start]
+            at = xp.concatenate([at.ravel() for at, _ in own])
+            n = len(dx[piece])
+            for channel in range(C):
+                one = g[piece, ..., channel]
+                parts = xp.concatenate([(weight * one).ravel() for _, weight in own])
+                framed = xp.bincount(at, parts, minlength=n * (H + 2) * (W + 2))
+                dx[piece, ..., channel] = framed.reshape(n, H + 2, W + 2)[:, 1:-1, 1:-1]
+
+        in_pieces(some, dx)
+        return (dx,)
+
+    in_pieces(some, y)
+    return record(y, (images,), backward)
+
+
+def _neighbours(maps, H, W):
+    """Yield, for each of the four neighbours of the places that maps (N, 2, 3) name, its index
+    among the pixels of framed images and its weight, arrays (N, H, W).
+
+    Each image has a frame of zeros, one pixel wide: neighbours outside are clipped to it and need
+    no mask.
+    """
+    xp = array_module(maps)
     row = (xp.arange(H, dtype=maps.dtype) - (H - 1) / 2)[:, None]
     column = xp.arange(W, dtype=maps.dtype) - (W - 1) / 2
     i, j = (
@@ -59,30 +96,12 @@ def warp(images, maps):
     )
     above, left = xp.floor(i), xp.floor(j)
     down, right = i - above, j - left
-    # One pixel of 0 around each image: neighbours outside are clipped to it and need no mask.
-    first = ((H + 2) * (W + 2) * xp.arange(N))[:, None, None]
-    neighbours = []
+    first = ((H + 2) * (W + 2) * xp.arange(len(maps)))[:, None, None]
     for di, vertical in ((0, 1 - down), (1, down)):
         for dj, horizontal in ((0, 1 - right), (1, right)):
             r = xp.clip(above + di, -1, H).astype(np.int64) + 1
             c = xp.clip(left + dj, -1, W).astype(np.int64) + 1
-            weight = (vertical * horizontal).astype(images.dtype)[..., None]
-            neighbours.append((first + r * (W + 2) + c, weight))
-
-    framed = xp.zeros((N, H + 2, W + 2, C), images.dtype)
-    framed[:, 1:-1, 1:-1] = images.data
-    pixels = framed.reshape(-1, C)
-    y = sum(weight * pixels[at] for at, weight in neighbours)
-
-    def backward(g):
-        dx = xp.empty((N * (H + 2) * (W + 2), C), g.dtype)
-        at = xp.concatenate([at.ravel() for at, _ in neighbours])
-        for channel in range(C):
-            parts = xp.concatenate([(w[..., 0] * g[..., channel]).ravel() for _, w in neighbours])
-            dx[:, channel] = xp.bincount(at, parts, minlength=len(dx))
-        return (dx.reshape(N, H + 2, W + 2, C)[:, 1:-1, 1:-1],)
-
-    return record(y, (images,), backward)
+            yield first + r * (W + 2) + c, vertical * horizontal
 
 
 def _warp_on_gpu(images, maps):
