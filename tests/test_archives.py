@@ -81,6 +81,17 @@ def test_a_mat_file_is_looked_at_before_memory_is_taken(tmp_path, content, messa
     assert peak < 10**6
 
 
+@pytest.mark.parametrize("packed", [lambda p: p[:-4], lambda p: p + b"more"])
+def test_an_array_without_its_checksum_or_with_more_is_refused(tmp_path, packed):
+    path = tmp_path / "a.mat"
+    parts = [element(6, struct.pack("<II", 9, 0)), element(5, struct.pack("<2i", 1, 1)),
+             element(1, b"y"), element(2, b"\1")]  # fmt: skip
+    deflated = packed(zlib.compress(element(14, b"".join(parts))))
+    path.write_bytes(mat(element(15, deflated, width=1)))
+    with pytest.raises(ValueError, match="cut short or too long"):
+        read_mat(path)
+
+
 def test_checksums_of_arrays_are_checked(tmp_path):
     path = tmp_path / "a.mat"
     end = len(mat(mat_array(*X)))
