@@ -1,12 +1,13 @@
 """What broken .mat, zip and tar files of the published data sets are refused for."""
 
 import struct
+import time
 import tracemalloc
 import zlib
 
 import numpy as np
 import pytest
-from archives import CELEBA, CHAIRS, SVHN, X, element, mat, mat_array
+from archives import CELEBA, CHAIRS, SVHN, X, element, mat, mat_array, tar_member
 
 from tinyinfogan.data import DataError, load
 from tinyinfogan.data.mat import read_mat
@@ -114,6 +115,14 @@ def test_pictures_that_a_damaged_zip_would_lose(tmp_path):
     count = CELEBA.index(b"PK\5\6") + 10
     fewer = CELEBA[:count] + b"\3" + CELEBA[count + 1 :]
     refused(tmp_path, "celeba", "img_align_celeba.zip", fewer, "directory is damaged")
+
+
+@pytest.mark.parametrize("kind", [b"0", b"7", b"g"])
+def test_a_tar_whose_member_claims_a_lot_is_refused_at_once(tmp_path, kind):
+    lots = tar_member("1.txt", b"", kind, 2**60)
+    since = time.process_time()
+    refused(tmp_path, "chairs", "rendered_chairs.tar", lots + CHAIRS, "claims|tar of PNG files")
+    assert time.process_time() - since < 1
 
 
 def test_pictures_that_a_damaged_tar_would_lose_or_change(tmp_path):

@@ -191,13 +191,17 @@ def _read_chairs(paths: list[Path]) -> dict[str, Iterator[np.ndarray]]:
         # There is no published sum.  A whole tar ends with two blocks of zeros, and one that was
         # cut does not, unless it was cut between them.
         with reading(path, "a tar of PNG files"), open(path, "rb") as file:
-            if file.seek(0, 2) < 1024 or file.seek(-1024, 2) < 0 or file.read() != bytes(1024):
+            size = file.seek(0, 2)
+            if size < 1024 or file.seek(-1024, 2) < 0 or file.read() != bytes(1024):
                 raise DataError(f"{path}: the end of the tar is missing; download it again")
             file.seek(0)
             found = False
             with tarfile.open(fileobj=file, mode="r|") as archive:
                 for member in tqdm(archive, desc="decoding chairs", dynamic_ncols=True):
                     archive.members.clear()  # tarfile would keep all of them
+                    if archive.offset > size:  # it would go there in small steps, for ever
+                        raise DataError(f"{path}: {member.name!r} claims {member.size} bytes, more "
+                                        "than there are; download it again")  # fmt: skip
                     if not member.isfile() or not member.name.endswith(".png"):
                         continue
                     _check_size(path, member.name, member.size)
