@@ -29,6 +29,12 @@ def flip_byte(content, position):
     return content[:position] + bytes([content[position] ^ 0xFF]) + content[position + 1:]
 
 
+def damaged(content, cut_every):
+    """Return the content cut at every so many bytes, and with every third byte changed."""
+    cut = [content[:length] for length in range(0, len(content), cut_every)]
+    return cut + [flip_byte(content, position) for position in range(0, len(content), 3)]
+
+
 def write_idx_folder(folder, images=TINY_IMAGES, labels=TINY_LABELS):
     (folder / "train-images-idx3-ubyte").write_bytes(idx_bytes(images))
     (folder / "train-labels-idx1-ubyte").write_bytes(idx_bytes(labels))
@@ -289,10 +295,7 @@ def test_npz_false_claim_fails_at_once(tmp_path, count):
 def test_npz_truncated_or_changed(tmp_path, save):
     path = tmp_path / "data.npz"
     save(path, images=TINY_IMAGES)
-    content = path.read_bytes()
-    variants = [content[:length] for length in range(0, len(content), 3)]
-    variants += [flip_byte(content, position) for position in range(0, len(content), 3)]
-    for variant in variants:
+    for variant in damaged(path.read_bytes(), cut_every=3):
         path.write_bytes(variant)
         try:
             images = load(path).images

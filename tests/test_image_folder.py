@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from PIL import Image
-from test_data import error_of, flip_byte
+from test_data import damaged, error_of
 
 from tinyinfogan.data import DataError, load
 
@@ -104,9 +104,7 @@ def test_corrupt_images_are_named(tmp_path, suffix):
     content = path.read_bytes()
     path.write_bytes(content[:len(content) * 2 // 3])
     error_of(tmp_path, named=path)
-    variants = [content[:length] for length in range(0, len(content), 7)]
-    variants += [flip_byte(content, position) for position in range(0, len(content), 3)]
-    for variant in variants:
+    for variant in damaged(content, cut_every=7):
         path.write_bytes(variant)
         try:
             images = load(tmp_path).images

@@ -22,10 +22,9 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from archives import CELEBA, CHAIRS, SVHN, mats, tars, zips
+from archives import CELEBA, CHAIRS, SVHN, image, mats, tars, zips
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
-from PIL import Image
 
 from tinyinfogan import checkpoint, data, report
 from tinyinfogan.data import DataError
@@ -48,12 +47,6 @@ def npz(save=np.savez, **arrays):
 def idx(shape=PIXELS.shape, payload=None):
     header = struct.pack(f">{1 + len(shape)}I", 0x0800 + len(shape), *shape)
     return header + (PIXELS.tobytes() if payload is None else payload)
-
-
-def image(kind, pixels):
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, kind)
-    return buffer.getvalue()
 
 
 def sealed(folder, **more):

@@ -49,21 +49,20 @@ def batch_norm(
     def normalise(rows, y):
         """Write to y.  Returns the function that writes to dx and returns dgamma and dbeta."""
         n = len(rows) * (across.size if across and training else 1)
+        centred = empty(rows.shape, like=rows)
         if training:
             if n < 2:
                 raise ValueError(
                     "batch_norm: one value a channel has no variance; use a larger batch"
                 )
             mean = total(sum_rows(rows)) / n
-        else:
-            mean, var = running_mean, running_var
-        centred = empty(rows.shape, like=rows)
-        squares = centre(rows, mean, centred)
-        if training:
-            var = total(squares) / n
+            var = total(centre(rows, mean, centred)) / n
             if running_mean is not None:
                 running_mean[...] += momentum * (mean - running_mean)
                 running_var[...] += momentum * (var * (n / (n - 1)) - running_var)
+        else:
+            mean, var = running_mean, running_var
+            in_blocks(lambda rows, centred: xp.subtract(rows, mean, out=centred), rows, centred)
         # z = centred · scale is not made: numbers for a channel are cheaper to multiply.
         scale = 1 / xp.sqrt(var + eps)
         factor = gamma.data * scale
