@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from benchmarks import common
+from benchmarks import changes, common
 from tinyinfogan import sweep, train
 
 VARIANTS = {
@@ -21,7 +21,17 @@ VARIANTS = {
     "λ = 1 for the category": ["--lambda-categorical=1"],
     "D's learning rate 2e-4": ["--d-lr=2e-4"],
     "λ L_I in a third step over all": ["--info-updates=all"],
+    "without augmentation": ["--shift=0", "--rotation=0", "--zoom=0"],
+    "constant learning rates": ["--decay=0"],
+    **dict.fromkeys(changes.CHANGES, ()),
 }
+
+
+def train_one(job):
+    """sweep.train_one, with a change that no option makes where the variant is one."""
+    name = job[0]
+    command = ("benchmarks.changes", name) if name in changes.CHANGES else ("tinyinfogan.train",)
+    return sweep.train_one(job, command)
 
 
 def main(argv=None):
@@ -40,7 +50,7 @@ def main(argv=None):
     for _, _, options in jobs:
         train.parser().parse_args(options)  # ends here where one is wrong, before any trains
     with ThreadPoolExecutor(args.jobs) as pool:
-        ended = list(tqdm(pool.map(sweep.train_one, jobs), total=len(jobs), unit="run"))
+        ended = list(tqdm(pool.map(train_one, jobs), total=len(jobs), unit="run"))
     errors = {folder: error for (_, folder, _), error in zip(jobs, ended)}
     rows = sweep.summary(sorted(jobs, key=lambda job: list(VARIANTS).index(job[0])), errors)
     print(sweep.as_text(rows))

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import pytest
 import benchmarks
 from benchmarks import (
     agreement,
+    changes,
     checkpoints,
     common,
     networks,
@@ -22,8 +24,9 @@ from benchmarks import (
     step,
     table,
 )  # fmt: skip
-from tinyinfogan import checkpoint, train
-from tinyinfogan.engine import backend, ops
+from tinyinfogan import checkpoint, report, train
+from tinyinfogan.engine import Tensor, backend, grad_check, nn, ops
+from tinyinfogan.networks import FAMILIES
 
 # What needs a library that is not installed is skipped; the rest runs with NumPy alone.
 OTHERS = [
@@ -200,6 +203,47 @@ def test_each_result_has_its_table(name, tmp_path):
                 "scaling": "| batch 64 | 2 | 1.0 | 2.0 | 300 |",
                 "study": "| a | `--b=1` | 62.5 | 50.0 | 75.0 | 50.0, 75.0 |"}  # fmt: skip
     assert expected[name] in table.markdown(tmp_path)
+
+
+def test_spectral_norm(rng):
+    """It divides by the largest singular value, and its gradient knows."""
+    layer = nn.Conv2d(3, 4, 2, bias=False, rng=rng)
+    layer.weight.data *= 10
+    norm = changes.SpectralNorm(layer).to(dtype=np.float64)
+    x = Tensor(rng.standard_normal((2, 5, 5, 3)), requires_grad=True)
+    for _ in range(100):
+        y = norm(x)
+    largest = np.linalg.svd(layer.weight.data.reshape(-1, 4), compute_uv=False)[0]
+    np.testing.assert_allclose(y.data * largest, layer(x).data)
+    norm.eval()
+    assert grad_check(lambda x, *_: norm(x), [x, *norm.parameters()]) < 1e-6
+
+
+def test_a_rising_lambda(rng):
+    seen = []
+    model = SimpleNamespace(settings=sides.PRESETS["mnist"])
+    step = changes.rising_lambda(lambda model, adam, real: seen.append(model.settings))
+    for steps in (0, changes.RISE // 2 - 1, changes.RISE, 9 * changes.RISE):
+        step(model, SimpleNamespace(steps=steps), None)
+    shares = [s.lambda_categorical / model.settings.lambda_categorical for s in seen]
+    np.testing.assert_allclose(shares, [1 / changes.RISE, 0.5, 1, 1])
+    assert model.settings is sides.PRESETS["mnist"]
+
+
+@pytest.mark.parametrize("name", changes.CHANGES)
+def test_each_change_of_the_study_trains(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "train_step", train.train_step)
+    monkeypatch.setitem(FAMILIES, "mnist", FAMILIES["mnist"])
+    options = "--steps=2 --batch-size=20 --channels=4 --hidden=8 --log-every=1".split()
+    assert train.main([*options, f"--out={tmp_path / 'default'}"]) == 0
+    assert changes.main([name, *options, f"--out={tmp_path / 'changed'}"]) == 0
+    default, changed = (report.read_log(tmp_path / run) for run in ("default", "changed"))
+    assert changed[1]["d_loss"] != default[1]["d_loss"]
+
+
+def test_a_change_that_there_is_not(capsys):
+    assert changes.main(["orthogonal weights"]) == 2
+    assert "'orthogonal weights', expected one of spectral norm" in capsys.readouterr().err
 
 
 def test_peak_memory_is_not_that_of_the_process_which_started_it():

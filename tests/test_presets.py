@@ -288,6 +288,9 @@ def test_gradients_of_the_small_layers(layer, rng):
     ({"generator_loss": "hinge"}, "generator_loss is 'hinge', expected log or log-ratio"),
     ({"q_lr": 0.0}, "q_lr is 0.0"),
     ({"pad": -1}, "pad is -1, expected 0 or more"),
+    ({"decay": 1.5}, "decay is 1.5, expected at most 1"),
+    ({"rotation": 181.0}, "rotation is 181.0, expected at most 180"),
+    ({"zoom": 1.5}, "zoom is 1.5, expected at most 1"),
 ])  # fmt: skip
 def test_settings_that_cannot_be(changes, words):
     with pytest.raises(ValueError, match=words):
@@ -303,6 +306,12 @@ def test_images_that_do_not_fit(preset, shape, words):
     with pytest.raises(ValueError, match=words):
         InfoGAN.check(PRESETS[preset], shape)
     InfoGAN.check(PRESETS[preset], PRESETS[preset].image_shape)
+
+
+def test_images_are_not_moved_out_of_sight():
+    InfoGAN.check(replace(MNIST, shift=6.0), (12, 16, 1))
+    with pytest.raises(ValueError, match="shift is 6.5, expected at most half of 12×16"):
+        InfoGAN.check(replace(MNIST, shift=6.5), (12, 16, 1))
 
 
 def test_padding_puts_black_around_every_image(rng):

@@ -71,7 +71,7 @@ class InfoGAN:
 
     @staticmethod
     def check(settings, image_shape):
-        """Raise ValueError where the networks of `settings` cannot take images (H, W, C)."""
+        """Raise ValueError where `settings` or their networks are not for images (H, W, C)."""
         H, W, C = image_shape
         taken = sizes_taken(settings.network, image_shape)
         if taken:
@@ -79,6 +79,8 @@ class InfoGAN:
                 f"images of {H}×{W}×{C} do not fit preset {settings.preset}: its networks take "
                 f"{taken}; resize or pad the images"
             )
+        if settings.shift > min(H, W) / 2:
+            raise ValueError(f"shift is {settings.shift}, expected at most half of {H}×{W}")
 
     def to(self, device):
         """Move both networks to "cpu" or "cuda".  Returns the model."""

@@ -24,7 +24,11 @@ SETTINGS_OPTIONS = {
     "d_lr": (float, "learning rate of D and Q"),
     "g_lr": (float, "learning rate of G"),
     "q_lr": (float, "learning rate of the third step of --info-updates all"),
+    "decay": (float, "last share of the run, over which the learning rates fall to 0"),
     "pad": (int, "black pixels to put around every image"),
+    "shift": (float, "pixels by which what D sees is moved, at most"),
+    "rotation": (float, "degrees by which it is turned, at most"),
+    "zoom": (float, "share by which it is made larger or smaller, at most"),
 }
 
 # What may change when a run goes on, with its defaults; --steps and --epochs may as well.

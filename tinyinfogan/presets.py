@@ -90,8 +90,9 @@ class Settings:
             value = getattr(self, name)
             if isinstance(value, float) and not 0 <= value < float("inf"):
                 raise ValueError(f"{name} is {value}, expected a finite number, 0 or more")
-        if self.decay > 1:
-            raise ValueError(f"decay is {self.decay}, expected a share from 0 to 1")
+        for name, most in {"decay": 1, "rotation": 180, "zoom": 1}.items():
+            if getattr(self, name) > most:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected at most {most}")
 
     @property
     def image_shape(self):

@@ -37,11 +37,12 @@ def jobs_of(out, seeds, vary, options):
     return jobs
 
 
-def train_one(job):
+def train_one(job, command=("tinyinfogan.train",)):
     """Train one run in a process of its own, or what is left of it, and wait.  Returns its error.
 
-    job: as jobs_of returns it.  What the run prints goes to log.txt in its folder.  The error is
-    one line, or None where the run is complete.
+    job: as jobs_of returns it.  command: the module to run, and arguments to come before the job's.
+    What the run prints goes to log.txt in its folder.  The error is one line, or None where the run
+    is complete.
     """
     _, folder, arguments = job
     Path(folder).mkdir(parents=True, exist_ok=True)
@@ -51,8 +52,8 @@ def train_one(job):
     how = ["--resume", folder] if begun else [*arguments, "--out", folder, "--overwrite"]
     environment = {k: v for k, v in os.environ.items() if not k.startswith(parallel.OF_MPIEXEC)}
     with open(Path(folder) / "log.txt", "a") as log:
-        command = [sys.executable, "-m", "tinyinfogan.train", *how]
-        done = subprocess.run(command, stdout=log, stderr=log, env=environment)
+        arguments = [sys.executable, "-m", *command, *how]
+        done = subprocess.run(arguments, stdout=log, stderr=log, env=environment)
     if done.returncode == 0:
         return None
     lines = (Path(folder) / "log.txt").read_text().splitlines()

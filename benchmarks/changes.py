@@ -1,0 +1,123 @@
+"""Changes of the networks and of λ that no option of ours makes, for the study.
+
+    python -m benchmarks.changes "instance noise" [options of tinyinfogan.train]
+
+What others have found to steady GANs, put on the default's networks from outside.
+"""
+
+import sys
+from dataclasses import replace
+
+import numpy as np
+
+from tinyinfogan import networks, train
+from tinyinfogan.engine import Tensor, nn, ops
+
+NOISE = 0.1  # σ of the instance noise; images go from 0 to 1
+RISE = 400  # steps until λ is what it will be
+
+
+class SpectralNorm(nn.Module):
+    """A linear layer and its bias divided by the largest singular value of its weight as a matrix.
+
+    As Miyato et al. 2018 (arXiv 1802.05957), algorithm 1: one step of the power method with each
+    use, and the gradient goes through W in σ = uᵀ W v, not through u and v.
+    """
+
+    def __init__(self, layer):
+        self.layer = layer
+        outputs = layer.weight.shape[-1]
+        self.v = np.random.default_rng(0).standard_normal(outputs).astype(np.float32)
+        if layer.bias is None:
+            layer.bias = Tensor(np.zeros(outputs, np.float32), requires_grad=True)
+
+    @property
+    def weight(self):
+        return self.layer.weight
+
+    def forward(self, x):
+        weight = ops.reshape(self.weight, (-1, len(self.v)))
+        u = weight.data @ self.v
+        u /= np.linalg.norm(u)
+        if self.training:
+            self.v = u @ weight.data
+            self.v /= np.linalg.norm(self.v)
+        return self.layer(x) / ops.sum(weight * np.outer(u, self.v))
+
+
+class InstanceNoise(nn.Module):
+    """x + N(0, σ²) in training, as Sønderby et al. 2017 (arXiv 1610.04490), of one strength."""
+
+    def __init__(self):
+        self.rng = np.random.default_rng(0)
+
+    def forward(self, x):
+        noise = self.rng.standard_normal(x.shape, np.float32)
+        return x + NOISE * noise if self.training else x
+
+
+def spectral_norm(parts):
+    """Spectral normalisation in place of batch norm on the trunk and on D's head."""
+    trunk = [SpectralNorm(layer) if hasattr(layer, "weight") else layer
+             for layer in parts.trunk.modules if not isinstance(layer, nn.BatchNorm)]  # fmt: skip
+    return parts._replace(trunk=nn.Sequential(*trunk), d_head=SpectralNorm(parts.d_head))
+
+
+def instance_noise(parts):
+    """Noise on everything that D sees."""
+    return parts._replace(trunk=nn.Sequential(InstanceNoise(), *parts.trunk.modules))
+
+
+def linear_q_head(parts):
+    """Q's head without its hidden layer, as the paper's faces have it."""
+    *_, last = parts.q_head.modules
+    outputs = last.weight.shape[1]
+    inputs = parts.d_head.weight.shape[0]
+    rng = np.random.default_rng(0)
+    return parts._replace(q_head=nn.Sequential(nn.Linear(inputs, outputs, rng=rng)))
+
+
+def rising_lambda(step):
+    """λ that rises from 0 to what the settings say: a train_step from a train_step."""
+
+    def rising(model, d_adam, *others):
+        whole = model.settings
+        share = min(1, (d_adam.steps + 1) / RISE)
+        names = "lambda_categorical", "lambda_continuous"
+        model.settings = replace(whole, **{name: share * getattr(whole, name) for name in names})
+        try:
+            return step(model, d_adam, *others)
+        finally:
+            model.settings = whole
+
+    return rising
+
+
+NETWORKS = {
+    "spectral norm": spectral_norm,
+    "instance noise": instance_noise,
+    "linear Q head": linear_q_head,
+}
+CHANGES = [*NETWORKS, "rising λ"]
+
+
+def main(argv=None):
+    """Make the change that the first argument names and train.  Returns train's exit status."""
+    name, *options = sys.argv[1:] if argv is None else argv
+    if name in NETWORKS:
+        family = networks.FAMILIES["mnist"]
+
+        def build(*args):
+            return NETWORKS[name](family.build(*args))
+
+        networks.FAMILIES["mnist"] = family._replace(build=build)
+    elif name == "rising λ":
+        train.train_step = rising_lambda(train.train_step)
+    else:
+        print(f"changes: {name!r}, expected one of {', '.join(CHANGES)}", file=sys.stderr)
+        return 2
+    return train.main(options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
