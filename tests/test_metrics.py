@@ -99,9 +99,15 @@ def test_format_by_hand():
         "    1     1    1    9    .    10    90.0",
         "    0     2    .    .    .     0       -",
         "    3     -    2    .    .     2     0.0",
-        "   recall % 66.6  100    -    18    83.3",
+        "   recall % 66.7  100    -    18    83.3",
         "accuracy 83.3 % of 18 images",
     ]
+
+
+def test_100_percent_is_said_only_where_nothing_is_missing():
+    text = metrics.format_confusion([[9999, 0], [1, 9]], [0, 1])
+    assert " 9999" in text and text.endswith("accuracy 99.9 % of 10009 images")
+    assert " 99.9  100" in text  # recall
 
 
 @pytest.mark.parametrize("call, message", [

@@ -108,7 +108,7 @@ def _difference(images, others):
 def balance(shares):
     """Return the entropy of shares over that of equal ones: 1 where all are used alike."""
     p = np.asarray(shares)
-    return float(-np.sum(p * np.log(np.where(p > 0, p, 1))) / np.log(len(p)))
+    return float(np.sum(p * np.log(1 / np.where(p > 0, p, 1))) / np.log(len(p)))
 
 
 def failures(spec, found, table=None, assignment=None):

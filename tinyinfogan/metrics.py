@@ -5,8 +5,6 @@ best one-to-one assignment, as in section 7.2 of the InfoGAN paper (arXiv 1606.0
 matching each category of c1 to a digit gives a 5 % error rate on MNIST.
 """
 
-import math
-
 import numpy as np
 
 
@@ -170,6 +168,5 @@ def _counts(table):
 def _percent(part, whole):
     if not whole:
         return "-"
-    percent = 100 * part / whole
-    # Cut, not rounded, so that 100 is said only where nothing is missing.
-    return "100" if part == whole else f"{math.floor(10 * percent) / 10:.1f}"
+    # 100 is said only where nothing is missing.
+    return "100" if part == whole else f"{min(100 * part / whole, 99.9):.1f}"
