@@ -138,10 +138,11 @@ print(f"{len(dataset.images)} pictures of {dataset.images.shape[1:]}")
 # - ``--noise``: everything else that varies. The more there is to vary, the more it takes; for
 #   shapes 16 is plenty.
 # - ``--channels``, ``--hidden``: the size of the networks, and the time they take.
-# - The augmentation, that is how much what D sees is shifted, turned and zoomed at random. It
-#   stands in for pictures that you do not have. But what is varied here can hardly become the
-#   meaning of a code. Where size is to be found, the zoom must be small. It is set in the preset: 2
-#   pixels, 12 degrees, a tenth of the size.
+# - ``--shift``, ``--rotation``, ``--zoom``, the augmentation: how much what D sees is shifted,
+#   turned and zoomed at random. It stands in for pictures that you do not have. But what is varied
+#   here can hardly become the meaning of a code. Where size is to be found, the zoom must be small;
+#   where things have an upright, so must the rotation. The preset has 2 pixels, 12 degrees and a
+#   tenth of the size.
 
 # %%
 steps, batch = (20, 32) if args.fast else (1000, 64)
