@@ -1,4 +1,4 @@
-"""Changes of the networks and of λ that no option of ours makes, for the study.
+"""Changes of network mnist and of λ that no option of ours makes, for the study.
 
     python -m benchmarks.changes "instance noise" [options of tinyinfogan.train]
 
@@ -49,32 +49,28 @@ class InstanceNoise(nn.Module):
     """x + N(0, σ²) in training, as Sønderby et al. 2017 (arXiv 1610.04490), of one strength."""
 
     def __init__(self):
-        self.rng = np.random.default_rng(0)
+        self.uses = np.zeros(1, np.float32)  # an array, so that a checkpoint has it
 
     def forward(self, x):
-        noise = self.rng.standard_normal(x.shape, np.float32)
-        return x + NOISE * noise if self.training else x
+        if not self.training:
+            return x
+        self.uses += 1
+        rng = np.random.default_rng(int(self.uses[0]))
+        return x + NOISE * rng.standard_normal(x.shape, np.float32)
 
 
-def spectral_norm(parts):
+def spectral_norm(*args):
     """Spectral normalisation in place of batch norm on the trunk and on D's head."""
+    parts = networks.mnist(*args)
     trunk = [SpectralNorm(layer) if hasattr(layer, "weight") else layer
              for layer in parts.trunk.modules if not isinstance(layer, nn.BatchNorm)]  # fmt: skip
     return parts._replace(trunk=nn.Sequential(*trunk), d_head=SpectralNorm(parts.d_head))
 
 
-def instance_noise(parts):
+def instance_noise(*args):
     """Noise on everything that D sees."""
+    parts = networks.mnist(*args)
     return parts._replace(trunk=nn.Sequential(InstanceNoise(), *parts.trunk.modules))
-
-
-def linear_q_head(parts):
-    """Q's head without its hidden layer, as the paper's faces have it."""
-    *_, last = parts.q_head.modules
-    outputs = last.weight.shape[1]
-    inputs = parts.d_head.weight.shape[0]
-    rng = np.random.default_rng(0)
-    return parts._replace(q_head=nn.Sequential(nn.Linear(inputs, outputs, rng=rng)))
 
 
 def rising_lambda(step):
@@ -93,28 +89,27 @@ def rising_lambda(step):
     return rising
 
 
-NETWORKS = {
+NETWORKS = {  # in place of networks.mnist
     "spectral norm": spectral_norm,
     "instance noise": instance_noise,
-    "linear Q head": linear_q_head,
+    "linear Q head": networks.faces,
 }
 CHANGES = [*NETWORKS, "rising λ"]
 
 
 def main(argv=None):
     """Make the change that the first argument names and train.  Returns train's exit status."""
-    name, *options = sys.argv[1:] if argv is None else argv
+    name, *options = (sys.argv[1:] if argv is None else argv) or [""]
     if name in NETWORKS:
         family = networks.FAMILIES["mnist"]
-
-        def build(*args):
-            return NETWORKS[name](family.build(*args))
-
-        networks.FAMILIES["mnist"] = family._replace(build=build)
+        networks.FAMILIES["mnist"] = family._replace(build=NETWORKS[name])
     elif name == "rising λ":
         train.train_step = rising_lambda(train.train_step)
     else:
         print(f"changes: {name!r}, expected one of {', '.join(CHANGES)}", file=sys.stderr)
+        return 2
+    if train.parser().parse_args(options).seeds is not None:
+        print("changes: --seeds starts processes without the change; leave it out", file=sys.stderr)
         return 2
     return train.main(options)
 

@@ -36,6 +36,9 @@ OTHERS = [
 ]
 
 
+SMALL = "--batch-size=20 --channels=4 --hidden=64 --log-every=1 --decay=0".split()
+
+
 def tiny(preset, dtype="float64", **changes):
     """A Problem of four batches of 8 images which are not square."""
     sizes = {"channels": 4, "hidden": 16, "batch_size": 8}
@@ -231,19 +234,30 @@ def test_a_rising_lambda(rng):
 
 
 @pytest.mark.parametrize("name", changes.CHANGES)
-def test_each_change_of_the_study_trains(name, tmp_path, monkeypatch):
-    monkeypatch.setattr(train, "train_step", train.train_step)
-    monkeypatch.setitem(FAMILIES, "mnist", FAMILIES["mnist"])
-    options = "--steps=2 --batch-size=20 --channels=4 --hidden=8 --log-every=1".split()
-    assert train.main([*options, f"--out={tmp_path / 'default'}"]) == 0
-    assert changes.main([name, *options, f"--out={tmp_path / 'changed'}"]) == 0
-    default, changed = (report.read_log(tmp_path / run) for run in ("default", "changed"))
-    assert changed[1]["d_loss"] != default[1]["d_loss"]
+def test_each_change_of_the_study(name, tmp_path, monkeypatch):
+    """It changes what is learnt, and a run goes on exactly where it was cut off."""
+
+    def records(folder, *options):
+        with monkeypatch.context() as patch:
+            patch.setattr(train, "train_step", train.train_step)
+            patch.setitem(FAMILIES, "mnist", FAMILIES["mnist"])
+            assert changes.main([name, *options, *([] if "--resume" in options else SMALL)]) == 0
+        return [(r["d_loss"], r["g_loss"], r["mi_nats"]) for r in report.read_log(folder)]
+
+    default, whole, parts = (str(tmp_path / run) for run in ("default", "whole", "parts"))
+    assert train.main(["--steps=4", "--out", default, *SMALL]) == 0
+    found = records(whole, "--steps=4", "--out", whole)
+    assert found[-1][-1] != report.read_log(default)[-1]["mi_nats"]
+    records(parts, "--steps=2", "--out", parts)
+    assert records(parts, "--steps=4", "--resume", parts) == found
 
 
-def test_a_change_that_there_is_not(capsys):
+def test_a_change_that_there_is_not(capsys, monkeypatch):
     assert changes.main(["orthogonal weights"]) == 2
     assert "'orthogonal weights', expected one of spectral norm" in capsys.readouterr().err
+    monkeypatch.setitem(FAMILIES, "mnist", FAMILIES["mnist"])
+    assert changes.main(["linear Q head", "--seeds=2"]) == 2
+    assert "leave it out" in capsys.readouterr().err
 
 
 def test_peak_memory_is_not_that_of_the_process_which_started_it():

@@ -44,9 +44,11 @@ def warp(images, maps):
     the image's centre, takes its value from (i, j, 1) · mapᵀ.  Returns a Tensor (N, H, W, C).
 
     y = Σ_k w_k x[at_k] over the four neighbours k of that place, linear in x, so that
-    dx[at_k] += w_k g.
+    dx[at_k] += w_k g.  Raises ValueError where the maps are not as many as the images.
     """
     N, H, W, C = images.shape
+    if maps.shape != (N, 2, 3):
+        raise ValueError(f"warp: maps are {maps.shape}, expected {(N, 2, 3)}: one an image")
     xp = array_module(images.data)
     maps = to_device(maps, device_of(images.data))
     if kernels.serve(images.data):

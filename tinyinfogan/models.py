@@ -1,5 +1,7 @@
 """InfoGAN: the networks put together, and the trained model in use."""
 
+import contextlib
+import threading
 from typing import NamedTuple
 
 import numpy as np
@@ -149,17 +151,39 @@ class InfoGAN:
         return Encoding(probabilities, means, deviations)
 
     def _in_batches(self, network, inputs, size=500):
-        """Return the outputs of `network` in evaluation mode, a list of NumPy arrays."""
-        self.generator.eval()
-        self.discriminator.eval()
+        """Return the outputs of `network` in evaluation mode, a list of NumPy arrays.
+
+        Raises ValueError where there are no inputs.
+        """
+        if not len(inputs):
+            raise ValueError("0 examples, expected 1 or more")
         outputs = []
-        with no_grad():
+        with _in_use(self.generator, self.discriminator):
             for start in range(0, len(inputs), size):
                 batch = backend.to_device(as_float(inputs[start : start + size]), self.device)
                 outputs.append(network(Tensor(batch)).numpy())
-        self.generator.train()
-        self.discriminator.train()
         return outputs
+
+
+_one_at_a_time = threading.RLock()
+
+
+@contextlib.contextmanager
+def _in_use(*networks):
+    """Inside, networks are in evaluation mode and nothing is recorded.
+
+    Batch norms have one mode for all threads, so these take turns.
+    """
+    with _one_at_a_time, no_grad():
+        parts = [part for network in networks for _, part in network.named_modules()]
+        modes = [part.training for part in parts]
+        try:
+            for network in networks:
+                network.eval()
+            yield
+        finally:
+            for part, mode in zip(parts, modes):
+                part.training = mode
 
 
 def describe(model):
@@ -181,16 +205,12 @@ def describe(model):
         lines.append(row("  all", "", f"{size(part):,}"))
         return x
 
-    for player in (G, D):
-        player.eval()
-    with no_grad():
+    with _in_use(G, D):
         images = table("G", G, Tensor(np.zeros((1, model.spec.dim), np.float32)))
         features = table("D and Q: the trunk", D.trunk, images)
         table("D: the head", nn.Sequential(D.d_head), features)
         table("Q: the head", D.q_head, features)
     lines.extend(["", row("all networks", "", f"{size(G) + size(D):,}")])
-    for player in (G, D):
-        player.train()
     return "\n".join(line.rstrip() for line in lines)
 
 

@@ -57,8 +57,11 @@ def up_conv(*row, **options):
 # --- the paper's networks -------------------------------------------------------------------------
 
 
-def mnist(spec, image_shape, channels, hidden, q_outputs, rng):
-    """Table 1, MNIST.  The paper has 64 channels and 1024 hidden units, for 28×28×1."""
+def mnist(spec, image_shape, channels, hidden, q_outputs, rng, q_hidden=128):
+    """Table 1, MNIST.  The paper has 64 channels and 1024 hidden units, for 28×28×1.
+
+    q_hidden: units of the fully connected row in Q's head, 0 for none.
+    """
     (H, W, C), c = image_shape, channels
     flat = H // 4 * (W // 4) * 2 * c
     generator = nn.Sequential(
@@ -75,7 +78,10 @@ def mnist(spec, image_shape, channels, hidden, q_outputs, rng):
         *fc(flat, hidden, LRELU, rng),
     )  # fmt: skip
     d_head = nn.Linear(hidden, 1, rng=rng)
-    q_head = nn.Sequential(*fc(hidden, 128, LRELU, rng), nn.Linear(128, q_outputs, rng=rng))
+    q_head = nn.Sequential(
+        *(fc(hidden, q_hidden, LRELU, rng) if q_hidden else ()),
+        nn.Linear(q_hidden or hidden, q_outputs, rng=rng),
+    )
     return Networks(generator, trunk, d_head, q_head)
 
 
@@ -84,8 +90,7 @@ def faces(spec, image_shape, channels, hidden, q_outputs, rng):
 
     D and Q "only have separate output units at the last layer" (appendix C.4): Q's head is linear.
     """
-    networks = mnist(spec, image_shape, channels, hidden, q_outputs, rng)
-    return networks._replace(q_head=nn.Sequential(nn.Linear(hidden, q_outputs, rng=rng)))
+    return mnist(spec, image_shape, channels, hidden, q_outputs, rng, q_hidden=0)
 
 
 def svhn(spec, image_shape, channels, hidden, q_outputs, rng):

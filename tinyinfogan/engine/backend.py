@@ -202,6 +202,7 @@ def _work():
             error = raised
         del function  # before the other thread goes on: it holds kept buffers
         done.put(error)
+        del error  # as this does
 
 
 def _start_threads():
@@ -209,9 +210,16 @@ def _start_threads():
         threading.Thread(target=_work, name=f"tinyinfogan-{number}", daemon=True).start()
 
 
+def _start_again():
+    """In a child process: there are no threads, and what one of them held locked stays so."""
+    global _kept_lock, _jobs
+    _kept_lock, _jobs = threading.Lock(), queue.SimpleQueue()
+    _start_threads()
+
+
 _start_threads()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_threads)
+    os.register_at_fork(after_in_child=_start_again)
 
 
 class _ThisThread(threading.local):
@@ -257,13 +265,20 @@ def in_pieces(function, array, step=None):
         finally:
             _this_thread.has_a_piece = before
 
-    done, begins = queue.SimpleQueue(), range(share, count, share)
+    done, begins, errors = queue.SimpleQueue(), range(share, count, share), []
     for begin in begins:
         _jobs.put((run, begin, done))
     try:
         run(0)
-    finally:
-        errors = [done.get() for _ in begins]
+    except BaseException as error:
+        errors.append(error)
+    left = len(begins)
+    while left:  # after Ctrl-C too: what the others write to is not to be used by anybody else
+        try:
+            errors.append(done.get())
+            left -= 1
+        except KeyboardInterrupt as error:
+            errors.append(error)
     for error in filter(None, errors):
         raise error
 

@@ -106,7 +106,7 @@ def gather_product(x, matrix, KH, KW, stride, padding):
     """
     N, H, W, C = x.shape
     windows = math.prod(_windows(H, W, KH, KW, stride, padding))
-    y = empty((N * windows, matrix.shape[1]), like=x)
+    y = empty((N * windows, matrix.shape[1]), like=x, dtype=np.result_type(x.dtype, matrix.dtype))
 
     def some(images):
         patches = gather_patches(x[images], KH, KW, stride, padding)
@@ -146,7 +146,7 @@ def scatter_product(rows, matrix, shape, KH, KW, stride, padding):
     rows: array (N·OH·OW, C').  matrix: array (KH·KW·C, C').
     """
     N = shape[0]
-    images = empty(shape, like=rows)
+    images = empty(shape, like=rows, dtype=np.result_type(rows.dtype, matrix.dtype))
     windows = len(rows) // N
 
     def some(pieces):
@@ -231,6 +231,8 @@ def _checked(name, x, weight, stride, padding, channels_axis):
             f"{name}: x {x.shape} and weight {weight.shape} do not fit "
             f"(N, H, W, C_in) and ({', '.join(layout)})"
         )
+    if 0 in (*x.shape, *weight.shape):
+        raise ValueError(f"{name}: x {x.shape} and weight {weight.shape}: neither may be empty")
     if stride < 1 or padding < 0:
         raise ValueError(f"{name}: stride {stride} must be at least 1 and padding {padding} 0")
     return x, weight

@@ -110,13 +110,14 @@ def apart(module, *lengths):
     Its batch norms normalise each by itself, in this order.
     """
     norms = [part for _, part in module.named_modules() if isinstance(part, BatchNorm)]
+    before = [norm.lengths for norm in norms]
     for norm in norms:
         norm.lengths = lengths
     try:
         yield
     finally:
-        for norm in norms:
-            del norm.lengths
+        for norm, own in zip(norms, before):
+            norm.lengths = own
 
 
 def _weight(shape, rng):

@@ -17,9 +17,7 @@ from tinyinfogan.engine.tensor import Tensor, needs_grad, record
 
 def _value(x):
     """Return the array behind `x`.  Numbers become Python floats, which change no dtype."""
-    if isinstance(x, Tensor):
-        return x.data
-    return float(x) if isinstance(x, numbers.Real) else x
+    return float(x) if isinstance(x, numbers.Real) else _tensor(x).data
 
 
 def _tensor(x):
@@ -94,6 +92,8 @@ def power(x, exponent):
     exponent = float(exponent)
 
     def backward(g):
+        if not exponent:  # x ** -1 has no value at 0
+            return (array_module(g).zeros_like(g),)
         return (g * (exponent * x.data ** (exponent - 1)),)
 
     x = _tensor(x)
@@ -245,7 +245,10 @@ def mean(x, axis=None, keepdims=False):
     """The mean over `axis` (all axes by default).  dx = g / n repeated along `axis`."""
     x = _tensor(x)
     axes = range(x.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
-    return sum(x, axis, keepdims) * (1 / math.prod(x.shape[a] for a in axes))
+    n = math.prod(x.shape[a] for a in axes)
+    if not n:
+        raise ValueError(f"mean: x {x.shape} has nothing to take the mean of")
+    return sum(x, axis, keepdims) * (1 / n)
 
 
 def reshape(x, shape):
@@ -257,9 +260,10 @@ def reshape(x, shape):
 def transpose(x, axes=None):
     """The axes in another order, reversed by default.  dx = g in the order that was."""
     x = _tensor(x)
-    axes = tuple(reversed(range(x.ndim))) if axes is None else tuple(a % x.ndim for a in axes)
-    back = sorted(range(x.ndim), key=axes.__getitem__)
-    return record(x.data.transpose(axes), (x,), lambda g: (g.transpose(back),))
+    axes = tuple(reversed(range(x.ndim))) if axes is None else axes
+    y = x.data.transpose(axes)  # raises for axes that there are not
+    back = sorted(range(x.ndim), key=[a % x.ndim for a in axes].__getitem__)
+    return record(y, (x,), lambda g: (g.transpose(back),))
 
 
 def concat(tensors, axis=-1):

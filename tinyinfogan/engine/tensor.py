@@ -1,6 +1,7 @@
 """Tensor: an array that remembers which operation made it, and the walk back along that tape."""
 
 import contextlib
+import threading
 
 import numpy as np
 
@@ -94,14 +95,14 @@ class Tensor:
             tensor = order.pop()
             grad = grads.pop(tensor, None)
             if grad is None:
-                continue  # frozen since it was used
+                continue  # what it was used for has no gradient, or it was frozen since
             if tensor._backward is None:
                 # Sums are new arrays: what `.grad` held may be in a caller's hands.
                 total = grad if tensor.grad is None else tensor.grad + grad
                 tensor.grad = xp.asarray(total, dtype=tensor.dtype)
                 continue
             for source, part in zip(tensor._inputs, tensor._backward(grad), strict=True):
-                if source is None or part is None:
+                if source is None or part is None or not source.requires_grad:
                     continue
                 if source in grads:
                     grads[source] = backend.add(grads[source], part)
@@ -136,18 +137,21 @@ def topological_order(last):
     return order
 
 
-_recording = True
+class _ThisThread(threading.local):
+    recording = True
+
+
+_this_thread = _ThisThread()
 
 
 @contextlib.contextmanager
 def no_grad():
-    """Inside `with no_grad():` operations are not recorded, so nothing they made is kept."""
-    global _recording
-    before, _recording = _recording, False
+    """Inside `with no_grad():` this thread's operations are not recorded, and nothing is kept."""
+    before, _this_thread.recording = _this_thread.recording, False
     try:
         yield
     finally:
-        _recording = before
+        _this_thread.recording = before
 
 
 def needs_grad(*inputs):
@@ -163,7 +167,7 @@ def record(data, inputs, backward):
         to a tuple with the gradient of each input, or None for an input that needs none.
     """
     output = Tensor(data)
-    if _recording and needs_grad(*inputs):
+    if _this_thread.recording and needs_grad(*inputs):
         output.requires_grad = True
         output._inputs = tuple(x if needs_grad(x) else None for x in inputs)
         output._backward = backward
