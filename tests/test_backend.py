@@ -1,7 +1,9 @@
 """Work shared among threads: all of it, once, and errors come back."""
 
 import os
+import queue
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -56,6 +58,28 @@ def test_an_error_in_a_piece_comes_back_and_the_threads_go_on(at):
     test_every_row_is_in_one_piece(9, None)
 
 
+def test_after_ctrl_c_nobody_writes_any_more(monkeypatch):
+    """The other threads' pieces are waited for, however often it is pressed."""
+    array, pressed = np.zeros(9), []
+
+    class Queue(queue.SimpleQueue):
+        def get(self):
+            if threading.current_thread() is threading.main_thread() and len(pressed) < 2:
+                pressed.append(True)
+                raise KeyboardInterrupt
+            return super().get()
+
+    def function(piece):
+        if piece.start:
+            time.sleep(0.1)
+        array[piece] = 1
+
+    monkeypatch.setattr(backend.queue, "SimpleQueue", Queue)
+    with pytest.raises(KeyboardInterrupt):
+        backend.in_pieces(function, array)
+    assert len(pressed) == 2 and array.all()
+
+
 @pytest.mark.parametrize("shape", [
     (300, 200, 40), (40, 200, 300), (2, 3, 4), (0, 5, 6), (165, 500, 165),
 ])  # fmt: skip
@@ -74,9 +98,10 @@ def test_products_are_those_of_numpy(shape, turned, rng):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_a_forked_process_has_threads_too():
-    child = os.fork()
+    with backend._kept_lock:  # as another thread may at that moment
+        child = os.fork()
     if child == 0:
-        total = np.zeros(9)
+        total = backend.empty((1 << 18,), like=np.zeros(0))
         backend.in_pieces(lambda piece: total[piece].fill(1), total)
         os._exit(0 if total.all() else 1)
     assert os.waitpid(child, 0)[1] == 0

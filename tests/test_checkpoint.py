@@ -11,7 +11,7 @@ import pytest
 from tinyinfogan import checkpoint, data, files, report
 from tinyinfogan.engine import optim
 from tinyinfogan.models import InfoGAN
-from tinyinfogan.presets import Settings
+from tinyinfogan.presets import PRESETS, Settings
 
 SMALL = Settings("mnist", noise=1, channels=1, hidden=2, batch_size=2, steps=9)
 CONFIG = {"settings": asdict(SMALL), "image_shape": [8, 8, 1], "data": None, "seed": 0}
@@ -133,6 +133,39 @@ def test_keep(tmp_path, monkeypatch, links):
     checkpoint.save(path, arrays_of(10), keep=1)
     assert checkpoint.older(tmp_path) == {}
     assert (tmp_path / "checkpoint-best.npz").exists()
+
+
+@pytest.mark.parametrize("keep", [1, 2, 4, 5, 6])
+def test_as_many_are_kept_as_asked(keep, tmp_path):
+    for step in range(1, 9):
+        checkpoint.save(tmp_path / checkpoint.NAME, arrays_of(step), keep)
+    assert list(checkpoint.older(tmp_path)) == list(range(1, 8))[8 - keep :]
+
+
+def test_a_damaged_checkpoint_is_not_kept_and_keeps_nothing_from_being_written(tmp_path):
+    path = tmp_path / checkpoint.NAME
+    for step in (1, 2, 3):
+        checkpoint.save(path, arrays_of(step), keep=3)
+        path.write_bytes(path.read_bytes()[: 100 if step == 2 else None])
+    assert checkpoint.read(path)["step"] == 3
+    assert list(checkpoint.older(tmp_path)) == [1]
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_s_networks_come_back_from_a_checkpoint(preset, tmp_path):
+    """At their true size: what is counted before any memory is taken must be what there is."""
+    settings = PRESETS[preset]
+    model = InfoGAN(settings, settings.image_shape, Zeros())
+    arrays = {f"model.{name}": array for name, array in model.state_dict().items()}
+    again = checkpoint.model_of(arrays, tmp_path, settings, settings.image_shape)
+    assert again.state_dict().keys() == model.state_dict().keys()
+
+
+class Zeros:
+    """A generator of weights that takes no time."""
+
+    def standard_normal(self, shape, dtype):
+        return np.zeros(shape, dtype)
 
 
 def test_the_writer_raises_later_what_went_wrong(tmp_path, monkeypatch):

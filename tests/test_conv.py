@@ -245,6 +245,21 @@ def test_sizes_that_leave_nothing(tensor):
 
 
 @each_operation
+def test_nothing_may_be_empty(name, tensor):
+    for x, w in (((0, 4, 4, 1), (2, 2, 1, 1)), ((1, 4, 4, 0), (2, 2, 0, 0))):
+        with pytest.raises(ValueError, match=f"{name}: .*neither may be empty"):
+            OPERATIONS[name](tensor(np.ones(x)), tensor(np.ones(w)))
+
+
+@each_operation
+def test_the_wider_dtype_is_kept(name, tensor, rng):
+    x, w = rng.random((1, 4, 4, 2), np.float32), rng.random((3, 3, 2, 2))
+    mixed = OPERATIONS[name](tensor(x), tensor(w))
+    assert mixed.dtype == np.float64
+    np.testing.assert_allclose(mixed.numpy(), OPERATIONS[name](tensor(x + 0.0), tensor(w)).numpy())
+
+
+@each_operation
 @pytest.mark.parametrize("stride, padding", [(0, 0), (-1, 0), (1, -1)])
 def test_stride_and_padding_out_of_range(name, stride, padding, tensor):
     x, w = tensor(np.ones((1, 4, 4, 1))), tensor(np.ones((2, 2, 1, 1)))

@@ -1,5 +1,6 @@
 """The networks: their tables, gradients of whole composites, and the trained model in use."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -128,6 +129,33 @@ def test_encode(rng):
     with pytest.raises(ValueError, match=r"\(8, 8, 1\)"):
         gan.encode(rng.random((2, 9, 8, 1)))
     assert gan.discriminator.trunk.training
+
+
+def test_use_leaves_the_networks_as_they_were(rng):
+    gan = model()
+    gan.discriminator.eval()
+    gan.generate(1)
+    assert gan.generator.training and not gan.discriminator.training
+    with pytest.raises(ValueError, match="fit"):
+        gan.decode(np.zeros((1, 3), np.float32))
+    assert gan.generator.training and not gan.discriminator.trunk.training
+    for nothing in (lambda: gan.generate(0), lambda: gan.encode(np.zeros((0, 8, 8, 1)))):
+        with pytest.raises(ValueError, match="0 examples, expected 1 or more"):
+            nothing()
+
+
+def test_threads_share_a_model(rng):
+    gan = model(replace(TINY, channels=8, hidden=64))
+    latents = gan.spec.sample(600, rng)
+    expected, before = gan.decode(latents), gan.state_dict()
+    before = {name: array.copy() for name, array in before.items()}
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(gan.decode, [latents, latents[:1]] * 20))
+    for images in found:
+        np.testing.assert_allclose(images, expected[: len(images)], atol=1e-5)
+    for name, array in gan.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])
+    assert (Tensor(1.0, requires_grad=True) * 2).requires_grad
 
 
 @pytest.mark.parametrize("shape", [(27, 28, 1), (28, 30, 1), (4, 4, 1), (28, 28, 2)])

@@ -348,6 +348,16 @@ def test_apart_ends_with_an_exception():
         assert [norm.lengths for norm in norms] == [(2, 3)] * 2
         raise KeyError
     assert [norm.lengths for norm in norms] == [None] * 2
+    with nn.apart(module, 4), nn.apart(module.modules[1], 2, 2):
+        assert [norm.lengths for norm in norms] == [(4,), (2, 2)]
+    assert [norm.lengths for norm in norms] == [None] * 2
+
+
+def test_apart_of_a_layer_that_is_there_twice():
+    norm = nn.BatchNorm(2)
+    with nn.apart(nn.Sequential(norm, norm), 2, 3):
+        assert norm.lengths == (2, 3)
+    assert norm.lengths is None
 
 
 def test_frozen_ends_with_an_exception_and_leaves_what_was_frozen():

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 from references import host
 
 from tinyinfogan.engine import ops
@@ -18,6 +18,12 @@ def test_a_number_changes_no_dtype(number, tensor):
     x = tensor(np.array([1.5, 3.0], np.float32))
     results = [x + number, number + x, x - number, number - x, x * number, number * x, x / number]
     for result in [*results, number / x, x**number]:
+        assert result.dtype == np.float32
+
+
+def test_integers_change_no_dtype(tensor, array):
+    x = tensor(np.array([1.5, 3.0], np.float32))
+    for result in (x * array([1, 2]), array([1, 2]) + x):
         assert result.dtype == np.float32
 
 
@@ -119,9 +125,17 @@ def test_other_shapes_that_do_not_fit(tensor):
         lambda: ops.concat([x, tensor(np.ones((3, 4)))], axis=0),
         lambda: ops.sum(x, axis=2),
         lambda: ops.transpose(x, (0, 0)),
+        lambda: ops.transpose(x, (0, 3)),
+        lambda: ops.mean(tensor(np.ones((0, 3)))),
     ):
         with pytest.raises(ValueError):
             wrong()
+
+
+def test_the_power_0_has_a_derivative_at_0(tensor):
+    x = tensor(np.array([0.0, 2.0]))
+    ops.sum(x**0).backward()
+    assert_array_equal(host(x.grad), [0, 0])
 
 
 @pytest.mark.parametrize("index", [[0, 0], np.array([0, 0]), np.array([True, False])])

@@ -1,6 +1,7 @@
 """The tape: what is recorded, how gradients meet, when memory goes."""
 
 import gc
+import threading
 import weakref
 
 import numpy as np
@@ -243,6 +244,15 @@ def test_frozen_parameters_get_none_and_what_is_below_them_still_does(tensor, rn
     assert_allclose(host(w.grad), np.tile(host(x).sum(axis=0)[:, None], (1, 4)))
 
 
+@pytest.mark.parametrize("operation", [ops.exp, lambda x: x[:1], lambda x: x * x, ops.sum])
+def test_a_leaf_frozen_after_its_use_gets_none(operation, tensor):
+    x = tensor(np.ones(2))
+    y = ops.sum(operation(x))
+    x.requires_grad = False
+    y.backward()
+    assert x.grad is None
+
+
 def test_nothing_is_recorded_where_nothing_asks(tensor):
     x = tensor(np.ones(3), requires_grad=False)
     y = ops.sum(x * 2.0 + x)
@@ -269,6 +279,23 @@ def test_no_grad_records_nothing_and_nests(tensor):
         assert not (x * x).requires_grad  # the inner exit must not switch recording on
     assert (x * x).requires_grad
     assert x.requires_grad
+
+
+def test_no_grad_is_for_its_own_thread(tensor):
+    x, inside, outside = tensor(np.array([2.0])), threading.Event(), threading.Event()
+
+    def other():
+        with no_grad():
+            inside.set()
+            outside.wait(9)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    inside.wait(9)
+    with no_grad():
+        outside.set()
+        thread.join()
+    assert (x * x).requires_grad
 
 
 def test_no_grad_ends_with_an_exception(tensor):
