@@ -2,6 +2,7 @@
 
 import os
 import queue
+import signal
 import threading
 import time
 
@@ -98,10 +99,13 @@ def test_products_are_those_of_numpy(shape, turned, rng):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_a_forked_process_has_threads_too():
-    with backend._kept_lock:  # as another thread may at that moment
-        child = os.fork()
+    lock = backend._kept_lock
+    lock.acquire()  # as another thread may have at that moment
+    child = os.fork()
     if child == 0:
+        signal.alarm(20)
         total = backend.empty((1 << 18,), like=np.zeros(0))
         backend.in_pieces(lambda piece: total[piece].fill(1), total)
         os._exit(0 if total.all() else 1)
+    lock.release()
     assert os.waitpid(child, 0)[1] == 0
