@@ -136,6 +136,37 @@ def test_an_existing_run_is_kept(images, tmp_path, capsys, no_pictures):
     assert (out / "mine.txt").exists()
 
 
+def test_what_is_nobody_s_run_is_kept(images, tmp_path, capsys, no_pictures):
+    """Pictures of one's own in a folder samples, and checkpoints without their config.json."""
+    pictures, out = tmp_path / "samples", tmp_path / "run"
+    pictures.mkdir()
+    for index in range(12):
+        Image.new("L", (8, 8), index).save(pictures / f"mine-{index}.png")
+    assert train.main([*FAST, "--data", str(pictures), "--out", str(tmp_path)]) == 0
+    assert len(list(pictures.glob("mine-*.png"))) == 12
+    assert train.main([*FAST, "--data", images, "--out", str(out)]) == 0
+    (out / "config.json").unlink()
+    message = message_of(capsys, [*FAST, "--data", images, "--out", str(out)], 2)
+    assert "holds checkpoint.npz of a run" in message and "--overwrite" in message
+    message = message_of(capsys, [*FAST, "--data", str(pictures), "--out", str(pictures)], 2)
+    assert "is the folder of --data" in message
+
+
+def test_where_memory_is_too_little_the_old_run_stays(images, tmp_path, capsys, monkeypatch,
+                                                      no_pictures):  # fmt: skip
+    out = tmp_path / "run"
+    argv = [*FAST, "--data", images, "--out", str(out)]
+    assert train.main(argv) == 0
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+    def too_large(*args):
+        raise MemoryError("Unable to allocate 400 GiB")
+
+    monkeypatch.setattr(train, "InfoGAN", mock.Mock(side_effect=too_large, check=lambda *_: None))
+    assert "400 GiB" in message_of(capsys, [*argv, "--overwrite"], 1)
+    assert all(path.read_bytes() == content for path, content in before.items())
+
+
 def test_arguments_that_cannot_be_overwrite_nothing(images, tmp_path, capsys, no_pictures):
     out = tmp_path / "run"
     assert train.main([*FAST, "--data", images, "--out", str(out)]) == 0
@@ -192,6 +223,25 @@ def test_a_disk_that_cannot_be_written(images, tmp_path, capsys, monkeypatch):
     message = message_of(capsys, argv, 1)
     assert "No space left" in message
     assert "--out" in message
+
+
+@pytest.mark.parametrize("argv, words", [
+    (["--resume", ""], "--resume is empty"),
+    (["--out", ""], "--out is empty"),
+    (["--epochs", "1e306"], "epochs is 1e+306, expected more than 0 and at most 1,000,000"),
+    (["--out", "x" * 300], "File name too long"),
+])  # fmt: skip
+def test_paths_and_numbers_that_cannot_be(argv, words, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert words in message_of(capsys, argv, 1 if "x" in argv[1] else 2)
+
+
+def test_the_tables_are_of_padded_images(capsys):
+    assert train.main(["--describe", "--pad", "2"]) == 0
+    assert "32×32×1" in capsys.readouterr().out
+    assert "32×32×1 and nothing else" in message_of(
+        capsys, ["--describe", "--preset", "tutorial-mnist", "--pad", "0"], 2
+    )
 
 
 def test_out_that_is_a_file(images, tmp_path, capsys):

@@ -184,6 +184,14 @@ def test_weights_that_are_not_finite_are_never_saved(digits, tmp_path, monkeypat
     assert checkpoint.read(tmp_path)["step"] == 4
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_images_that_are_not_finite_though_all_numbers_are(images, tmp_path, capsys):
+    argv = [*FAST, "--steps", 9, "--data", images, "--g-lr", "1e6", "--decay", 0]
+    status, _, message = command(capsys, *argv, "--out", tmp_path / "run")
+    assert status == 1 and "the images of G are not finite after step" in message
+    assert "there is no checkpoint yet; lower the learning rates" in message
+
+
 def test_rollback_halves_the_rates_once_and_says_so(images, tmp_path, monkeypatch, capsys):
     out, bad = tmp_path / "run", {"g_loss": np.float32(np.nan)}
     spoil(monkeypatch, 6, lambda model, values: values.update(bad))
@@ -246,6 +254,27 @@ def test_a_run_without_a_checkpoint_starts_again_from_its_settings(images, tmp_p
     assert command(capsys, "--resume", out)[0] == 0
     assert (out / checkpoint.NAME).read_bytes() == whole
     assert not list(out.glob(".*"))
+
+
+def test_older_checkpoints_are_not_started_over(images, tmp_path, capsys):
+    """Where the last one is missing, nothing is cut, and the line says what to do."""
+    out = tmp_path / "run"
+    command(capsys, *FAST, "--steps", 4, "--checkpoint-every", 1, "--log-every", 1, "--keep", 3,
+            "--data", images, "--out", out)  # fmt: skip
+    (out / checkpoint.NAME).unlink()
+    status, _, message = command(capsys, "--resume", out, "--steps", 9, "--keep", 1)
+    assert status == 1 and "rename checkpoint-000003.npz, which is older" in message
+    assert len(report.read_log(out)) == 4 and len(checkpoint.older(out)) == 2
+
+
+def test_a_damaged_line_of_the_log_costs_no_other(images, tmp_path, capsys):
+    out = tmp_path / "run"
+    command(capsys, *FAST, "--steps", 4, "--log-every", 1, "--data", images, "--out", out)
+    lines = (out / report.LOG).read_text().splitlines()
+    lines[1:1] = ["{torn", '{"step": 9}', '{"step": "2", "seconds": 1, "mi_nats": {}}', "[]"]
+    (out / report.LOG).write_text("\n".join(lines))
+    assert command(capsys, "--resume", out, "--steps", 5)[0] == 0
+    assert [record["step"] for record in report.read_log(out)] == [1, 2, 3, 4, 5]
 
 
 def test_a_run_killed_after_its_last_step_draws_its_pictures(

@@ -221,7 +221,8 @@ def read(path):
     if path.is_dir():
         path = path / NAME
     if not path.is_file():
-        raise CheckpointError(f"{path}: there is no checkpoint here; give a run's folder")
+        advice = _advice(path) if older(path.parent) else "give a run's folder"
+        raise CheckpointError(f"{path}: there is no checkpoint here; {advice}")
     with _trusting_nothing(path, "not a whole checkpoint"), open(path, "rb") as file:
         arrays = files.read_npz(file)
         if not {"format", "step", "config"} <= arrays.keys():
@@ -268,7 +269,7 @@ def last(folder):
     Raises CheckpointError as `read`.
     """
     start = Path(folder) / "config.json"
-    if start.is_file() and not (Path(folder) / NAME).exists():
+    if start.is_file() and not (Path(folder) / NAME).exists() and not older(folder):
         with _trusting_nothing(start, "cannot be read"):
             return None, *_config(np.array(start.read_text("utf-8")), start, START)
     arrays = read(folder)

@@ -18,6 +18,8 @@ except ImportError:  # Windows has no such locks: there nobody is kept out
     fcntl = None
 
 LOCK = ".lock"
+ADVICE = ("lower the learning rates (--d-lr, --g-lr) or the λs and start again, or give --on-nan "
+          "rollback")  # fmt: skip
 
 
 class BusyError(RuntimeError):
@@ -164,6 +166,15 @@ def finite(history, done, parts, last_good, ranks=ALONE):
         if name.endswith("_norm")
     )
     raise TrainingError(
-        f"{what}; gradient norms of the last steps: {norms}; {last_good()}; lower the learning "
-        "rates (--d-lr, --g-lr) or the λs and start again, or give --on-nan rollback"
+        f"{what}; gradient norms of the last steps: {norms}; {last_good()}; {ADVICE}"
     )
+
+
+def finite_images(images, done, last_good):
+    """Raise TrainingError where G's images after step `done` are not finite, an array.
+
+    Large weights can do that, finite ones, before any number of the training is not finite.
+    """
+    if not np.isfinite(images).all():
+        raise TrainingError(f"the images of G are not finite after step {done}, though its weights "
+                            f"are; {last_good()}; {ADVICE}")  # fmt: skip

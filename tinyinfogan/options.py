@@ -5,7 +5,7 @@ import zlib
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from tinyinfogan import checkpoint, data, guard
+from tinyinfogan import checkpoint, data, guard, report
 from tinyinfogan.commands import UsageError
 from tinyinfogan.models import InfoGAN, describe
 from tinyinfogan.parallel import ALONE
@@ -36,6 +36,9 @@ RUN_OPTIONS = {
     "device": "auto", "checkpoint_every": 500, "log_every": 100, "keep": 1, "on_nan": "stop",
     "sync_bn": True,
 }  # fmt: skip
+
+
+MOST_EPOCHS = 1_000_000
 
 
 def parser():
@@ -93,13 +96,18 @@ def prepare(args, ranks=ALONE):
     """
     if args.steps is not None and args.epochs is not None:
         raise UsageError("give --steps or --epochs, not both")
-    if args.epochs is not None and not 0 < args.epochs < float("inf"):
-        raise UsageError(f"epochs is {args.epochs}, expected more than 0")
+    if args.epochs is not None and not 0 < args.epochs <= MOST_EPOCHS:
+        raise UsageError(
+            f"epochs is {args.epochs}, expected more than 0 and at most {MOST_EPOCHS:,}"
+        )
+    for name in ("data", "out", "resume"):
+        if getattr(args, name) == "":
+            raise UsageError(f"--{name} is empty, expected a path")
     if args.seed is not None and args.seed < 0:
         raise UsageError(f"seed is {args.seed}, expected 0 or more")
     given = _given(args)
 
-    resume, done, options = None, 0, {n: getattr(args, n) for n in RUN_OPTIONS}
+    resume, done, changes, options = None, 0, "", {n: getattr(args, n) for n in RUN_OPTIONS}
     options = {n: value for n, value in options.items() if value is not None}
     source = args.data and str(Path(args.data).resolve())
     if args.resume:
@@ -109,20 +117,24 @@ def prepare(args, ranks=ALONE):
         before = {"dataset": None, **asdict(settings), **config}
         kept = dict(config.get("options") or {})
         kept = {n: kept[n] for n, usual in RUN_OPTIONS.items() if type(kept.get(n)) is type(usual)}
-        before |= RUN_OPTIONS | kept | {"out": args.resume}
-        asked = given | options | {"data": source, "out": args.out}
+        before |= RUN_OPTIONS | kept | {"out": out}
+        asked = given | options | {"data": source, "out": args.out and Path(args.out)}
         asked |= {n: getattr(args, n) for n in ("preset", "dataset", "seed")}
-        _check_changes(asked, before)
+        changes = _changes(asked, before)
         options = {n: before[n] for n in RUN_OPTIONS} | options
     else:
         settings = PRESETS[args.preset or DEFAULT]
         dataset = args.dataset or (None if source else DATASETS.get(settings.preset))
         config = {"dataset": dataset, "data": source, "seed": args.seed or 0}
         out = Path(args.out) if args.out else _next_free(settings.preset)
-        if (out / "config.json").exists() and not args.overwrite:
-            raise UsageError(f"{out} holds a run; choose another --out, or give --overwrite")
         if out.exists() and not out.is_dir():
             raise UsageError(f"{out} is a file; --out takes a folder")
+        left = report.remains(out)
+        if left and not args.overwrite:
+            raise UsageError(f"{out} holds {left[0].relative_to(out)} of a run; choose another "
+                             "--out, or give --overwrite")  # fmt: skip
+        if source and out.resolve() == Path(source):
+            raise UsageError(f"{out} is the folder of --data; choose another --out")
 
     options = RUN_OPTIONS | options
     for name in ("checkpoint_every", "log_every", "keep"):
@@ -165,11 +177,13 @@ def prepare(args, ranks=ALONE):
         "data_crc32": content,
         "options": options,
     }
+    if changes and ranks.rank == 0:
+        print(f"resumed with changes, all of them allowed: {changes}")
     return dataset, config, out, resume
 
 
-def _check_changes(asked, before):
-    """Say what of a run changes where it is resumed.  Raises UsageError for what may not."""
+def _changes(asked, before):
+    """Return, as text, what changes in a resumed run.  Raises UsageError for what may not."""
     changes = {n: f"--{n.replace('_', '-')} is {value}, was {before[n]}"
                for n, value in asked.items() if value is not None and value != before[n]}
     refused = [text for n, text in changes.items() if n not in {"steps", *RUN_OPTIONS}]
@@ -177,8 +191,7 @@ def _check_changes(asked, before):
         may = ", ".join(f"--{n.replace('_', '-')}" for n in ("steps", "epochs", *RUN_OPTIONS))
         raise UsageError(f"a resumed run keeps its settings: {', '.join(refused)}; leave that out; "
                          f"only {may} may change")  # fmt: skip
-    if changes:
-        print(f"resumed with changes, all of them allowed: {', '.join(changes.values())}")
+    return ", ".join(changes.values())
 
 
 def _given(args):
@@ -194,8 +207,10 @@ def described(args):
         raise UsageError("--describe is about a preset and its images; leave out --resume, --data "
                          "and --dataset")  # fmt: skip
     try:
-        settings = replace(PRESETS[args.preset or DEFAULT], **_given(args))
-        tables = describe(InfoGAN(settings, settings.image_shape))
+        preset = PRESETS[args.preset or DEFAULT]
+        settings = replace(preset, **_given(args))
+        (H, W, C), more = settings.image_shape, 2 * (settings.pad - preset.pad)
+        tables = describe(InfoGAN(settings, (H + more, W + more, C)))
     except ValueError as error:
         raise UsageError(str(error)) from error
     return f"{settings.preset}: G turns latents into images, D and Q read images\n\n{tables}"

@@ -1,7 +1,7 @@
 """What a run leaves on disk and on the screen: log, pictures, tables."""
 
+import contextlib
 import json
-import shutil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,28 +27,39 @@ def start_run(out, config, fresh):
     files.remove_temporaries(out)
     files.remove_temporaries(out / "samples")
     if fresh:
-        # The settings first, then the checkpoints: no kill leaves those of one run to the other's.
-        for path in [*(out / name for name in OF_A_RUN), *checkpoint.older(out).values()]:
-            path.unlink(missing_ok=True)
-        shutil.rmtree(out / "samples")
-        (out / "samples").mkdir()
+        for path in remains(out):
+            path.unlink()
     with files.replacing(out / "config.json") as file:
         file.write((json.dumps(config, indent=2) + "\n").encode())
 
 
+def remains(out):
+    """Return the paths of what an earlier run has left in a folder, a list.
+
+    The settings first, then the checkpoints: removed in this order, those of one run are never
+    taken for the other's, whenever it is killed.
+    """
+    out = Path(out)
+    pictures = [p for p in (out / "samples").glob("*.png") if p.stem.isdigit()]
+    files_of_a_run = [*(out / name for name in OF_A_RUN), *checkpoint.older(out).values()]
+    return [path for path in files_of_a_run + pictures if path.is_file()]
+
+
 def read_log(out):
-    """Return the objects of a run's metrics.jsonl, a list; a torn last line is left out."""
+    """Return the objects of a run's metrics.jsonl, a list; damaged lines are left out."""
     path = Path(out) / LOG
-    records = []
-    for line in path.read_bytes().splitlines() if path.exists() else ():
-        try:
-            record = json.loads(line)
-        except ValueError:
-            break
-        if not isinstance(record, dict) or "step" not in record:
-            break
-        records.append(record)
-    return records
+    lines = path.read_bytes().splitlines() if path.exists() else ()
+    return [record for record in map(_record, lines) if record is not None]
+
+
+def _record(line):
+    """Return the object of a line of the log, or None where it is not one of ours."""
+    with contextlib.suppress(ValueError):
+        record = json.loads(line)
+        kinds = {"step": int, "seconds": int | float, "mi_nats": dict}
+        if isinstance(record, dict) and all(isinstance(record.get(n), k) for n, k in kinds.items()):
+            return record
+    return None
 
 
 def start_log(out, step):
@@ -148,13 +159,13 @@ def code_table(model, dataset, limit=10_000):
 # --- pictures -------------------------------------------------------------------------------------
 
 
-def save_samples(out, model, step):
-    """Write samples/STEP.png: ten images of each category (or of none), always the same."""
+def samples(model):
+    """Return images (100, H, W, C): ten of each category (or of none), always the same."""
     latents = model.spec.sample(100, np.random.default_rng(0))
     if model.spec.categorical:
         size = model.spec.categorical[0]
         model.spec.set_code(latents, "c0", np.arange(100) // 10 % size)
-    plots.save_grid(Path(out) / "samples" / f"{step:06d}.png", model.decode(latents), columns=10)
+    return model.decode(latents)
 
 
 def traversals(model, categories=None, columns=10):

@@ -4,6 +4,8 @@ From top to bottom: one training step, the loop around it, what a run leaves on 
 """
 
 import contextlib
+import errno
+import os
 import shlex
 import signal
 import sys
@@ -14,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from tinyinfogan import checkpoint, data, guard, losses, parallel, report, resources
+from tinyinfogan import checkpoint, data, guard, losses, parallel, plots, report, resources
 from tinyinfogan.augment import draw_maps, warp
 from tinyinfogan.commands import UsageError
 from tinyinfogan.engine import Tensor, backend, cublas, graph, ops, optim
@@ -241,8 +243,11 @@ def train(dataset, config, out, device="cpu", checkpoint_every=500, log_every=10
                 report.append_to_log(out, record)
                 bar.set_postfix_str(report.one_line(settings.spec, record))
                 history, values = [], {}
-            if draw and first:
-                report.save_samples(out, model, done)
+            if draw:
+                drawn = report.samples(model)  # on all ranks, which so come to the same end
+                guard.finite_images(drawn, done, writer.last_good)
+                if first:
+                    plots.save_grid(out / "samples" / f"{done:06d}.png", drawn, columns=10)
             if save and first:
                 writer.save(checkpoint.snapshot(model, adams, done, config, values))
             if stopping:
@@ -302,6 +307,8 @@ def run(args, ranks):
     with contextlib.ExitStack() as stack:
         if ranks.rank == 0:
             stack.enter_context(guard.lock(out))
+            if args.overwrite:  # where there is no memory for the new run, the old one stays
+                InfoGAN(Settings(**config["settings"]), config["image_shape"])
             report.start_run(out, config, fresh=not args.resume)
             count = f" on {ranks.size} ranks" if ranks.size > 1 else ""
             print(f"{config['settings']['preset']} on {dataset.name}, {device}{count}: "
@@ -335,7 +342,7 @@ def main(argv=None):
 
     def fail(status, what, then="", alone=False):
         out = args.resume or args.out
-        begun = then and out is not None and (Path(out) / "config.json").exists()
+        begun = then and out is not None and os.path.exists(Path(out) / "config.json")
         command = f"python -m tinyinfogan.train --resume {shlex.quote(str(out))}"
         if alone or ranks.rank == 0:
             who = f"rank {ranks.rank}: " if alone and ranks.size > 1 else ""
@@ -360,7 +367,9 @@ def main(argv=None):
         advice = getattr(error, "advice", "give a smaller --batch-size, --channels or --hidden")
         return fail(1, f"not enough memory ({error}); {advice}", alone=True)
     except OSError as error:
-        what = f"cannot write the run: {error}; free some space or give another --out"
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        what = f"cannot write the run: {error}; {'free some space or ' if full else ''}give "
+        what += "another --out"
         return fail(1, what, "; then go on with: ", alone=True)
     except KeyboardInterrupt as error:
         return fail(128 + getattr(error, "signum", 2), "stopped", "; go on with: ")
