@@ -1,6 +1,9 @@
 """Several runs: what is handed out, what goes on, and what is told at the end."""
 
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -32,8 +35,8 @@ def test_a_sweep(tmp_path, capsys):
     (tmp_path / "lambda-categorical=1,seed=1" / "checkpoint.npz").write_bytes(b"broken")
     assert sweep.main(arguments) == 1
     assert "failed: " in (text := capsys.readouterr().out) and "checkpoint" in text
-    for path, time in times.items():
-        assert "lambda-categorical=1,seed=1" in str(path) or path.stat().st_mtime_ns == time
+    for path, then in times.items():
+        assert "lambda-categorical=1,seed=1" in str(path) or path.stat().st_mtime_ns == then
 
 
 def test_train_with_several_seeds_is_a_sweep(tmp_path, capsys):
@@ -48,6 +51,12 @@ def test_train_with_several_seeds_is_a_sweep(tmp_path, capsys):
         (["--vary", "d-lr"], "OPTION=VALUE"),
         (["--vary", "d-lr=1e-4,x"], "--d-lr"),
         (["--vary", "no-such=1"], "no-such"),
+        (["--vary", "seed=1,2"], "--seed is not for a sweep"),
+        (["--vary", "decay=0.1,5"], "decay is 5.0, expected at most 1"),
+        (["--vary", "decay=0.1,0.1"], "each of its values once"),
+        (["--vary", "decay=0.1", "--vary", "decay=0.2"], "each option once"),
+        (["--desc"], "--desc"),
+        (["--seeds", "99999999999999"], "more than 10,000 runs"),
         (["--seeds", "0"], "1 or more"),
         (["--seed", "3"], "not for a sweep"),
         (["--steps", "many"], "--steps"),
@@ -59,3 +68,29 @@ def test_wrong_arguments(arguments, message, tmp_path, capsys):
     assert raised.value.code == 2
     assert message in capsys.readouterr().err
     assert not Path(tmp_path / "x").exists()
+
+
+def test_other_settings_in_the_same_folder(tmp_path, capsys):
+    arguments = ["--seeds=1", f"--out={tmp_path}", *SMALL]
+    assert sweep.main(arguments) == 0
+    assert sweep.main([*arguments, "--preset=gan"]) == 1
+    assert "holds a run with other settings; give another --out" in capsys.readouterr().out
+
+
+def test_out_that_is_a_file(tmp_path, capsys):
+    (tmp_path / "file").write_text("precious")
+    assert sweep.main(["--seeds=1", f"--out={tmp_path / 'file'}", *SMALL]) == 1
+    assert "give another --out" in capsys.readouterr().err
+
+
+def test_a_signal_lets_the_runs_save_and_end(tmp_path):
+    command = [sys.executable, "-m", "tinyinfogan.sweep", "--seeds=2", f"--out={tmp_path}", *SMALL]
+    with subprocess.Popen([*command, "--steps=99999"], stderr=subprocess.PIPE, text=True) as child:
+        while not list(tmp_path.glob("seed=0/metrics.jsonl")):
+            assert child.poll() is None
+            time.sleep(0.1)
+        child.terminate()
+        assert "the same command goes on" in child.stderr.read()
+    assert child.returncode == 128 + 15
+    assert (tmp_path / "seed=0" / "checkpoint.npz").exists()
+    assert not (tmp_path / "seed=1").exists()

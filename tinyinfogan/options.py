@@ -45,6 +45,7 @@ def parser():
     """Return the argparse parser of the command."""
     p = argparse.ArgumentParser(
         prog="python -m tinyinfogan.train",
+        allow_abbrev=False,
         description="Train an InfoGAN.  Settings not given are the preset's.",
     )
     p.add_argument("--preset", choices=PRESETS, help=f"named settings (default: {DEFAULT})")
@@ -194,6 +195,11 @@ def _changes(asked, before):
     return ", ".join(changes.values())
 
 
+def settings_of(args):
+    """Return the Settings that arguments name.  Raises ValueError for settings that cannot be."""
+    return replace(PRESETS[args.preset or DEFAULT], **_given(args))
+
+
 def _given(args):
     """Return {name: value} of the settings that the arguments give."""
     names = [*SETTINGS_OPTIONS, "categorical", "q_sigma", "info_updates"]
@@ -207,9 +213,8 @@ def described(args):
         raise UsageError("--describe is about a preset and its images; leave out --resume, --data "
                          "and --dataset")  # fmt: skip
     try:
-        preset = PRESETS[args.preset or DEFAULT]
-        settings = replace(preset, **_given(args))
-        (H, W, C), more = settings.image_shape, 2 * (settings.pad - preset.pad)
+        settings = settings_of(args)
+        (H, W, C), more = settings.image_shape, 2 * (settings.pad - PRESETS[settings.preset].pad)
         tables = describe(InfoGAN(settings, (H + more, W + more, C)))
     except ValueError as error:
         raise UsageError(str(error)) from error

@@ -6,7 +6,9 @@ Under mpiexec, rank 0 hands runs to the others: mpiexec -n 5 python -m tinyinfog
 import argparse
 import itertools
 import json
+import math
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -16,9 +18,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from tinyinfogan import checkpoint, files, parallel, report, train
+from tinyinfogan import checkpoint, files, guard, options, parallel, report, train
 
 NAME = "sweep.json"
+ARGUMENTS = "arguments.json"  # in each run's folder, what it was started with
+MOST = 10_000  # runs
 
 
 def jobs_of(out, seeds, vary, options):
@@ -46,6 +50,10 @@ def train_one(job, command=("tinyinfogan.train",)):
     """
     _, folder, arguments = job
     Path(folder).mkdir(parents=True, exist_ok=True)
+    note, asked = Path(folder) / ARGUMENTS, json.dumps(arguments)
+    if note.exists() and note.read_text() != asked:
+        return f"{folder} holds a run with other settings; give another --out"
+    note.write_text(asked)
     if (Path(folder) / "traversal.png").exists():  # what a run makes last
         return None
     begun = (Path(folder) / checkpoint.NAME).exists()
@@ -53,11 +61,24 @@ def train_one(job, command=("tinyinfogan.train",)):
     environment = {k: v for k, v in os.environ.items() if not k.startswith(parallel.OF_MPIEXEC)}
     with open(Path(folder) / "log.txt", "a") as log:
         arguments = [sys.executable, "-m", *command, *how]
-        done = subprocess.run(arguments, stdout=log, stderr=log, env=environment)
-    if done.returncode == 0:
+        with subprocess.Popen(arguments, stdout=log, stderr=log, env=environment) as child:
+            _running.add(child)
+            status = child.wait()
+            _running.discard(child)
+    if status == 0:
         return None
     lines = (Path(folder) / "log.txt").read_text().splitlines()
-    return lines[-1] if lines else f"exit status {done.returncode}"
+    return lines[-1] if lines else f"exit status {status}"
+
+
+_running = set()  # what train_one waits for
+
+
+def _stop(signum, frame):
+    """Let the runs save and end, as Ctrl-C does, which a terminal sends to them too."""
+    for child in list(_running):
+        child.send_signal(signum)
+    raise guard.Stopped(signum)
 
 
 def summary(jobs, errors):
@@ -128,31 +149,52 @@ def parser():
 def main(argv=None):
     """Run the command.  Returns the exit status: 0, 2 for wrong arguments, 1 if a run failed."""
     p = parser()
-    args, options = p.parse_known_args(argv)
+    args, passed_on = p.parse_known_args(argv)
     vary = {}
     for text in args.vary:
         name, _, values = text.partition("=")
-        if not name or not all(values.split(",")):
+        name, values = name.lstrip("-"), values.split(",")
+        if not name or not all(values):
             p.error(f"--vary {text}: expected OPTION=VALUE,VALUE…")
-        vary[name.lstrip("-")] = values.split(",")
+        if name in vary or len(set(values)) < len(values):
+            p.error(f"--vary {text}: expected each option once, and each of its values once")
+        vary[name] = values
     for name in ("seeds", "jobs"):
         if getattr(args, name) < 1:
             p.error(f"--{name} is {getattr(args, name)}, expected 1 or more")
-    for taken in ("--seed", "--resume", "--describe"):
-        if any(option.split("=")[0] == taken for option in options):
-            p.error(f"{taken} is not for a sweep; leave it out")
-    jobs = jobs_of(args.out, range(args.seeds), vary, options)
-    for _, _, arguments in jobs:
-        train.parser().parse_args(arguments)  # ends here where one is wrong, before any trains
-    try:
+    if args.seeds * math.prod(len(values) for values in vary.values()) > MOST:
+        p.error(f"these are more than {MOST:,} runs; give fewer --seeds or values to --vary")
+    for option in [*(text.split("=")[0] for text in passed_on), *(f"--{name}" for name in vary)]:
+        if option in ("--seed", "--seeds", "--out", "--overwrite", "--resume", "--describe"):
+            p.error(f"{option} is not for a sweep to pass on; leave it out")
+    jobs = jobs_of(args.out, range(args.seeds), vary, passed_on)
+    try:  # ends here where one is wrong, before any trains
+        for _, _, arguments in jobs:
+            options.settings_of(train.parser().parse_args(arguments))
         ranks = parallel.start()
-    except parallel.ParallelError as error:
+    except (ValueError, parallel.ParallelError) as error:
         p.error(str(error))
+    before = signal.signal(signal.SIGTERM, _stop)
+    try:
+        return _train_all(jobs, args, ranks)
+    except OSError as error:
+        print(f"sweep: {error}; give another --out", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt as error:
+        print("sweep: stopped; the same command goes on", file=sys.stderr)
+        return 128 + getattr(error, "signum", 2)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _train_all(jobs, args, ranks):
+    """Train the jobs, keep what they give in sweep.json and print it.  Returns the exit status."""
     with executor(ranks, args.jobs) as pool:
         if pool is None:
             return 0
         errors = {}
-        for job, error in zip(jobs, tqdm(pool.map(train_one, jobs), total=len(jobs), unit="run")):
+        ended = pool.map(train_one, jobs)
+        for error, job in zip(tqdm(ended, total=len(jobs), unit="run"), jobs):
             errors[job[1]] = error
             rows = summary(jobs, errors)
             with files.replacing(Path(args.out) / NAME) as file:
