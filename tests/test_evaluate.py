@@ -221,6 +221,26 @@ def test_sample_writes_grids_and_single_images(run, tmp_path, capsys):
     copy = shutil.copytree(run, tmp_path / "run")
     assert "13 images" in output_of(capsys, "sample", [str(copy), "--count", "13"])
     assert (copy / "sample.png").exists()
+    output_of(capsys, "sample", [run, "--out", str(tmp_path / "new" / "a.png")])
+    assert (tmp_path / "new" / "a.png").exists()
+
+
+def test_no_output_replaces_a_part_of_a_run(run, tmp_path, capsys):
+    copy = shutil.copytree(run, tmp_path / "run")
+    shutil.copy(copy / "checkpoint.npz", copy / "checkpoint-000001.npz")
+    for name in ("checkpoint.npz", "checkpoint-000001.npz"):
+        before = (copy / name).read_bytes()
+        message = message_of(capsys, "sample", [str(copy), "--out", str(copy / name)], 2)
+        assert "is a part of a run" in message and (copy / name).read_bytes() == before
+
+
+def test_too_many_images_for_the_memory_are_one_line(run, tmp_path, capsys, monkeypatch):
+    def too_many(*args):
+        raise MemoryError("Unable to allocate 54 TiB")
+
+    monkeypatch.setattr(sample, "draw", too_many)
+    message = message_of(capsys, "sample", [run, "--out", str(tmp_path / "a.png")], 1)
+    assert "not enough memory (Unable to allocate 54 TiB)" in message
 
 
 # --- bad input ------------------------------------------------------------------------------------
@@ -281,7 +301,10 @@ def test_a_folder_without_a_run(command, tmp_path, capsys):
     assert "no checkpoint here" in message_of(capsys, command, [str(tmp_path)], 1)
 
 
-def test_without_a_run_the_model_in_the_package_is_taken(tmp_path, capsys):
+def test_without_a_run_the_model_in_the_package_is_taken(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert MAINS["sample"]([]) == 0
+    assert (tmp_path / "sample.png").exists()  # and not in the package
     assert MAINS["sample"](["--code", "c0=4", "--count", "2", "--out", str(tmp_path / "two")]) == 0
     files = sorted(map(str, (tmp_path / "two").glob("*.png")))
     assert MAINS["encode"]([*files, "--csv"]) == 0

@@ -146,6 +146,7 @@ def test_saving_takes_the_next_free_name(explorer, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("changes", [
     {"categorical": ()}, {"continuous": 0}, {"categorical": (10,) * 10, "continuous": 0},
+    {"continuous": 12}, {"categorical": (), "continuous": 12},
 ])  # fmt: skip
 def test_other_codes_and_colours(changes):
     matplotlib.use("Agg")
@@ -153,6 +154,8 @@ def test_other_codes_and_colours(changes):
     explorer = explore.Explorer(model, np.full((1, 8, 12, 3), 0.5, np.float32))
     explorer.figure.canvas.draw()
     assert len(explorer.sliders) == model.spec.continuous
+    boxes = [axes.get_position() for axes in explorer.figure.axes]
+    assert all(0 <= box.y0 < box.y1 <= 1 for box in boxes)
     matplotlib.pyplot.close("all")
 
 
@@ -181,8 +184,13 @@ def test_runs_that_cannot_be_explored(run, tmp_path, capsys):
 
 
 def test_arguments_that_cannot_be(run, tmp_path, capsys):
-    argv = [run, "--export", tmp_path / "missing" / "page.html"]
-    assert "missing" in message_of(capsys, argv, 1)
+    (tmp_path / "file").touch()
+    message = message_of(capsys, [run, "--export", tmp_path / "file" / "page.html"], 1)
+    assert str(tmp_path / "file") in message and ".tmp" not in message
+    assert "ends in .html" in message_of(capsys, [run, "--export", run / "config.json"], 2)
+    (tmp_path / "folder.html").mkdir()
+    message = message_of(capsys, [run, "--export", tmp_path / "folder.html"], 1)
+    assert message.endswith(f"Is a directory: '{tmp_path / 'folder.html'}'")
     assert "--image" in message_of(capsys, [run, "--export", "p.html", "--image", "i.png"], 2)
     assert "not allowed with" in message_of(capsys, [run, "--export", "p.html", "--web"], 2)
 

@@ -64,6 +64,8 @@ def test_set_code(rng):
 
 @pytest.mark.parametrize(("name", "value", "message"), [
     ("c9", 0, "c0, c1"), ("c0", 3, "0 to 2"), ("c0", -1, "0 to 2"), ("c0", 0.5, "0 to 2"),
+    ("c0", "a", "c0 is 'a', expected a number, or 4 of them"), ("c1", [1, 2], "or 4 of them"),
+    ("c1", np.inf, "expected finite numbers"), ("c1", None, "expected finite numbers"),
 ])
 def test_set_code_refuses(name, value, message, rng):
     spec = LatentSpec(2, (3,), 1)

@@ -128,6 +128,12 @@ def test_encode(rng):
     np.testing.assert_allclose(alone.means[0], means[0], atol=1e-6)
     with pytest.raises(ValueError, match=r"\(8, 8, 1\)"):
         gan.encode(rng.random((2, 9, 8, 1)))
+    np.testing.assert_array_equal(gan.encode(list(images[:1])).means,
+                                  gan.encode(images[:1]).means)  # fmt: skip
+    for wrong in (images.astype(np.int64), images.astype(float), images / -255.0,
+                  np.full((1, 8, 8, 1), np.nan)):  # fmt: skip
+        with pytest.raises(ValueError, match="expected floats from 0 to 1, or uint8"):
+            gan.encode(wrong)
     assert gan.discriminator.trunk.training
 
 

@@ -19,6 +19,7 @@ def run(parser, work, argv=None, failures=()):
     files that cannot be read or written, and for `failures`, further exceptions; 130 after Ctrl-C.
     Each failure is one line on stderr.
     """
+    write_what_can_be()
     args, name = parser.parse_args(argv), parser.prog.rsplit(".", 1)[-1]
     try:
         work(args)
@@ -30,9 +31,31 @@ def run(parser, work, argv=None, failures=()):
         return 0
     except (data.DataError, checkpoint.CheckpointError, OSError, *failures) as error:
         return _failed(name, error, 1)
+    except MemoryError as error:
+        return _failed(name, f"not enough memory ({error}); ask for less at a time", 1)
     except KeyboardInterrupt:
         return _failed(name, "stopped", 130)
     return 0
+
+
+def write_what_can_be():
+    """Let letters that the terminal, or a file on Windows, cannot have become question marks."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+
+
+def output(path):
+    """Return the Path to write to, in a folder that is there, made where it was missing.
+
+    Raises UsageError where that would replace a part of a run, and OSError.
+    """
+    path = Path(path)
+    parts = ("config.json", "metrics.jsonl", checkpoint.NAME)
+    if path.exists() and (path.name in parts or path.match("checkpoint-*.npz")):
+        raise UsageError(f"{path} is a part of a run; give another name")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def _failed(name, error, status):

@@ -157,9 +157,11 @@ def _show_changes(axes, result):
     bars |= {"noise": result["noise_change"], "all of them": result["everything_change"]}
     colors = ["C0"] * len(result["codes"]) + ["#999999"] * 2
     axes.barh(list(bars), list(bars.values()), color=colors, height=0.6)
+    box = {"boxstyle": "square,pad=0.1", "color": "white"}  # the dashed line may pass there
     for row, value in enumerate(bars.values()):
-        axes.text(value, row, f" {value:.3f}", va="center", size=8, color=plots.INK)
-    axes.axvline(result["real_difference"], color=plots.INK, lw=1.2, ls="--")
+        axes.annotate(f"{value:.3f}", (value, row), (4, 0), textcoords="offset points",
+                      va="center", size=8, color=plots.INK, bbox=box)  # fmt: skip
+    axes.axvline(result["real_difference"], color=plots.INK, lw=1.2, ls="--", zorder=0)
     axes.set_xlim(0, 1.2 * max(*bars.values(), result["real_difference"], 1e-6))
     axes.invert_yaxis()
     axes.set_xlabel("mean change of a pixel; dashed: two real images", fontsize=8)

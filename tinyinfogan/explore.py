@@ -18,6 +18,7 @@ COLUMNS, ROWS = 5, 4  # a change is decoded and drawn within 50 ms on one core, 
 INK, FAINT = plots.INK, plots.FAINT
 ACCENT, QUIET, HOVER = "#2f5fd0", "#eceff5", "#d5dcec"
 WIDTH, LEFT, RIGHT = 11.0, 5.7, 10.7  # inches: of the figure, and where the controls are
+BAR = 0.16  # inches: of a continuous code that is read
 NO_WINDOW = ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template")  # backends that only write
 
 
@@ -51,7 +52,8 @@ class Explorer:
         self.keys = {"n": self.new_noise, "i": self.next_image}
 
         heights = sum(1.0 if code.size else 0.45 for code in self.spec.codes)
-        self.height = max(5.2, heights + (3.3 if images is not None else 1.3))
+        more = max(0, BAR * self.spec.continuous - 0.5)  # for bars of what is read
+        self.height = max(5.2, heights + (3.3 + more if images is not None else 1.3))
         self.figure = plt.figure(figsize=(WIDTH, self.height), facecolor="white")
         self.figure.canvas.mpl_connect("key_press_event", self._on_key)
         self._add_grid()
@@ -243,9 +245,10 @@ class Explorer:
 
         self.bars, self.mean_bars = [], []
         left, width, sizes = LEFT + 2.7, RIGHT - LEFT - 2.7, self.spec.categorical
-        below = 0.16 * self.spec.continuous
+        below = BAR * self.spec.continuous
+        height = max(0.7, 1.2 - below) if below else 1.4
         if sizes:
-            axes = self._bar_axes(left, top, width, 1.2 - below if below else 1.4, "its category")
+            axes = self._bar_axes(left, top, width, height, "its category")
             places = np.arange(sum(sizes)) + np.repeat(np.arange(len(sizes)), sizes)
             colors = np.repeat([f"C{i}" if i else ACCENT for i in range(len(sizes))], sizes)
             self.bars = axes.bar(places, np.zeros(len(places)), color=colors)
@@ -255,7 +258,8 @@ class Explorer:
                 axes.set_xticks(places, labels)
         if self.spec.continuous:
             names = [code.name for code in self.spec.codes if code.size is None]
-            axes = self._bar_axes(left, top + 1.55 - below, width, below, None)
+            down = height + 0.35 if sizes else max(0, 1.55 - below)
+            axes = self._bar_axes(left, top + down, width, below, None)
             self.mean_bars = axes.barh(names, np.zeros(len(names)), color=ACCENT, height=0.7)
             axes.set_xlim(-2, 2)
             axes.axvline(0, color=FAINT, linewidth=0.8)
@@ -347,7 +351,10 @@ def work(args):
         raise UsageError("--image does not go with --export: the page has the generator only")
     model, config = commands.open_run(args)
     if args.export:
-        size = page.export(args.export, model.to("cpu"), f"InfoGAN, preset {model.settings.preset}")
+        if Path(args.export).suffix != ".html":
+            raise UsageError(f"--export {args.export}: expected a name that ends in .html")
+        title = f"InfoGAN, preset {model.settings.preset}"
+        size = page.export(commands.output(args.export), model.to("cpu"), title)
         print(f"{args.export}: {size / 1e6:.1f} MB; open it in a browser or send it to someone")
         return
     start_matplotlib(args.web)

@@ -88,17 +88,25 @@ class LatentSpec:
         """Give the code `name` one value, or one value each, in latent vectors (n, dim), in place.
 
         values: categories 0 ... K-1 of a categorical code, numbers of a continuous one.
-        Raises ValueError for a code that is not there or a category out of range.
+        Raises ValueError for a code that is not there, a category out of range, a number that is
+        not finite, and values that are no numbers or not as many as the vectors.
         """
         code = next((code for code in self.codes if code.name == name), None)
         if code is None:
             known = ", ".join(code.name for code in self.codes) or "none"
             raise ValueError(f"there is no code {name!r}; the codes are: {known}")
         columns = latents[:, self.noise :][:, code.columns]
+        try:
+            values = np.broadcast_to(np.asarray(values, np.float64), len(latents))
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"{name} is {values!r}, expected a number, or {len(latents)} of them"
+            ) from None
         if code.size is None:
+            if not np.isfinite(values).all():
+                raise ValueError(f"{name} is {values}, expected finite numbers")
             columns[:, 0] = values
             return
-        values = np.broadcast_to(values, len(latents))
         if not ((values >= 0) & (values < code.size) & (values == np.floor(values))).all():
             raise ValueError(f"{name} is {values}, expected categories from 0 to {code.size - 1}")
         columns[...] = np.arange(code.size) == values[:, None]

@@ -129,12 +129,18 @@ class InfoGAN:
         """Return what Q reads in images, (N, H, W, C) in [0, 1] or uint8, as an Encoding.
 
         Batch norm takes its running statistics, so an image's codes do not depend on the others.
-        Raises ValueError for images of another shape.
+        Raises ValueError for images of another shape, type or range.
         """
+        images = images if hasattr(images, "shape") else np.asarray(images)
         if images.shape[1:] != self.image_shape:
             raise ValueError(
                 f"images are {images.shape[1:]}, this model takes {self.image_shape} (H, W, C)"
             )
+        if images.dtype != np.uint8 and len(images):
+            low, high = images.min(), images.max()
+            if images.dtype.kind != "f" or not (low >= 0 and high <= 1):
+                raise ValueError(f"images are {images.dtype} from {low} to {high}, expected floats "
+                                 "from 0 to 1, or uint8")  # fmt: skip
 
         def read(batch):
             return self.discriminator(batch)[1]

@@ -168,6 +168,11 @@ def samples(model):
     return model.decode(latents)
 
 
+def save_samples(out, images, step):
+    """Write images as `samples` gives them to samples/STEP.png."""
+    plots.save_grid(Path(out) / "samples" / f"{step:06d}.png", images, columns=10)
+
+
 def traversals(model, categories=None, columns=10):
     """Return the panels of plots.save_traversal, one for each code.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tinyinfogan import commands, files, plots
+from tinyinfogan import checkpoint, commands, files, plots
 
 FURTHEST = 2  # of a continuous code, twice as far as in training, as in figure 2 of the paper
 COLUMNS = 10
@@ -28,7 +28,7 @@ def parser():
                    help="images, or rows with --vary (default: 10)")  # fmt: skip
     p.add_argument("--seed", type=int, default=0, help="of all that is drawn (default: 0)")
     p.add_argument("--out", metavar="PATH", help="a grid as PATH.png, arrays as PATH.npz, or a "
-                   "folder for single PNGs (default: sample.png in the run's folder)")  # fmt: skip
+                   "folder for single PNGs (default: sample.png, in RUN if given)")  # fmt: skip
     return p
 
 
@@ -136,7 +136,8 @@ def work(args):
         if getattr(args, name) < least:
             raise commands.UsageError(f"{name} is {getattr(args, name)}, expected {least} or more")
     run = Path(args.run)
-    out = Path(args.out) if args.out else (run if run.is_dir() else run.parent) / "sample.png"
+    folder = Path() if run == checkpoint.TRAINED else run if run.is_dir() else run.parent
+    out = commands.output(args.out or folder / "sample.png")
     if out.suffix.lower() not in ("", ".png", ".npz") and not out.is_dir():
         raise commands.UsageError(f"--out {out}: expected a .png, an .npz or a folder")
     if not out.suffix and out.is_file():

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from tinyinfogan import checkpoint, data, guard, losses, parallel, plots, report, resources
+from tinyinfogan import checkpoint, commands, data, guard, losses, parallel, report, resources
 from tinyinfogan.augment import draw_maps, warp
 from tinyinfogan.commands import UsageError
 from tinyinfogan.engine import Tensor, backend, cublas, graph, ops, optim
@@ -247,7 +247,7 @@ def train(dataset, config, out, device="cpu", checkpoint_every=500, log_every=10
                 drawn = report.samples(model)  # on all ranks, which so come to the same end
                 guard.finite_images(drawn, done, writer.last_good)
                 if first:
-                    plots.save_grid(out / "samples" / f"{done:06d}.png", drawn, columns=10)
+                    report.save_samples(out, drawn, done)
             if save and first:
                 writer.save(checkpoint.snapshot(model, adams, done, config, values))
             if stopping:
@@ -334,7 +334,10 @@ def main(argv=None):
     Where SIGINT or SIGTERM stopped it, that is 130 or 143.  Under mpiexec, what happens to one rank
     alone ends all of them.
     """
+    commands.write_what_can_be()
     args, ranks = parser().parse_args(argv), ALONE
+    if args.describe:
+        return commands.run(parser(), lambda args: print(described(args)), argv)
     if args.seeds is not None:
         from tinyinfogan import sweep  # which is built on this
 
@@ -352,9 +355,6 @@ def main(argv=None):
         return status
 
     try:
-        if args.describe:
-            print(described(args))
-            return 0
         ranks = parallel.start()
         run(args, ranks)
     except (UsageError, data.ChoiceError, backend.DeviceError, parallel.ParallelError) as error:
