@@ -1,6 +1,7 @@
 """Named, complete settings of a training run."""
 
 from dataclasses import dataclass, replace
+from numbers import Integral, Real
 
 from tinyinfogan.augment import Augmentation
 from tinyinfogan.latents import LatentSpec
@@ -13,6 +14,10 @@ CHOICES = {
     "info_updates": ("players", "all"),
     "generator_loss": tuple(GENERATOR_LOSSES),
 }
+
+
+KINDS = {int: Integral, tuple: Integral, float: Real, str: str}  # of what the fields may hold
+WORDS = {Integral: "whole numbers", Real: "a number", str: "a name"}
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,7 @@ class Settings:
     shift, rotation, zoom: see `augment.Augmentation`.
     steps: training steps; one is one update of D and Q and one of G.
 
-    Raises ValueError where a number is out of range.
+    Raises ValueError where a number is out of range, or something else.
     """
 
     preset: str
@@ -66,6 +71,14 @@ class Settings:
 
     def __post_init__(self):
         object.__setattr__(self, "categorical", tuple(self.categorical))
+        for name, field in self.__dataclass_fields__.items():
+            value, most = getattr(self, name), 10**12 if name == "steps" else 10**6
+            for number in value if field.type is tuple else [value]:
+                kind = KINDS[field.type]
+                if not isinstance(number, kind) or isinstance(number, bool):
+                    raise ValueError(f"{name} is {value!r}, expected {WORDS[kind]}")
+                if kind is Integral and number > most:
+                    raise ValueError(f"{name} is {value}, expected at most {most:,}")
         _ = self.spec  # raises for latents that cannot be
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:

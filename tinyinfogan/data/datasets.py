@@ -166,6 +166,9 @@ def _load_npz(path: Path, name: str) -> Dataset:
     return Dataset(images, _check_labels(labels, len(images), path), name=name)
 
 
+MOST_CLASSES = 1000  # a table of them, and its picture, grows with the largest label
+
+
 def _check_images(images: np.ndarray, path: Path) -> np.ndarray:
     """Return images of any accepted shape and dtype as uint8 (N, H, W, C)."""
     shape = images.shape
@@ -205,7 +208,8 @@ def _check_labels(labels: np.ndarray | None, count: int, path: Path) -> np.ndarr
             f"{path}: {count} images but labels of shape {labels.shape}; expected one label for "
             f"each image, ({count},)"
         )
-    labels = labels.astype(np.int64)
-    if labels.min() < 0:
-        raise DataError(f"{path}: label {labels.min()} is negative; number classes from 0")
-    return labels
+    for label in (labels.min(), labels.max()):
+        if not 0 <= label < MOST_CLASSES:
+            raise DataError(f"{path}: label {label}, expected 0 to {MOST_CLASSES - 1}; number "
+                            "classes from 0")  # fmt: skip
+    return labels.astype(np.int64)
