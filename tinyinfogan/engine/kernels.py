@@ -24,8 +24,8 @@ struct Place { int r, c; T down, right; bool inside; };
 
 __device__ Place place(const T* map, int r, int c, int H, int W) {
     T y = r - (H - 1) / T(2), x = c - (W - 1) / T(2);
-    T i = map[0] * y + map[1] * x + map[2] + (H - 1) / T(2);
-    T j = map[3] * y + map[4] * x + map[5] + (W - 1) / T(2);
+    T i = map[0] * y + (map[2] + (H - 1) / T(2)) + map[1] * x;
+    T j = map[3] * y + (map[5] + (W - 1) / T(2)) + map[4] * x;
     if (!(i > -1 && i < H && j > -1 && j < W)) return Place{0, 0, 0, 0, false};
     int above = int(floor(i)), left = int(floor(j));
     return Place{above, left, i - above, j - left, true};
