@@ -230,10 +230,13 @@ def test_a_disk_that_cannot_be_written(images, tmp_path, capsys, monkeypatch):
     (["--out", ""], "--out is empty"),
     (["--epochs", "1e306"], "epochs is 1e+306, expected more than 0 and at most 1,000,000"),
     (["--out", "x" * 300], "File name too long"),
+    (["--data", "loop"], "loop"),
 ])  # fmt: skip
 def test_paths_and_numbers_that_cannot_be(argv, words, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert words in message_of(capsys, argv, 1 if "x" in argv[1] else 2)
+    (tmp_path / "loop").symlink_to("loop")
+    status = 1 if argv[0] == "--data" or "x" in argv[1] else 2
+    assert words in message_of(capsys, argv, status)
 
 
 def test_the_tables_are_of_padded_images(capsys):

@@ -249,7 +249,7 @@ def test_npz_bad_images(tmp_path, images, expected):
     (np.array([0, 1, 2]), "(3,)"),
     (np.array([[0, 1]]), "(1, 2)"),
     (np.array([0, -1]), "-1"),
-    (np.array([0, 2**64 - 1], np.uint64), "label 18446744073709551615, expected 0 to 999"),
+    (np.array([0, 2**64 - 1], np.uint64), "label 18446744073709551615, expected 0 to 255"),
     (np.array([0.0, 1.0]), "float64"),
     (np.array(["a", "b"]), "<U1"),
 ])

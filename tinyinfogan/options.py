@@ -1,6 +1,7 @@
 """The command line of `train`: its options, and what a run is made of, new or resumed."""
 
 import argparse
+import os
 import zlib
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -110,7 +111,7 @@ def prepare(args, ranks=ALONE):
 
     resume, done, changes, options = None, 0, "", {n: getattr(args, n) for n in RUN_OPTIONS}
     options = {n: value for n, value in options.items() if value is not None}
-    source = args.data and str(Path(args.data).resolve())
+    source = args.data and os.path.realpath(args.data)
     if args.resume:
         out = Path(args.resume)
         resume, config, settings = checkpoint.last(out)
@@ -134,7 +135,7 @@ def prepare(args, ranks=ALONE):
         if left and not args.overwrite:
             raise UsageError(f"{out} holds {left[0].relative_to(out)} of a run; choose another "
                              "--out, or give --overwrite")  # fmt: skip
-        if source and out.resolve() == Path(source):
+        if os.path.realpath(out) == source:
             raise UsageError(f"{out} is the folder of --data; choose another --out")
 
     options = RUN_OPTIONS | options

@@ -166,7 +166,7 @@ def _load_npz(path: Path, name: str) -> Dataset:
     return Dataset(images, _check_labels(labels, len(images), path), name=name)
 
 
-MOST_CLASSES = 1000  # a table of them, and its picture, grows with the largest label
+MOST_CLASSES = 256  # a table of them, and its picture, grows with the largest label
 
 
 def _check_images(images: np.ndarray, path: Path) -> np.ndarray:
