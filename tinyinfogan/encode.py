@@ -99,7 +99,8 @@ def work(args):
         args.images.insert(0, args.run)
         args.run = checkpoint.TRAINED
     if bool(args.images) == (args.data is not None):
-        raise commands.UsageError("give images, folders, or --data, and only one of these kinds")
+        raise commands.UsageError("give images, folders, or --data PATH, such as an .npz of "
+                                  "images, and only one of these kinds")  # fmt: skip
     model, config = commands.open_run(args)
     if args.images:
         named_images = from_files(model, args.images)
