@@ -159,6 +159,21 @@ def test_other_codes_and_colours(changes):
     matplotlib.pyplot.close("all")
 
 
+@pytest.mark.parametrize("size, image_shape", [(3, (12, 8, 1)), (40, (8, 8, 1))])
+def test_pictures_and_labels_of_few_and_of_many_categories(size, image_shape):
+    matplotlib.use("Agg")
+    explorer = explore.Explorer(trained(replace(TINY, categorical=(size,)), image_shape))
+    explorer.figure.canvas.draw()
+    for key, button in explorer.buttons.items():
+        label, box = button.label.get_window_extent(), button.ax.get_window_extent()
+        assert box.x0 <= label.x0 and label.x1 <= box.x1, key
+    (strip,) = (axes for axes in explorer.figure.axes
+                if axes.images and axes is not explorer.grid.axes)  # fmt: skip
+    box, (height, width, _) = strip.get_window_extent(), strip.images[0].get_array().shape
+    assert box.width / width == pytest.approx(box.height / height, rel=0.05)
+    matplotlib.pyplot.close("all")
+
+
 # --- the command ----------------------------------------------------------------------------------
 
 

@@ -8,6 +8,7 @@ from tinyinfogan import plots
 from tinyinfogan.models import as_float
 
 ROWS = 8  # of images in a grid
+LEVEL, NUMBERS = 10, 15  # columns for which level labels, and numbers in the cells, have room
 
 
 def save(path, model, dataset, result):
@@ -104,6 +105,7 @@ def _show_grid(axes, result, images, title, columns, rows):
     axes.set_xticks(np.arange(K) * (W + 2) + W / 2, columns or [""] * K)
     axes.set_yticks(np.arange(R) * (H + 2) + H / 2, rows or [""] * R)
     _frame(axes, title)
+    _fit_labels(axes, K)
 
 
 def _show_confusion(axes, result):
@@ -115,6 +117,7 @@ def _show_confusion(axes, result):
     _heat_map(axes, percents[order], 100, "{:.0f}", title)
     axes.set_xticks(range(table.shape[1]))
     axes.set_yticks(range(len(order)), [f"{k}→{name}" for k, name in zip(order, named)])
+    _fit_labels(axes, max(table.shape))
     axes.set_xlabel("class", fontsize=8)
     axes.set_ylabel("c0 → the class it is named after", fontsize=8)
 
@@ -130,7 +133,7 @@ def _show_factors(axes, result):
 def _heat_map(axes, values, highest, form, title):
     axes.imshow(values, cmap="Blues", vmin=0, vmax=highest, aspect="auto", interpolation="nearest")
     for (row, column), value in np.ndenumerate(values):
-        if value >= highest / 100:
+        if value >= highest / 100 and max(values.shape) <= NUMBERS:
             color = "white" if value > 0.55 * highest else plots.INK
             axes.text(column, row, form.format(value), ha="center", va="center", size=7,
                       color=color)  # fmt: skip
@@ -194,6 +197,12 @@ def _show_text(axes, result):
     axes.axis("off")
     axes.set_title(f"{result['preset']} on {result['data']}", fontsize=11, loc="left",
                    color=plots.INK)  # fmt: skip
+
+
+def _fit_labels(axes, number):
+    if number > LEVEL:
+        axes.tick_params("x", rotation=90)
+        axes.tick_params(labelsize=min(8, 160 / number))
 
 
 def _frame(axes, title, bars=False):

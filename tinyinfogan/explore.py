@@ -176,11 +176,11 @@ class Explorer:
     def _text(self, left, top, text, **options):
         return self.figure.text(left / WIDTH, 1 - top / self.height, text, **options)
 
-    def _button(self, key, box, label, action):
+    def _button(self, key, box, label, action, points=9):
         from matplotlib.widgets import Button
 
         button = Button(self._axes(*box), label, color=QUIET, hovercolor=HOVER, useblit=True)
-        button.label.set_fontsize(9)
+        button.label.set_fontsize(points)
         button.ax.spines[:].set_visible(False)
         button.on_clicked(action)
         self.buttons[key] = button
@@ -217,16 +217,19 @@ class Explorer:
             for place, value in enumerate(["all", *range(code.size)]):
                 box = (LEFT + 0.4 + place * cell, top + 0.5, side, 0.28)
                 self._button((code.name, value), box, str(value),
-                             lambda _, n=code.name, v=value: self.choose(n, v))  # fmt: skip
-            # One picture above each button, all with the same noise; a gap as that of the buttons.
+                             lambda _, n=code.name, v=value: self.choose(n, v),
+                             min(9, 100 * side / len(str(code.size))))  # fmt: skip
+            # One picture above the middle of each button, all with the same noise.
             latents = np.repeat(self.drawn[:1], code.size, axis=0)
             for name in self.codes:
                 self.spec.set_code(latents, name, 0)
             self.spec.set_code(latents, code.name, np.arange(code.size))
-            gap = round(self.model.image_shape[1] / 9)
-            strip = plots.tile(self.model.decode(latents), code.size, gap)
-            box = (LEFT + 0.4 + cell, top + 0.45 - min(side, 0.45), width - 0.4 - 1.1 * cell)
-            self._picture(*box, min(side, 0.45), strip, aspect="auto")
+            H, W, _ = self.model.image_shape
+            wide = min(side, 0.45 * W / H)
+            strip = plots.tile(self.model.decode(latents), code.size, round(W * (cell / wide - 1)))
+            box = (LEFT + 0.4 + cell + (side - wide) / 2, top + 0.45 - wide * H / W,
+                   (code.size - 1) * cell + wide, wide * H / W)  # fmt: skip
+            self._picture(*box, strip, aspect="auto")  # whole pixels: nearly equal
             self._mark(code.name)
             top += 1.0
         self.top = top + 0.1
@@ -354,7 +357,8 @@ def work(args):
         if Path(args.export).suffix != ".html":
             raise UsageError(f"--export {args.export}: expected a name that ends in .html")
         title = f"InfoGAN, preset {model.settings.preset}"
-        size = page.export(commands.output(args.export), model.to("cpu"), title)
+        path = commands.output(args.export, "give another --export PAGE.html")
+        size = page.export(path, model.to("cpu"), title)
         print(f"{args.export}: {size / 1e6:.1f} MB; open it in a browser or send it to someone")
         return
     start_matplotlib(args.web)
