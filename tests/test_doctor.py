@@ -1,5 +1,7 @@
 """The doctor tells what there is, and finds where CPU and GPU differ."""
 
+from unittest import mock
+
 import pytest
 
 from tinyinfogan import doctor
@@ -12,6 +14,12 @@ def test_without_a_gpu(capsys, monkeypatch):
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["Python", "NumPy", "threads", "GPU"]
     assert lines[-1] == "GPU      none to use: CuPy is not installed; install it"
+
+
+def test_a_full_disk_is_one_line(capsys, monkeypatch):
+    monkeypatch.setattr(doctor, "cpu_lines", mock.Mock(side_effect=OSError(28, "No space left")))
+    assert doctor.main([]) == 1
+    assert capsys.readouterr().err == "doctor: [Errno 28] No space left\n"
 
 
 @pytest.fixture
@@ -34,4 +42,6 @@ def test_a_difference_is_found(gpu, capsys, short, monkeypatch):
     monkeypatch.setattr(kernels, "adam", lambda moving, beta1, beta2, numbers: adam(
         moving, beta1, 0.9 * beta2, numbers))  # fmt: skip
     assert doctor.main([]) == 1
-    assert "DO NOT AGREE" in capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert "DO NOT AGREE" in out
+    assert err == "doctor: CPU and GPU do not agree; train with --device cpu\n"

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from tinyinfogan import train
+from tinyinfogan import commands, train
 from tinyinfogan.engine import backend
 from tinyinfogan.models import InfoGAN
 from tinyinfogan.presets import PRESETS
@@ -90,19 +90,25 @@ def compare(seconds=10):
     return near
 
 
-def main(argv=None):
-    """Run the command.  Returns the exit status: 1 where CPU and GPU do not agree, else 0."""
-    argparse.ArgumentParser(
-        prog="python -m tinyinfogan.doctor",
-        description="Print what there is to train with, and check that CPU and GPU agree.",
-    ).parse_args(argv)
+def work(_):
+    """Print all lines.  Raises ArithmeticError where CPU and GPU do not agree."""
     print("\n".join(cpu_lines()))
     missing = backend.missing_for_cuda()
     if missing:
         print(f"GPU      none to use: {missing}")
-        return 0
+        return
     print("\n".join(gpu_lines()))
-    return 0 if compare() else 1
+    if not compare():
+        raise ArithmeticError("CPU and GPU do not agree; train with --device cpu")
+
+
+def main(argv=None):
+    """Run the command.  Returns the exit status: 1 where CPU and GPU do not agree, else 0."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tinyinfogan.doctor",
+        description="Print what there is to train with, and check that CPU and GPU agree.",
+    )
+    return commands.run(parser, work, argv, failures=(ArithmeticError,))
 
 
 if __name__ == "__main__":
