@@ -135,6 +135,24 @@ def test_the_report_of_training_names_failures(run, tmp_path, capsys, few, monke
     assert "warning: The noise is ignored.\n" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("size", [12, 40])
+def test_labels_of_many_classes_do_not_overlap(size):
+    page, names = evaluate.evaluation_page, [f"{k}→{k}" for k in range(size)]
+    figure = page.plots._new_figure(1560, 840, layout="constrained")
+    grid, table = figure.subplots(1, 2)
+    page._show_grid(grid, None, np.ones((8, size, 28, 28, 1)), "", names, None)
+    confusion = {"table": np.eye(size, dtype=int).tolist(), "assignment": list(range(size))}
+    page._show_confusion(table, {"confusion": confusion, "code_accuracy": 1.0})
+    figure.canvas.draw()
+    for axes in (grid, table):
+        across = [label.get_window_extent() for label in axes.get_xticklabels()]
+        assert all(a.x1 < b.x0 for a, b in zip(across, across[1:]))
+    down = [label.get_window_extent() for label in table.get_yticklabels()]
+    assert all(a.y0 > b.y1 for a, b in zip(down, down[1:]))
+    cell = table.get_window_extent().width / size
+    assert all(text.get_window_extent().width < cell for text in table.texts)
+
+
 # --- encode ---------------------------------------------------------------------------------------
 
 

@@ -357,8 +357,7 @@ def work(args):
         if Path(args.export).suffix != ".html":
             raise UsageError(f"--export {args.export}: expected a name that ends in .html")
         title = f"InfoGAN, preset {model.settings.preset}"
-        path = commands.output(args.export, "give another --export PAGE.html")
-        size = page.export(path, model.to("cpu"), title)
+        size = page.export(commands.output(args.export), model.to("cpu"), title)
         print(f"{args.export}: {size / 1e6:.1f} MB; open it in a browser or send it to someone")
         return
     start_matplotlib(args.web)
