@@ -9,7 +9,7 @@ setup(
     license="MIT",
     python_requires=">=3.10",
     packages=find_packages(include=["tinyinfogan", "tinyinfogan.*"]),
-    package_data={"tinyinfogan": ["page.html", "trained/*"], "tinyinfogan.data": ["mnist/*"]},
+    package_data={"tinyinfogan": ["trained/*"], "tinyinfogan.view": ["page.html"], "tinyinfogan.data": ["mnist/*"]},
     install_requires=["numpy>=2", "threadpoolctl", "matplotlib", "tqdm", "pillow"],
     extras_require={
         "test": ["pytest", "ruff", "hypothesis", "scipy", "scikit-learn", "tornado",

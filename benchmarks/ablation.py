@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks import common
 from benchmarks.sides import PRESETS
 from tinyinfogan.engine import backend, conv, norm, ops, optim, tensor
-from tinyinfogan.models import InfoGAN
+from tinyinfogan.infogan.model import InfoGAN
 from tinyinfogan.train import train_step
 
 

@@ -10,8 +10,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from tinyinfogan import networks, train
+from tinyinfogan.cli import options, train
 from tinyinfogan.engine import Tensor, nn, ops
+from tinyinfogan.infogan import networks
+from tinyinfogan.training import step
 
 NOISE = 0.1  # σ of the instance noise; images go from 0 to 1
 RISE = 400  # steps until λ is what it will be
@@ -99,19 +101,19 @@ CHANGES = [*NETWORKS, "rising λ"]
 
 def main(argv=None):
     """Make the change that the first argument names and train.  Returns train's exit status."""
-    name, *options = (sys.argv[1:] if argv is None else argv) or [""]
+    name, *rest = (sys.argv[1:] if argv is None else argv) or [""]
     if name in NETWORKS:
         family = networks.FAMILIES["mnist"]
         networks.FAMILIES["mnist"] = family._replace(build=NETWORKS[name])
     elif name == "rising λ":
-        train.train_step = rising_lambda(train.train_step)
+        step.train_step = rising_lambda(step.train_step)
     else:
         print(f"changes: {name!r}, expected one of {', '.join(CHANGES)}", file=sys.stderr)
         return 2
-    if train.parser().parse_args(options).seeds is not None:
+    if options.parser().parse_args(rest).seeds is not None:
         print("changes: --seeds starts processes without the change; leave it out", file=sys.stderr)
         return 2
-    return train.main(options)
+    return train.main(rest)
 
 
 if __name__ == "__main__":

@@ -16,9 +16,12 @@ from statistics import median
 import numpy as np
 
 from benchmarks import common
-from tinyinfogan import checkpoint, data, guard, train
-from tinyinfogan.models import InfoGAN, as_float
-from tinyinfogan.presets import PRESETS
+from tinyinfogan import data
+from tinyinfogan.infogan.model import InfoGAN, as_float
+from tinyinfogan.infogan.settings import PRESETS
+from tinyinfogan.infogan.step import train_step
+from tinyinfogan.infogan.variants.step import optimisers
+from tinyinfogan.training import checkpoint, guard
 
 
 def measure(preset, every, rounds, folder, dataset=None):
@@ -27,7 +30,7 @@ def measure(preset, every, rounds, folder, dataset=None):
     images = (dataset or data.load()).images
     shape = images.shape[1:]
     model = InfoGAN(settings, shape, np.random.default_rng(0))
-    adams = train.optimizers(model)
+    adams = optimisers(model)
     config = {"settings": asdict(settings), "image_shape": list(shape)}
     real = as_float(images[: settings.batch_size])
     networks = {"D": model.discriminator, "G": model.generator}
@@ -40,7 +43,7 @@ def measure(preset, every, rounds, folder, dataset=None):
                 writer.check()
                 rng = np.random.default_rng(step)
                 players = adams["d_adam"], adams["g_adam"], real, rng, adams.get("q_adam")
-                history.append(train.train_step(model, *players))
+                history.append(train_step(model, *players))
                 if saves and step == every // 2:  # the thread ends before the steps do
                     values = guard.finite(history, step, networks | adams, writer.last_good)
                     writer.save(checkpoint.snapshot(model, adams, step, config, values))

@@ -15,7 +15,7 @@ from statistics import median
 
 import numpy as np
 
-from tinyinfogan import doctor
+from tinyinfogan.cli import doctor
 from tinyinfogan.engine import backend
 
 RESULTS = Path(__file__).parent / "results"

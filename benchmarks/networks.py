@@ -1,6 +1,6 @@
 """The networks as tables that PyTorch's and JAX's sides are built from, and the work they take.
 
-Written down a second time, apart from `tinyinfogan.models`: the agreement check of
+Written down a second time, apart from `tinyinfogan.infogan.model`: the agreement check of
 `benchmarks.step` would tell if they were not the same.
 """
 

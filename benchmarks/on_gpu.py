@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 from benchmarks import common
-from tinyinfogan.engine import backend
+from tinyinfogan.engine.device import missing_for_cuda
 
 ROOT = Path(__file__).parents[1]
 SMALL = ["--channels", "4", "--hidden", "16", "--steps", "8", "--log-every", "4"]
@@ -79,7 +79,7 @@ def main(argv=None):
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--dry-run", action="store_true")
     args = parser.parse_args(argv)
-    missing = backend.missing_for_cuda()
+    missing = missing_for_cuda()
     if missing:
         parser.error(missing)
     until = time.perf_counter() + 60 * args.minutes

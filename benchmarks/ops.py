@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks import common, sides
 from benchmarks.networks import KERNEL, SLOPE, tables
 from tinyinfogan.engine import Tensor, backend, nn, optim
-from tinyinfogan.presets import PAPER_MNIST
+from tinyinfogan.infogan.settings import PAPER_MNIST
 
 IMAGE_SHAPE = (28, 28, 1)
 PYTORCH = [("NCHW", "foreach"), ("channels_last", "fused")]  # layout and Adam of its workers

@@ -19,8 +19,8 @@ import numpy as np
 
 from benchmarks import common, sides
 from benchmarks.sides import PRESETS
-from tinyinfogan import augment
 from tinyinfogan.engine import backend, conv, ops, optim, tensor
+from tinyinfogan.infogan.variants import augmentation
 
 KINDS = ("products", "patches", "rest")  # of what happens inside an operation
 COLOURS = ("#3b6ea5", "#e0a030", "#b0b0b0")
@@ -98,7 +98,7 @@ def timers(record):
     try:
         for name in ops.__all__:
             put(getattr(ops, name), timed(record, getattr(ops, name), name, "forward"))
-        put(augment.warp, timed(record, augment.warp, "warp", "forward"))
+        put(augmentation.warp, timed(record, augmentation.warp, "warp", "forward"))
         put(tensor.record, recording)
         walk = tensor.Tensor.backward  # with the sums of what reaches one tensor in two ways
         put(walk, timed(record, walk, "walk", "backward"))

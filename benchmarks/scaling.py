@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks import common, sides
 from benchmarks.networks import product_flops
-from tinyinfogan.presets import PAPER_MNIST
+from tinyinfogan.infogan.settings import PAPER_MNIST
 
 BATCHES = (16, 32, 64, 128, 256, 512)
 SIZES = (16, 28, 32, 48, 64)  # pixels of height and width

@@ -7,11 +7,15 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks import common
-from tinyinfogan import data, losses, train
-from tinyinfogan.augment import draw_maps
-from tinyinfogan.engine import backend, graph, optim
-from tinyinfogan.models import InfoGAN, as_float
-from tinyinfogan.presets import PRESETS as ALL_PRESETS
+from tinyinfogan import data, train
+from tinyinfogan.engine import optim
+from tinyinfogan.engine.device import to_device, to_host
+from tinyinfogan.engine.fast.cuda import graph
+from tinyinfogan.infogan import losses
+from tinyinfogan.infogan.model import InfoGAN, as_float
+from tinyinfogan.infogan.settings import PRESETS as ALL_PRESETS
+from tinyinfogan.infogan.step import train_step
+from tinyinfogan.infogan.variants.augmentation import draw_maps
 
 # Those on whose networks the sides agree, `benchmarks.networks`.
 PRESETS = {name: s for name, s in ALL_PRESETS.items()
@@ -137,19 +141,19 @@ def _start_ours(problem, batches, how="kernel by kernel"):
     settings, ours = problem.settings, model(problem).to(problem.device)
     d_adam = optim.Adam(ours.discriminator.parameters(), settings.d_lr, BETAS, EPS)
     g_adam = optim.Adam(ours.generator.parameters(), settings.g_lr, BETAS, EPS)
-    arrays = [[backend.to_device(array, problem.device)
+    arrays = [[to_device(array, problem.device)
                for array in (real, latents, *maps) if array is not None]
               for real, latents, maps in batches]  # fmt: skip
 
     def one(real, *drawn):
-        values = train.train_step(ours, d_adam, g_adam, real, iter(drawn))
+        values = train_step(ours, d_adam, g_adam, real, iter(drawn))
         return {name: value for name, value in values.items() if not name.endswith("_norm")}
 
     if how == "CUDA graph":
         one = graph.replayed(one, (d_adam, g_adam))
 
     def state():
-        return {name: backend.to_host(array) for name, array in ours.state_dict().items()}
+        return {name: to_host(array) for name, array in ours.state_dict().items()}
 
     return lambda index: one(*arrays[index]), state
 

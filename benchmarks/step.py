@@ -17,8 +17,8 @@ from functools import partial
 
 from benchmarks import agreement, common, sides
 from benchmarks.sides import PRESETS
-from tinyinfogan.engine import backend
-from tinyinfogan.presets import DEFAULT
+from tinyinfogan.engine.device import missing_for_cuda
+from tinyinfogan.infogan.settings import DEFAULT
 
 # --- time -----------------------------------------------------------------------------------------
 
@@ -106,13 +106,13 @@ FIRST_STEP = """
 import sys
 from tinyinfogan import train
 
-def train_step(*inputs, step=train.train_step):
+def train_step(*inputs, step=train_step):
     step(*inputs)
     print("first step", flush=True)
     raise SystemExit
 
-train.train_step = train_step
-train.main(["--out", sys.argv[1], "--overwrite"])
+train_step = train_step
+main(["--out", sys.argv[1], "--overwrite"])
 """
 
 
@@ -161,7 +161,7 @@ def main(argv=None):
     parser.add_argument("--memory", action="store_true", help="measure peak memory instead")
     parser.add_argument("--start", action="store_true", help="measure the start instead")
     args = parser.parse_args(argv)
-    missing = backend.missing_for_cuda() if args.device == "cuda" else None
+    missing = missing_for_cuda() if args.device == "cuda" else None
     if missing:
         parser.error(missing)
     there = sides.VARIANTS[args.device]

@@ -13,7 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from benchmarks import changes, common
-from tinyinfogan import sweep, train
+from tinyinfogan.cli import sweep
 
 VARIANTS = {
     "the default": [],
@@ -48,7 +48,7 @@ def main(argv=None):
             folder = args.runs / f"{args.steps} steps, {name}, seed {seed}"
             jobs.append((name, str(folder), [*options, f"--steps={args.steps}", f"--seed={seed}"]))
     for _, _, options in jobs:
-        train.parser().parse_args(options)  # ends here where one is wrong, before any trains
+        parser().parse_args(options)  # ends here where one is wrong, before any trains
     with ThreadPoolExecutor(args.jobs) as pool:
         ended = list(tqdm(pool.map(train_one, jobs), total=len(jobs), unit="run"))
     errors = {folder: error for (_, folder, _), error in zip(jobs, ended)}

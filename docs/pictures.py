@@ -8,7 +8,10 @@ import shutil
 import sys
 from pathlib import Path
 
-from tinyinfogan import checkpoint, data, metrics, plots, report
+from tinyinfogan import data
+from tinyinfogan.evaluation import clustering
+from tinyinfogan.training import checkpoint, report
+from tinyinfogan.view import plots, traversals
 
 HERE = Path(__file__).parent
 
@@ -25,8 +28,8 @@ if __name__ == "__main__":
     if sys.argv[1:]:
         pack(sys.argv[1])
     model, dataset = checkpoint.load(), data.load()
-    table = report.code_table(model, dataset)
-    order = metrics.sort_codes(table.table, table.assignment)[2]
-    plots.save_traversal(HERE / "traversal.png", report.traversals(model, order))
+    table = clustering.code_table(model, dataset)
+    order = clustering.sort_codes(table.table, table.assignment)[2]
+    plots.save_traversal(HERE / "traversal.png", traversals.traversals(model, order))
     size = (checkpoint.TRAINED / checkpoint.NAME).stat().st_size
     print(f"code accuracy {100 * table.accuracy:.2f} %, {size / 1e6:.2f} MB")

@@ -23,8 +23,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 from common import args, show
 
-from tinyinfogan import data, losses, train
+from tinyinfogan import data
 from tinyinfogan.engine import Tensor, grad_check, nn, no_grad, ops, optim
+from tinyinfogan.infogan import losses
+from tinyinfogan.infogan.step import train_step
 
 # %% [markdown]
 # The result first
@@ -257,7 +259,7 @@ show("05_batch_norm.png")
 # small ones, and ``nn.apart`` tells its batch norms where one batch ends and the other begins:
 
 # %%
-source = inspect.getsource(train.train_step)
+source = inspect.getsource(train_step)
 print(source[source.index("    R = len(real)") : source.index("    objective = d_loss")])
 
 # %% [markdown]

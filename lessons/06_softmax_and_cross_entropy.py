@@ -23,8 +23,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from common import args, show
 
-from tinyinfogan import LatentSpec, data, losses
+from tinyinfogan import LatentSpec, data
 from tinyinfogan.engine import Tensor, nn, no_grad, ops
+from tinyinfogan.infogan import losses
 
 # %% [markdown]
 # The result first

@@ -25,9 +25,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 from common import args, show
 
-from tinyinfogan import LatentSpec, losses
+from tinyinfogan import LatentSpec
 from tinyinfogan.engine import Tensor, nn, no_grad, ops, optim
 from tinyinfogan.engine.nn import frozen
+from tinyinfogan.infogan import losses
 
 # %% [markdown]
 # The data: eight heaps

@@ -27,8 +27,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 from common import args, show
 
-from tinyinfogan import data, metrics, plots, presets, report, train
-from tinyinfogan.models import InfoGAN, as_float
+from tinyinfogan import data, train
+from tinyinfogan.evaluation import clustering
+from tinyinfogan.infogan import settings as presets
+from tinyinfogan.infogan.model import InfoGAN, as_float
+from tinyinfogan.infogan.step import train_step
+from tinyinfogan.infogan.variants.step import optimisers
+from tinyinfogan.training import report
+from tinyinfogan.view import plots, traversals
 
 # %% [markdown]
 # The program
@@ -59,7 +65,7 @@ dataset = data.load()
 def fit(settings, seed=1):
     """Train an InfoGAN on the digits.  Returns it, and {name: values (steps,)} of each step."""
     model = InfoGAN(settings, dataset.images.shape[1:], train.generator_for(seed, train.WEIGHTS))
-    adams = train.optimizers(model)
+    adams = optimisers(model)
     size, history = settings.batch_size, []
     steps_per_epoch = len(dataset.images) // size
     for step in range(settings.steps):
@@ -70,7 +76,7 @@ def fit(settings, seed=1):
         adams["d_adam"].lr = settings.d_lr * settings.rate(step)
         adams["g_adam"].lr = settings.g_lr * settings.rate(step)
         rng = train.generator_for(seed, train.LATENTS, step)
-        history.append(train.train_step(model, **adams, real=real, rng=rng))
+        history.append(train_step(model, **adams, real=real, rng=rng))
     return model, {name: np.array([row[name] for row in history]) for name in history[0]}
 
 
@@ -91,15 +97,15 @@ print(f"two runs of {settings.steps} steps: {time.perf_counter() - since:.0f} s"
 #
 # Q, shown real digits, answers with a category. Which category goes with which digit is anybody's
 # choice, so we look for the pairing that fits best on 10,000 training images and count on the
-# 10,000 test images how often it is right (``report.code_table``; lesson 11 is about this number).
+# 10,000 test images how often it is right (``clustering.code_table``; lesson 11 is about this number).
 # This is the only place where labels are used. Guessing would be right in 10 % of the cases. Any
 # sorting by something that can be seen does better, once its groups are named to fit, and so does
 # the Q of the plain GAN, without knowing a digit from another.
 
 # %%
 limit = 500 if args.fast else 10_000
-result = report.code_table(infogan, dataset, limit)
-untaught = report.code_table(gan, dataset, limit)
+result = clustering.code_table(infogan, dataset, limit)
+untaught = clustering.code_table(gan, dataset, limit)
 print(f"code accuracy with λ: {100 * result.accuracy:.1f} %")
 print(f"code accuracy with λ = 0: {100 * untaught.accuracy:.1f} %")
 
@@ -121,7 +127,7 @@ def draw_traversals(figure, model, categories, title):
     """Draw one block for each code of a model into a row of the figure."""
     figure.suptitle(title, fontsize=13)
     for axes, (name, columns, rows, images) in zip(
-        figure.subplots(1, 3), report.traversals(model, categories)
+        figure.subplots(1, 3), traversals.traversals(model, categories)
     ):
         grid = images.reshape(-1, *model.image_shape)
         height, width = model.image_shape[0] + 2, model.image_shape[1] + 2
@@ -134,7 +140,7 @@ def draw_traversals(figure, model, categories, title):
         axes.spines[:].set_visible(False)
 
 
-by_digit = metrics.sort_codes(result.table, result.assignment)[2]
+by_digit = clustering.sort_codes(result.table, result.assignment)[2]
 figure = plt.figure(figsize=(13, 9.6))
 upper, lower = figure.subfigures(2, 1, hspace=0.03)
 draw_traversals(upper, infogan, by_digit, "InfoGAN: each column of a block is one value of a code")
@@ -153,7 +159,7 @@ show("10_traversals.png")
 # the step that plays it, as it stands in the package:
 
 # %%
-print(inspect.getsource(train.train_step))
+print(inspect.getsource(train_step))
 
 # %% [markdown]
 # From top to bottom:

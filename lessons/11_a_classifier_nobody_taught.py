@@ -27,7 +27,10 @@ import numpy as np
 from common import show
 
 import tinyinfogan
-from tinyinfogan import checkpoint, data, metrics, plots
+from tinyinfogan import data
+from tinyinfogan.evaluation import clustering
+from tinyinfogan.training import checkpoint
+from tinyinfogan.view import plots
 
 common.parser.add_argument("run", nargs="?", default=checkpoint.TRAINED,
                            help="a trained run; by default that of the package")  # fmt: skip
@@ -87,17 +90,17 @@ show("11_sorted_by_q.png")
 # A row is clearly *a* digit, but Q calls it by a number of its own. Before we can count mistakes,
 # each category needs a name. Section 7.2 of the paper (arXiv 1606.03657) matches each category to a
 # digit. With ten of each there are ten factorial ways to do so, and the one that names most images
-# rightly is found by the Hungarian method (``metrics.assign_codes``). We find it on training images
+# rightly is found by the Hungarian method (``clustering.assign_codes``). We find it on training images
 # and count on test images: an assignment chosen on the images that it is judged by would flatter
 # itself a little.
 
 # %%
 limit = 500 if args.fast else 10_000
 known = model.encode(dataset.images[:limit]).probabilities[0].argmax(axis=1)
-assignment = metrics.assign_codes(metrics.confusion_table(known, dataset.labels[:limit], size, 10))
-table = metrics.confusion_table(codes, labels, size, 10)
-accuracy = metrics.code_accuracy(codes, labels, assignment)
-print(metrics.format_confusion(table, assignment))
+assignment = clustering.assign_codes(clustering.confusion_table(known, dataset.labels[:limit], size, 10))
+table = clustering.confusion_table(codes, labels, size, 10)
+accuracy = clustering.code_accuracy(codes, labels, assignment)
+print(clustering.format_confusion(table, assignment))
 print(f"code accuracy: {100 * accuracy:.1f} %")
 
 # %% [markdown]
@@ -105,10 +108,10 @@ print(f"code accuracy: {100 * accuracy:.1f} %")
 
 # %%
 for labelled in (10, 30, 100, 300):
-    few = metrics.assign_codes(
-        metrics.confusion_table(known[:labelled], dataset.labels[:labelled], size, 10)
+    few = clustering.assign_codes(
+        clustering.confusion_table(known[:labelled], dataset.labels[:labelled], size, 10)
     )
-    share = metrics.code_accuracy(codes, labels, few)
+    share = clustering.code_accuracy(codes, labels, few)
     print(f"names from {labelled} labelled images, accuracy: {100 * share:.1f} %")
 
 # %% [markdown]
@@ -121,7 +124,7 @@ for labelled in (10, 30, 100, 300):
 # The table first: the darker a square, the larger the share of that digit's images.
 
 # %%
-order = metrics.sort_codes(table, assignment)[2]
+order = clustering.sort_codes(table, assignment)[2]
 shares = table[order] / table.sum(axis=0)
 figure, axes = plt.subplots(figsize=(6.4, 5.4))
 axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
@@ -165,7 +168,7 @@ show("11_mistakes.png")
 sure = np.argsort(-probabilities.max(axis=1))
 for share in (1.0, 0.9, 0.75, 0.5):
     kept = sure[: round(share * len(sure))]
-    right = metrics.code_accuracy(codes[kept], labels[kept], assignment)
+    right = clustering.code_accuracy(codes[kept], labels[kept], assignment)
     print(f"surest {100 * share:.0f} % of the images, accuracy: {100 * right:.1f} %")
 
 # %% [markdown]
@@ -282,7 +285,7 @@ show("11_slant_and_width.png")
 #
 # 1. Where would Q's accuracy end up if it answered at random? And a Q that always gives the same
 #    category? What do you get from a run whose L_I of c0 is near log 10, and its accuracy 50 %?
-# 2. Rotate the test images by 10 degrees (``tinyinfogan.augment.warp``) and encode them again.
+# 2. Rotate the test images by 10 degrees (``tinyinfogan.infogan.variants.augmentation.warp``) and encode them again.
 #    Which of the numbers moves? Which would you expect to stay?
 #
 # *Answer 1.* About 10 % both, a little more, as the names are chosen to fit. In the third case G

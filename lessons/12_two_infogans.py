@@ -25,9 +25,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 from common import args, show
 
-from tinyinfogan import data, losses, networks, presets, report, train
+from tinyinfogan import data
 from tinyinfogan.engine import Tensor, nn, no_grad, ops
-from tinyinfogan.models import InfoGAN, as_float
+from tinyinfogan.evaluation import clustering
+from tinyinfogan.infogan import losses, networks
+from tinyinfogan.infogan import settings as presets
+from tinyinfogan.infogan.model import InfoGAN, as_float
+from tinyinfogan.infogan.step import train_step
+from tinyinfogan.infogan.variants.step import optimisers
+from tinyinfogan.training import report
 
 # %% [markdown]
 # Where they differ
@@ -95,15 +101,15 @@ def fit(settings, ranges, seed, eps=1e-8):
     model = InfoGAN(settings, dataset.images.shape[1:], np.random.default_rng(seed))
     if ranges:
         with_ranges(model)
-    adams, history, accuracies = train.optimizers(model), [], []
+    adams, history, accuracies = optimisers(model), [], []
     for adam in adams.values():
         adam.eps = eps
     rng = np.random.default_rng(100 + seed)
     for step in range(1, settings.steps + 1):
         real = as_float(dataset.images[rng.integers(0, len(dataset.images), settings.batch_size)])
-        history.append(train.train_step(model, **adams, real=real, rng=rng))
+        history.append(train_step(model, **adams, real=real, rng=rng))
         if step % (settings.steps // 4) == 0:
-            accuracies.append(100 * report.code_table(model, dataset, limit).accuracy)
+            accuracies.append(100 * clustering.code_table(model, dataset, limit).accuracy)
     return model, {n: np.array([row[n] for row in history]) for n in history[0]}, accuracies
 
 
@@ -233,7 +239,7 @@ show("12_losses_of_g.png")
 # What is left is the third step. It is at the end of ``train_step``:
 
 # %%
-source = inspect.getsource(train.train_step)
+source = inspect.getsource(train_step)
 print(source[source.index("    # Or, in a third step") : source.index("    return values")])
 draw([name for name in runs if "paper" in name or "third" in name], "12_weight_or_rate.png")
 

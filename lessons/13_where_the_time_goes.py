@@ -28,9 +28,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 from common import args, show
 
-from tinyinfogan import augment, data, presets, train
+from tinyinfogan import data
 from tinyinfogan.engine import backend, conv, norm, ops, optim, tensor
-from tinyinfogan.models import InfoGAN, as_float
+from tinyinfogan.engine.device import array_module, missing_for_cuda, to_device
+from tinyinfogan.infogan import settings as presets
+from tinyinfogan.infogan.model import InfoGAN, as_float
+from tinyinfogan.infogan.step import train_step
+from tinyinfogan.infogan.variants.step import optimisers
 
 # %% [markdown]
 # One hook sees everything
@@ -91,7 +95,7 @@ class Stopwatch:
     @contextlib.contextmanager
     def running(self):
         """Measure what happens inside the `with`."""
-        changes = [(module, "record", self.record) for module in (ops, conv, norm, augment)]
+        changes = [(module, "record", self.record) for module in (ops, conv, norm, augmentation)]
         changes += [(module, "product", self.product) for module in (ops, conv)]
         changes += [(optim.Adam, "step", lambda optimizer: self.adam(optimizer))]
         before = [(owner, name, getattr(owner, name)) for owner, name, _ in changes]
@@ -122,8 +126,8 @@ def make_step(device="cpu"):
     """Return a function that takes one training step on `device`."""
     rng = np.random.default_rng(0)
     model = InfoGAN(settings, images.shape[1:], rng).to(device)
-    adams, real = train.optimizers(model), backend.to_device(images, device)
-    return lambda: train.train_step(model, **adams, real=real, rng=rng)
+    adams, real = optimisers(model), to_device(images, device)
+    return lambda: train_step(model, **adams, real=real, rng=rng)
 
 
 def seconds_of(function, repeats):
@@ -281,7 +285,7 @@ print(f"the same in blocks, threads {backend.threads}: {1e3 * in_blocks:.1f} ms"
 # program? Look at how the engine finds its library:
 
 # %%
-print(inspect.getsource(backend.array_module))
+print(inspect.getsource(array_module))
 print(inspect.getsource(ops.softplus))
 
 # %% [markdown]
@@ -320,7 +324,7 @@ print(f"operations of a step: {operations}, forward, backward and two of Adam")
 # shines where arrays are large. If this machine has a card, here is the step on it:
 
 # %%
-missing = backend.missing_for_cuda()
+missing = missing_for_cuda()
 if missing:
     print(f"no GPU here: {missing}")
 else:

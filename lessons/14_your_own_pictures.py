@@ -31,7 +31,11 @@ from common import show
 from PIL import Image, ImageDraw, ImageOps
 
 import tinyinfogan
-from tinyinfogan import data, metrics, plots, report, train
+from tinyinfogan import data
+from tinyinfogan.cli.train import main
+from tinyinfogan.evaluation import clustering
+from tinyinfogan.training import report
+from tinyinfogan.view import plots, traversals
 
 own = common.parser.add_argument
 own("folder", nargs="?", help="PNG or JPEG files; without it, shapes are drawn")
@@ -147,7 +151,7 @@ print(f"{len(dataset.images)} pictures of {dataset.images.shape[1:]}")
 # %%
 steps, batch = (20, 32) if args.fast else (1000, 64)
 run = Path(args.out or Path(work.name, "run"))
-status = train.main([
+status = main([
     "--data", str(prepared), "--out", str(run), "--categorical", str(args.categories),
     "--continuous", "2", "--noise", "16", "--channels", "16", "--hidden", "128",
     "--steps", str(steps), "--batch-size", str(min(batch, len(dataset.images))),
@@ -176,7 +180,7 @@ def as_grid(axes, pictures, columns):
 
 rng = np.random.default_rng(0)
 some = rng.permutation(len(dataset.images))[: 10 * args.categories]
-category, *numbers = (panel[3] for panel in report.traversals(model, columns=10))  # (R, K, H, W, C)
+category, *numbers = (panel[3] for panel in traversals.traversals(model, columns=10))  # (R, K, H, W, C)
 blocks = {
     "your pictures": dataset.images[some] / 255,
     "c0: a row for each category": category.swapaxes(0, 1).reshape(-1, *model.image_shape),
@@ -239,11 +243,11 @@ show("14_sorted.png")
 # %%
 names, labels = np.unique(origins, return_inverse=True)
 if len(names) > 1:
-    table = metrics.confusion_table(codes, labels, args.categories)
-    assignment = metrics.assign_codes(table)
+    table = clustering.confusion_table(codes, labels, args.categories)
+    assignment = clustering.assign_codes(table)
     print("classes: " + ", ".join(f"{index} {name}" for index, name in enumerate(names)))
-    print(metrics.format_confusion(table, assignment))
-    accuracy = metrics.code_accuracy(codes, labels, assignment)
+    print(clustering.format_confusion(table, assignment))
+    accuracy = clustering.code_accuracy(codes, labels, assignment)
     print(f"code accuracy: {100 * accuracy:.1f} %")
 
 # %% [markdown]

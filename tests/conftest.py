@@ -9,7 +9,8 @@ import on_cpu
 import pytest
 import stand_in
 
-from tinyinfogan.engine import Tensor, backend
+from tinyinfogan.engine import Tensor
+from tinyinfogan.engine.device import DeviceError, resolve_device, to_device
 
 
 def pytest_addoption(parser):
@@ -32,7 +33,7 @@ def pytest_configure(config):
         if on_cpu.COMPILER is None:
             raise pytest.UsageError("--device stand-in needs a C++ compiler for the kernels")
         stand_in.install()
-        folder = Path(__file__).parent
+        folder = Path(__file__).parent / "fake_gpu"
         paths = [str(folder / "as_cupy"), str(folder), os.environ.get("PYTHONPATH", "")]
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))  # of processes we start
 
@@ -41,8 +42,8 @@ def pytest_configure(config):
 def device(request):
     asked = request.config.getoption("--device")
     try:
-        return backend.resolve_device("cuda" if asked == "stand-in" else asked)
-    except backend.DeviceError as error:
+        return resolve_device("cuda" if asked == "stand-in" else asked)
+    except DeviceError as error:
         pytest.skip(str(error))
 
 
@@ -67,7 +68,7 @@ def rng():
 @pytest.fixture
 def array(device):
     """array(values): a NumPy array's copy on the device under test."""
-    return lambda values: backend.to_device(np.array(values), device)
+    return lambda values: to_device(np.array(values), device)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tinyinfogan import checkpoint, report
+from tinyinfogan.training import checkpoint, report
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = (
@@ -34,7 +34,7 @@ def arguments(data, out):
 
 def start(data, out, pictures=True):
     """Start the command in a process of its own; pictures: those of the end, which take a while."""
-    code = "import sys; from tinyinfogan import train; sys.exit(train.main())"
+    code = "import sys; from tinyinfogan import train; sys.exit(main())"
     if not pictures:
         code = code.replace("; sys", "; train.report.finish = lambda *_: None; sys")
     return subprocess.Popen(

@@ -12,7 +12,10 @@ import harness
 import numpy as np
 import pytest
 
-from tinyinfogan import files, guard, train
+from tinyinfogan import train
+from tinyinfogan.cli.train import main
+from tinyinfogan.storage import files
+from tinyinfogan.training import guard
 
 SHORT = "short"
 
@@ -72,7 +75,7 @@ def command(tmp_path, monkeypatch, capsys):
         argv = harness.arguments(data, out)
         if "--steps" in argv:
             argv += ["--steps", "4", "--checkpoint-every", "2", "--keep", "2"]
-        status = train.main(argv)
+        status = main(argv)
         errors = capsys.readouterr().err
         assert "Traceback" not in errors
         return status, errors.strip().splitlines()[-1]

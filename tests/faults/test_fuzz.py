@@ -26,10 +26,11 @@ from archives import CELEBA, CHAIRS, SVHN, image, mats, tars, zips
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
-from tinyinfogan import checkpoint, data, report
+from tinyinfogan import data
 from tinyinfogan.data import DataError
-from tinyinfogan.models import InfoGAN
-from tinyinfogan.presets import Settings
+from tinyinfogan.infogan.model import InfoGAN
+from tinyinfogan.infogan.settings import Settings
+from tinyinfogan.training import checkpoint, report
 
 SECONDS, MEMORY = 1.0, 512 << 20
 PIXELS = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)

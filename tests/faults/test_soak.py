@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from test_train import TINY, config_for, digits  # noqa: F401
 
-from tinyinfogan import guard, report, train
+from tinyinfogan import train
+from tinyinfogan.infogan.step import train_step
+from tinyinfogan.training import guard, report
 
 PARTS = 100  # of the time; the first ten are for warming up
 
@@ -23,7 +25,7 @@ def resident():
 @pytest.mark.faults
 def test_soak(digits, tmp_path, request, monkeypatch):  # noqa: F811
     seconds = request.config.getoption("--soak")
-    step, since, sums = train.train_step, time.perf_counter(), np.zeros((PARTS, 3))
+    step, since, sums = train_step, time.perf_counter(), np.zeros((PARTS, 3))
 
     def noted(*args):
         part = int(PARTS * (time.perf_counter() - since) / seconds)

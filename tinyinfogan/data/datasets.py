@@ -13,7 +13,7 @@ from tinyinfogan.data import published, sprites
 from tinyinfogan.data.errors import DataError, reading
 from tinyinfogan.data.idx import find_idx, read_idx
 from tinyinfogan.data.image_folder import list_images, read_images
-from tinyinfogan.files import read_npz
+from tinyinfogan.storage.npz import read_npz
 
 BUNDLED_MNIST = Path(__file__).parent / "mnist"
 SPRITES = 50_000  # images, 205 MB, drawn in two seconds

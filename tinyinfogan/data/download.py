@@ -14,8 +14,8 @@ from typing import BinaryIO, NamedTuple
 
 from tqdm import tqdm
 
-from tinyinfogan import files
 from tinyinfogan.data.errors import DataError
+from tinyinfogan.storage import files
 
 TIMEOUT = 30.0  # seconds without a byte, after which the next mirror has its turn
 SLOWEST = 1024  # bytes per second over TIMEOUT; a server that only drips counts as stalled

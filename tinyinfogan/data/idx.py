@@ -16,7 +16,7 @@ from typing import BinaryIO
 import numpy as np
 
 from tinyinfogan.data.errors import DataError, reading
-from tinyinfogan.files import LARGEST_DEFLATE_RATIO
+from tinyinfogan.storage.npz import LARGEST_DEFLATE_RATIO
 
 GZIP_MAGIC = b"\x1f\x8b"
 PIECE_BYTES = 1 << 20

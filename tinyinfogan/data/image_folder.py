@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tinyinfogan import resources
 from tinyinfogan.data.errors import DataError, reading
-from tinyinfogan.files import LARGEST_DEFLATE_RATIO
+from tinyinfogan.storage import space
+from tinyinfogan.storage.npz import LARGEST_DEFLATE_RATIO
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 FORMATS = ("PNG", "JPEG")  # the only decoders that Pillow may try, whatever a file is called
@@ -67,7 +67,7 @@ def read_images(paths: list[Path]) -> np.ndarray:
 
     width, height = first_size
     with reading(paths[0].parent, "images that fit into memory"):
-        resources.require_memory(len(paths) * height * width * channels, "all of them")
+        space.require_memory(len(paths) * height * width * channels, "all of them")
     images = np.empty((len(paths), height, width, channels), np.uint8)
     for index, path in enumerate(paths):
         with reading(path, "a PNG or JPEG image"), Image.open(path, formats=FORMATS) as image:
@@ -85,7 +85,7 @@ def check_claim(name: Path | str, image, size: int) -> None:
             f"{name}: claims {_pixels(image.size)}, more than a file of {size} bytes can hold; "
             "replace or remove it"
         )
-    resources.require_memory(20 * math.prod(image.size), "the picture")  # five copies of RGBA
+    space.require_memory(20 * math.prod(image.size), "the picture")  # five copies of RGBA
 
 
 def pixels_of(image) -> np.ndarray:

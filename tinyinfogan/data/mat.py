@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tinyinfogan import resources
-from tinyinfogan.files import LARGEST_DEFLATE_RATIO
+from tinyinfogan.storage import space
+from tinyinfogan.storage.npz import LARGEST_DEFLATE_RATIO
 
 HEADER_BYTES = 128
 ENDING = b"\x00\x01IM"  # of the header: format 5, little-endian
@@ -36,7 +36,7 @@ def read_mat(path: Path) -> dict[str, np.ndarray]:
     are checked where there are any.  Raises ValueError, zlib.error or struct.error for a file that
     is not of this kind or damaged, and MemoryError where it cannot fit.
     """
-    resources.require_memory(path.stat().st_size, "the file")
+    space.require_memory(path.stat().st_size, "the file")
     content, arrays, at = memoryview(path.read_bytes()), {}, HEADER_BYTES
     if content[HEADER_BYTES - len(ENDING) : HEADER_BYTES] != ENDING:
         raise ValueError("it is not a little-endian .mat file of version 5 to 7")
@@ -61,7 +61,7 @@ def _inflate(packed):
     if kind != MATRIX or size > LARGEST_DEFLATE_RATIO * len(packed):
         raise ValueError(f"an element of type {kind} claims {size} bytes, expected {MATRIX} and "
                          f"what {len(packed)} bytes can hold")  # fmt: skip
-    resources.require_memory(2 * size, "an array")  # zlib joins pieces
+    space.require_memory(2 * size, "an array")  # zlib joins pieces
     stream = zlib.decompressobj()
     content = memoryview(stream.decompress(packed, 8 + size + 1))[8:]
     if not stream.eof or stream.unused_data or len(content) != size:

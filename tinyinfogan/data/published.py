@@ -18,11 +18,11 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from tinyinfogan import files
 from tinyinfogan.data.download import File, cache_folder, fetch
 from tinyinfogan.data.errors import ChoiceError, DataError, reading
 from tinyinfogan.data.image_folder import FORMATS, check_claim, list_images, pixels_of
 from tinyinfogan.data.mat import read_mat
+from tinyinfogan.storage import files, npz
 
 ARRAYS = ("images", "labels", "test_images", "test_labels")  # as in datasets.Dataset
 LARGEST_PICTURE = 1 << 24  # bytes of one picture in an archive; the real ones are far smaller
@@ -169,7 +169,7 @@ def _read_celeba(paths: list[Path]) -> dict[str, Iterator[np.ndarray]]:
             open(path, "rb") as file,
             zipfile.ZipFile(file) as archive,
         ):
-            members = sorted(files.members_of(archive, file), key=lambda info: info.filename)
+            members = sorted(npz.members_of(archive, file), key=lambda info: info.filename)
             for info in tqdm(members, desc="decoding celeba", dynamic_ncols=True):
                 _check_size(path, info.filename, info.file_size)
                 with archive.open(info) as stream:  # raises where the directory and it differ

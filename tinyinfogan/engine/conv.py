@@ -13,8 +13,9 @@ import math
 
 import numpy as np
 
-from tinyinfogan.engine import kernels
-from tinyinfogan.engine.backend import array_module, empty, in_pieces, product
+from tinyinfogan.engine.backend import empty, in_pieces, product
+from tinyinfogan.engine.device import array_module
+from tinyinfogan.engine.fast.cuda import kernels
 from tinyinfogan.engine.tensor import Tensor, needs_grad, record
 
 # Elements of patches that a thread makes at a time: they stay in its cache until they have been

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tinyinfogan.engine import backend
+from tinyinfogan.engine.device import array_module
 from tinyinfogan.engine.tensor import Tensor, no_grad
 
 
@@ -38,7 +38,7 @@ def grad_check(function, tensors, *, tolerance=1e-6, step=1e-5, rng=None):
         raise ValueError("grad_check: no input has requires_grad=True: nothing to check")
 
     def draw(like):
-        xp = backend.array_module(like.data)
+        xp = array_module(like.data)
         return xp.asarray(rng.standard_normal(like.shape))
 
     for x in tensors:

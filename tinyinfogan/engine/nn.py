@@ -4,7 +4,8 @@ import contextlib
 
 import numpy as np
 
-from tinyinfogan.engine import backend, ops
+from tinyinfogan.engine import ops
+from tinyinfogan.engine.device import array_module, resolve_device, to_device
 from tinyinfogan.engine.tensor import Tensor
 
 
@@ -60,7 +61,7 @@ class Module:
             if array.shape != state[key].shape:
                 raise ValueError(f"{key}: shape {state[key].shape}, expected {array.shape}")
         for key, array in own.items():
-            array[...] = backend.array_module(array).asarray(state[key])
+            array[...] = array_module(array).asarray(state[key])
 
     def train(self, mode=True):
         """Let batch norms use the statistics of each batch.  Returns the module."""
@@ -73,15 +74,15 @@ class Module:
         return self.train(False)
 
     def to(self, device=None, dtype=None):
-        """Move all arrays to `device` (see backend.resolve_device) and to `dtype`.
+        """Move all arrays to `device` (see resolve_device) and to `dtype`.
 
         Returns the module.  Raises ValueError for an unknown device, DeviceError for a missing one.
         """
-        device = device and backend.resolve_device(device)
+        device = device and resolve_device(device)
         for _, owner, name in self._slots():
             value = getattr(owner, name)
             array = value.data if isinstance(value, Tensor) else value
-            array = array if device is None else backend.to_device(array, device)
+            array = array if device is None else to_device(array, device)
             array = array if dtype is None else array.astype(dtype, copy=False)
             if isinstance(value, Tensor):
                 value.data, value.grad = array, None

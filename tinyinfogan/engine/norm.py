@@ -2,8 +2,9 @@
 
 from itertools import accumulate, pairwise
 
-from tinyinfogan.engine import kernels
-from tinyinfogan.engine.backend import array_module, empty, in_blocks
+from tinyinfogan.engine.backend import empty, in_blocks
+from tinyinfogan.engine.device import array_module
+from tinyinfogan.engine.fast.cuda import kernels
 from tinyinfogan.engine.tensor import Tensor, needs_grad, record
 
 
@@ -18,7 +19,7 @@ def batch_norm(
         and `running_var`, arrays (C,) or None, by `momentum` towards them, in place (the variance
         as the unbiased one, · n / (n - 1)).  Otherwise the running ones are used.
     across: where processes share a batch in equal parts, an object with `size`, their number, and
-        `sum(array)`, the sum of what they have (see `tinyinfogan.parallel`).  Then n, mean and
+        `sum(array)`, the sum of what they have (see `tinyinfogan.training.ranks`).  Then n, mean and
         variance are those of the whole batch; dgamma and dbeta remain each process's own part.
     lengths: where x is several batches one after another, how many examples each has; every batch
         is normalised by itself, as if this was called for one after the other.

@@ -8,9 +8,11 @@ NumPy, and shapes that do not fit raise ValueError.
 import math
 import numbers
 
-from tinyinfogan.engine import backend, kernels
-from tinyinfogan.engine.backend import array_module, empty, in_blocks, product
+from tinyinfogan.engine import backend
+from tinyinfogan.engine.backend import empty, in_blocks, product
 from tinyinfogan.engine.conv import conv2d, conv_transpose2d
+from tinyinfogan.engine.device import array_module
+from tinyinfogan.engine.fast.cuda import kernels
 from tinyinfogan.engine.norm import batch_norm, sum_rows
 from tinyinfogan.engine.tensor import Tensor, needs_grad, record
 

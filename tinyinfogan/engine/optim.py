@@ -5,8 +5,9 @@ from itertools import chain
 
 import numpy as np
 
-from tinyinfogan.engine import graph, kernels
-from tinyinfogan.engine.backend import array_module, in_blocks
+from tinyinfogan.engine.backend import in_blocks
+from tinyinfogan.engine.device import array_module
+from tinyinfogan.engine.fast.cuda import graph, kernels
 
 
 class Adam:

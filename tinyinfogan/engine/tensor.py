@@ -6,6 +6,7 @@ import threading
 import numpy as np
 
 from tinyinfogan.engine import backend
+from tinyinfogan.engine.device import array_module, to_host
 
 
 class Tensor:
@@ -53,7 +54,7 @@ class Tensor:
 
     def numpy(self):
         """Return the data as a NumPy array; from a GPU this copies."""
-        return backend.to_host(self.data)
+        return to_host(self.data)
 
     def item(self):
         """Return the single element as a Python number; from a GPU this waits for it."""
@@ -73,7 +74,7 @@ class Tensor:
         """
         if not self.requires_grad:
             raise RuntimeError("backward() on a tensor that nothing with requires_grad=True made")
-        xp = backend.array_module(self.data)
+        xp = array_module(self.data)
         if grad is None:
             if self.data.size != 1:
                 raise ValueError(f"backward() of a tensor of shape {self.shape} needs a grad")

@@ -1,0 +1,346 @@
+"""The benchmarks: all sides compute the same; the work is counted right; tables are printed."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import benchmarks
+from benchmarks import (
+    agreement,
+    changes,
+    checkpoints,
+    common,
+    networks,
+    on_gpu,
+    profile,
+    scaling,
+    sides,
+    step,
+    table,
+)  # fmt: skip
+from tinyinfogan import train
+from tinyinfogan.cli.options import parser
+from tinyinfogan.cli.train import main
+from tinyinfogan.engine import Tensor, backend, grad_check, nn, ops
+from tinyinfogan.infogan.networks import FAMILIES
+from tinyinfogan.infogan.step import train_step
+from tinyinfogan.training import checkpoint, report
+
+# What needs a library that is not installed is skipped; the rest runs with NumPy alone.
+OTHERS = [
+    pytest.param(side, variant, library, id=sides.title(side, variant))
+    for side, library in (("pytorch", "torch"), ("jax", "jax"))
+    for variant in sides.VARIANTS["cpu"][side]
+]
+
+
+SMALL = "--batch-size=20 --channels=4 --hidden=64 --log-every=1 --decay=0".split()
+
+
+def tiny(preset, dtype="float64", **changes):
+    """A Problem of four batches of 8 images which are not square."""
+    sizes = {"channels": 4, "hidden": 16, "batch_size": 8}
+    images = np.random.default_rng(0).integers(0, 256, (32, 12, 8, 1), np.uint8)
+    return sides.Problem(replace(sides.PRESETS[preset], **sizes, **changes), images, dtype)
+
+
+def run(side, variant, problem, steps=agreement.CHECK_STEPS):
+    return sides.prepare(side, variant, problem)("agree", steps)
+
+
+@pytest.mark.parametrize("preset", sides.PRESETS)
+@pytest.mark.parametrize("side, variant, library", OTHERS)
+def test_all_sides_take_the_same_steps(side, variant, library, preset):
+    pytest.importorskip(library)
+    problem = tiny(preset)
+    passed, words = agreement.in_float64(run("ours", {}, problem), run(side, variant, problem))
+    assert passed, words
+
+
+@pytest.mark.parametrize("preset", sides.PRESETS)
+def test_pytorch_agrees_in_float32(preset):
+    pytest.importorskip("torch")
+    problem = tiny(preset, "float32")
+    initial = sides.model(problem).state_dict()
+    variant = sides.VARIANTS["cpu"]["pytorch"][-1]
+    passed, words = agreement.in_float32(
+        initial, run("ours", {}, problem, steps=1), run("pytorch", variant, problem, steps=1)
+    )
+    assert passed, words
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"lambda_consistency": 0.301}, {"lambda_categorical": 0.101}, {"g_lr": 1.01e-3}],
+    ids=lambda change: next(iter(change)),
+)
+def test_the_check_sees_a_small_difference(change):
+    reference = run("ours", {}, tiny("mnist"))
+    assert agreement.in_float64(reference, run("ours", {}, tiny("mnist")))[0]
+    assert not agreement.in_float64(reference, run("ours", {}, tiny("mnist", **change)))[0]
+
+
+@pytest.mark.parametrize("player", ["generator", "discriminator"])
+def test_the_check_in_float32_sees_a_missing_update(player):
+    problem = tiny("mnist", "float32")
+    initial = sides.model(problem).state_dict()
+    losses, state = run("ours", {}, problem, steps=1)
+    assert agreement.in_float32(initial, (losses, state), (losses, state))[0]
+    stays = {name: initial[name] if name.startswith(player) else state[name] for name in state}
+    assert not agreement.in_float32(initial, (losses, state), (losses, stays))[0]
+
+
+def test_the_checks_do_not_pass_what_is_not_finite():
+    problem = tiny("paper-mnist")
+    initial = sides.model(problem).state_dict()
+    reference = run("ours", {}, problem)
+    losses, state = run("ours", {}, problem)
+    name = next(iter(state))
+    state[name][0, 0] = np.nan
+    assert not agreement.in_float64(reference, (losses, state))[0]
+    assert not agreement.in_float32(initial, reference, (losses, state))[0]
+    losses["g_loss"] = np.nan
+    assert not agreement.in_float32(initial, reference, (losses, reference[1]))[0]
+
+
+@pytest.mark.parametrize("preset", sides.PRESETS)
+def test_work_is_counted_as_it_is_done(preset, monkeypatch):
+    monkeypatch.setattr(backend, "threads", 1)  # timers see the main thread
+    problem = tiny(preset, "float32")
+    step, _ = sides.loader("ours")(problem, sides.draw_batches(problem))
+    record = profile.Record()
+    with profile.timers(record):
+        step(0)
+    done = 0
+    for ((rows, inner), (_, columns), *_), calls in record.products.items():
+        done += 2 * rows * inner * columns * len(calls)
+    assert done == networks.product_flops(problem.settings, problem.image_shape, 8)
+
+
+def test_work_of_layers_counted_by_hand():
+    conv = networks.Layer("conv", (28, 28, 1), (14, 14, 64))
+    assert conv.flops == 14 * 14 * 64 * 16 * 2
+    spread = networks.Layer("conv_transpose", (14, 14, 64), (28, 28, 1))
+    assert spread.flops == conv.flops  # one is the adjoint of the other
+    assert networks.Layer("linear", (1024,), (10,), bias=True).flops == 2 * 1024 * 10
+    assert networks.Layer("relu", (1024,), (1024,)).flops == 0
+
+
+def test_the_tables_have_the_arrays_of_our_state():
+    problem = tiny("paper-mnist")
+    parts = networks.tables(problem.settings, problem.image_shape).values()
+    assert sum(layer.arrays for part in parts for layer in part) == len(
+        sides.model(problem).state_dict()
+    )
+
+
+def test_timers_leave_no_trace():
+    before = ops.matmul, ops.Tensor.__add__
+    with profile.timers(profile.Record()):
+        assert ops.matmul is not before[0]
+    assert (ops.matmul, ops.Tensor.__add__) == before
+
+
+def test_profile_adds_up():
+    found = profile.measure(tiny("mnist", "float32"), steps=2)
+    parts = sum(sum(kinds.values()) for kinds in found["operations"].values())
+    assert parts == pytest.approx(found["sum ms"])
+    assert {"conv2d forward", "matmul backward", "Adam step"} <= found["operations"].keys()
+    assert 0 < found["products"]["share of the step"] < 1
+
+
+def test_growth_is_that_of_time_per_work():
+    def result(ms, flops):
+        return {"ms": {"median": ms}, "flops": flops}
+
+    assert scaling.growth({1: result(3, 1), 2: result(4, 2), 3: result(9, 3)}) == 1.5
+
+
+def test_worker_answers_and_reports_failures():
+    with common.worker(divider, 6) as ask:
+        assert ask(3) == 2
+        with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+            ask(0)
+
+
+def divider(number):
+    return lambda divisor: number // divisor
+
+
+def test_alternating_sides_start_in_turn():
+    calls = []
+    turns = {name: lambda name=name: calls.append(name) or len(calls) for name in "ab"}
+    assert common.alternate(turns, 2) == {"a": [1, 4], "b": [2, 3]}
+
+
+def test_results_are_kept_and_become_tables(tmp_path):
+    assert table.markdown(tmp_path) == ""
+    side = {"variant": "", "ms": common.spread([10, 12, 14]), "ours / it": common.spread([1.0])}
+    common.save("step", {"mnist/32": {"ours": side}}, tmp_path)
+    common.save("step", {"mnist/128": {"ours": side, "jax": side}}, tmp_path)
+    common.save("start", {"help": common.spread([0.25])}, tmp_path)
+    text = table.markdown(tmp_path)
+    assert "| `mnist`, batch 32 | 12 |  |  |" in text
+    assert "| `mnist`, batch 128 | 12 | 12 | 1.00 (1.00–1.00) |" in text
+    assert "| `--help` answers | 0.25 (0.25–0.25) |" in text
+    assert text.count(np.__version__) == 1  # one machine, named once
+
+
+@pytest.mark.parametrize("name", ["memory", "ops", "profile", "scaling", "study"])
+def test_each_result_has_its_table(name, tmp_path):
+    amounts = {"total": 3e8, "training": 2e8}
+    case = {"ms": [1.0, 2.0], "of the machine's rate": [0.5, None]}
+    results = {
+        "memory": {"mnist/128": {"ours": amounts}},
+        "ops": {"128": {"rates": {}, "cases": {"Adam": {"ours": case, "pytorch": case}}}},
+        "profile": {"mnist/64": {"step ms": 60, "products": {
+            "share of the step": 0.7, "of the best rate": 0.9}}},
+        "scaling": {"batch": {64: {"ms": common.spread([2]), "flops": 1e9, "memory": amounts}}},
+        "study": {"9 steps": {"a": common.spread([0.5, 0.75]) | {
+            "accuracies": [0.5, 0.75], "options": "--b=1"}}},
+    }  # fmt: skip
+    common.save(name, results[name], tmp_path)
+    expected = {"memory": "| 300 | 200 |", "ops": "| 1.00 (50%) |  |", "profile": "| 70% | 90% |",
+                "scaling": "| batch 64 | 2 | 1.0 | 2.0 | 300 |",
+                "study": "| a | `--b=1` | 62.5 | 50.0 | 75.0 | 50.0, 75.0 |"}  # fmt: skip
+    assert expected[name] in table.markdown(tmp_path)
+
+
+def test_spectral_norm(rng):
+    """It divides by the largest singular value, and its gradient knows."""
+    layer = nn.Conv2d(3, 4, 2, bias=False, rng=rng)
+    layer.weight.data *= 10
+    norm = changes.SpectralNorm(layer).to(dtype=np.float64)
+    x = Tensor(rng.standard_normal((2, 5, 5, 3)), requires_grad=True)
+    for _ in range(100):
+        y = norm(x)
+    largest = np.linalg.svd(layer.weight.data.reshape(-1, 4), compute_uv=False)[0]
+    np.testing.assert_allclose(y.data * largest, layer(x).data)
+    norm.eval()
+    assert grad_check(lambda x, *_: norm(x), [x, *norm.parameters()]) < 1e-6
+
+
+def test_a_rising_lambda(rng):
+    seen = []
+    model = SimpleNamespace(settings=sides.PRESETS["mnist"])
+    step = changes.rising_lambda(lambda model, adam, real: seen.append(model.settings))
+    for steps in (0, changes.RISE // 2 - 1, changes.RISE, 9 * changes.RISE):
+        step(model, SimpleNamespace(steps=steps), None)
+    shares = [s.lambda_categorical / model.settings.lambda_categorical for s in seen]
+    np.testing.assert_allclose(shares, [1 / changes.RISE, 0.5, 1, 1])
+    assert model.settings is sides.PRESETS["mnist"]
+
+
+@pytest.mark.parametrize("name", changes.CHANGES)
+def test_each_change_of_the_study(name, tmp_path, monkeypatch):
+    """It changes what is learnt, and a run goes on exactly where it was cut off."""
+
+    def records(folder, *options):
+        with monkeypatch.context() as patch:
+            patch.setattr(train, "train_step", train_step)
+            patch.setitem(FAMILIES, "mnist", FAMILIES["mnist"])
+            assert changes.main([name, *options, *([] if "--resume" in options else SMALL)]) == 0
+        return [(r["d_loss"], r["g_loss"], r["mi_nats"]) for r in report.read_log(folder)]
+
+    default, whole, parts = (str(tmp_path / run) for run in ("default", "whole", "parts"))
+    assert main(["--steps=4", "--out", default, *SMALL]) == 0
+    found = records(whole, "--steps=4", "--out", whole)
+    assert found[-1][-1] != report.read_log(default)[-1]["mi_nats"]
+    records(parts, "--steps=2", "--out", parts)
+    assert records(parts, "--steps=4", "--resume", parts) == found
+
+
+def test_a_change_that_there_is_not(capsys, monkeypatch):
+    assert changes.main(["orthogonal weights"]) == 2
+    assert "'orthogonal weights', expected one of spectral norm" in capsys.readouterr().err
+    monkeypatch.setitem(FAMILIES, "mnist", FAMILIES["mnist"])
+    assert changes.main(["linear Q head", "--seeds=2"]) == 2
+    assert "leave it out" in capsys.readouterr().err
+
+
+def test_peak_memory_is_not_that_of_the_process_which_started_it():
+    ballast = np.ones(1 << 25)  # 256 MB
+    with common.worker(memory_now) as ask:
+        now, peak = ask()
+    assert now <= peak < ballast.nbytes
+
+
+def memory_now():
+    return common.memory
+
+
+def test_importing_a_benchmark_imports_no_other_library():
+    names = ("step", "ops", "profile", "scaling", "study")
+    modules = ", ".join(f"benchmarks.{name}" for name in names)
+    code = f"import sys, {modules}; print({{'torch', 'jax', 'matplotlib'}} & sys.modules.keys())"
+    root = Path(benchmarks.__file__).parents[1]
+    answer = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
+    assert answer.stdout.strip() == "set()", answer.stderr
+
+
+def test_all_that_needs_a_gpu_is_noted_in_one_file(gpu, tmp_path, monkeypatch, capsys):
+    """A part that fails, or has no time left, is noted and does not keep the next from running."""
+    commands = {
+        "good": (["json.tool", "--help"], lambda text: text.split()[0]),
+        "bad": (["json.tool", "--nonsense"], None),
+        "slow": (["asyncio", "--help"], str.splitlines),
+    }
+    monkeypatch.setattr(on_gpu, "parts", lambda folder, dry: commands)
+    out = tmp_path / "results.json"
+    assert on_gpu.main(["--out", str(out)]) == 1
+    found = json.loads(out.read_text())
+    assert found["good"]["result"] == "usage:" and "--nonsense" in found["bad"]["failed"][-1]
+    assert list(found) == ["machine", *commands]
+    assert on_gpu.perform(["timeit", "-n1", "-r1", "import time; time.sleep(9)"], 0.1)[0] is False
+
+
+def test_the_parts_of_a_run_on_a_gpu_have_commands_that_exist(tmp_path):
+    for dry in (False, True):
+        for name, (command, _) in on_gpu.parts(str(tmp_path), dry).items():
+            module, *arguments = map(str, command)
+            if module == "tinyinfogan.train":
+                assert parser().parse_args(arguments), name
+    assert on_gpu.run_result.__doc__
+    log = [{"step": 100, "seconds": 5.0}, {"step": 300, "seconds": 6.0, "code_accuracy": 0.9}]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in log))
+    assert on_gpu.run_result(tmp_path) == {**log[1], "ms a step": 5.0}
+
+
+def test_our_sides_on_a_gpu(gpu):
+    """With and without a graph they take the CPU's steps, and events tell how long."""
+    problem = tiny("mnist")
+    reference = run("ours", {}, problem)
+    for variant in sides.VARIANTS["cuda"]["ours"]:
+        handle = sides.prepare("ours", variant, problem._replace(device="cuda"))
+        passed, words = agreement.in_float64(reference, handle("agree", agreement.CHECK_STEPS))
+        assert passed, words
+        assert 0 < handle("time", 2) < 1e5
+
+
+def test_the_table_of_a_gpu_names_it(gpu, tmp_path):
+    side = {"variant": "", "ms": common.spread([1.234]), "ours / it": common.spread([1.0])}
+    results = {"paper-mnist/128": {"ours": side, "graphs": side}}
+    common.save("step_cuda", results, tmp_path, "cuda")
+    text = table.markdown(tmp_path)
+    assert "the stand-in" in text or gpu.__version__ != "stand-in"
+    assert "| `paper-mnist`, batch 128 | 1.23 | 1.23 | 1.00 (1.00–1.00) |" in text
+
+
+def test_a_benchmark_on_a_gpu_that_is_not_there(capsys, monkeypatch):
+    monkeypatch.setattr(step.backend, "missing_for_cuda", lambda: "CuPy is not installed; do")
+    for command in (lambda: step.main(["--device", "cuda"]), lambda: on_gpu.main([])):
+        with pytest.raises(SystemExit) as caught:
+            command()
+        assert caught.value.code == 2 and "CuPy is not installed" in capsys.readouterr().err
+
+
+def test_what_checkpoints_cost_is_measured_in_turns(tmp_path):
+    found = checkpoints.measure("mnist", 2, 2, tmp_path)
+    assert found.keys() == {"wall", "cpu"} and all(len(shares) == 2 for shares in found.values())
+    assert checkpoint.read(tmp_path)["step"] == 1

@@ -1,0 +1,97 @@
+"""Several runs: what is handed out, what goes on, and what is told at the end."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tinyinfogan.cli import sweep
+from tinyinfogan.cli.train import main
+
+SMALL = ["--steps=2", "--batch-size=20", "--channels=4", "--hidden=8", "--log-every=1"]
+
+
+def test_every_setting_with_every_seed():
+    vary = {"d-lr": ["1e-4", "2e-4"], "channels": ["4", "8"]}
+    jobs = sweep.jobs_of("out", range(3), vary, ["--steps=2"])
+    assert len(jobs) == len({folder for _, folder, _ in jobs}) == 12
+    assert jobs[4] == ("d-lr=1e-4 channels=8", "out/d-lr=1e-4,channels=8,seed=1",
+                       ["--steps=2", "--d-lr=1e-4", "--channels=8", "--seed=1"])  # fmt: skip
+
+
+def test_a_sweep(tmp_path, capsys):
+    arguments = ["--seeds=2", "--vary", "lambda-categorical=1", f"--out={tmp_path}", *SMALL]
+    assert sweep.main(arguments) == 0
+    text = capsys.readouterr().out
+    rows = json.loads((tmp_path / sweep.NAME).read_text())
+    assert [row["done"] for row in rows] == [2]
+    assert all(row["worst"] <= row["median"] <= row["best"] for row in rows)
+    assert "lambda-categorical=1" in text and "2 " in text
+    # A run that is complete is not repeated, and one that failed says why.
+    times = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/checkpoint.npz")}
+    (tmp_path / "lambda-categorical=1,seed=1" / "traversal.png").unlink()
+    (tmp_path / "lambda-categorical=1,seed=1" / "checkpoint.npz").write_bytes(b"broken")
+    assert sweep.main(arguments) == 1
+    assert "failed: " in (text := capsys.readouterr().out) and "checkpoint" in text
+    for path, then in times.items():
+        assert "lambda-categorical=1,seed=1" in str(path) or path.stat().st_mtime_ns == then
+
+
+def test_train_with_several_seeds_is_a_sweep(tmp_path, capsys):
+    assert main(["--seeds=1", f"--out={tmp_path}", *SMALL]) == 0
+    assert "median" in capsys.readouterr().out
+    assert (tmp_path / "seed=0" / "traversal.png").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--vary", "d-lr"], "OPTION=VALUE"),
+        (["--vary", "d-lr=1e-4,x"], "--d-lr"),
+        (["--vary", "no-such=1"], "no-such"),
+        (["--vary", "seed=1,2"], "--seed is not for a sweep"),
+        (["--vary", "decay=0.1,5"], "decay is 5.0, expected at most 1"),
+        (["--vary", "decay=0.1,0.1"], "each of its values once"),
+        (["--vary", "decay=0.1", "--vary", "decay=0.2"], "each option once"),
+        (["--desc"], "--desc"),
+        (["--seeds", "99999999999999"], "more than 10,000 runs"),
+        (["--seeds", "0"], "1 or more"),
+        (["--seed", "3"], "not for a sweep"),
+        (["--steps", "many"], "--steps"),
+    ],
+)
+def test_wrong_arguments(arguments, message, tmp_path, capsys):
+    with pytest.raises(SystemExit) as raised:
+        sweep.main([*arguments, "--out", str(tmp_path / "x")])
+    assert raised.value.code == 2
+    assert message in capsys.readouterr().err
+    assert not Path(tmp_path / "x").exists()
+
+
+def test_other_settings_in_the_same_folder(tmp_path, capsys):
+    arguments = ["--seeds=1", f"--out={tmp_path}", *SMALL]
+    assert sweep.main(arguments) == 0
+    assert sweep.main([*arguments, "--preset=gan"]) == 1
+    assert "holds a run with other settings; give another --out" in capsys.readouterr().out
+
+
+def test_out_that_is_a_file(tmp_path, capsys):
+    (tmp_path / "file").write_text("precious")
+    assert sweep.main(["--seeds=1", f"--out={tmp_path / 'file'}", *SMALL]) == 1
+    assert "give another --out" in capsys.readouterr().err
+
+
+def test_a_signal_lets_the_runs_save_and_end(tmp_path):
+    command = [sys.executable, "-m", "tinyinfogan.cli.sweep", "--seeds=2", f"--out={tmp_path}", *SMALL]
+    with subprocess.Popen([*command, "--steps=99999"], stderr=subprocess.PIPE, text=True) as child:
+        while not list(tmp_path.glob("seed=0/metrics.jsonl")):
+            assert child.poll() is None
+            time.sleep(0.1)
+        child.terminate()
+        assert "the same command goes on" in child.stderr.read()
+    assert child.returncode == 128 + 15
+    assert (tmp_path / "seed=0" / "checkpoint.npz").exists()
+    assert not (tmp_path / "seed=1").exists()

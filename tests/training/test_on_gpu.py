@@ -1,0 +1,257 @@
+"""Training on a GPU, or on its stand-in, is training on the CPU, without copies to the host."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import stand_in
+from references import host
+from test_train import TINY, config_for, run
+
+import tinyinfogan
+from tinyinfogan import data, train
+from tinyinfogan.cli.train import main
+from tinyinfogan.engine import backend
+from tinyinfogan.engine.device import to_device
+from tinyinfogan.engine.fast.cuda import cublas, graph
+from tinyinfogan.evaluation import clustering
+from tinyinfogan.infogan.model import InfoGAN
+from tinyinfogan.infogan.step import train_step
+from tinyinfogan.infogan.variants.step import optimisers
+from tinyinfogan.training import report
+from tinyinfogan.training.step import stepper
+
+
+@pytest.fixture
+def digits(rng):
+    """Not digits, but of their shape."""
+    images, labels = rng.integers(0, 256, (300, 28, 28, 1), np.uint8), rng.integers(10, size=300)
+    return data.Dataset(images[:200], labels[:200], images[200:], labels[200:], "noise")
+
+
+PLAIN = replace(TINY, shift=0.0, rotation=0.0, zoom=0.0)
+VARIANTS = {
+    "plain": PLAIN,
+    "augmented": TINY,
+    "learnt sigma": replace(PLAIN, q_sigma="learnt", lambda_consistency=0.0),
+    "information in a third step": replace(PLAIN, info_updates="all"),
+}
+
+
+def steps(settings, device, dtype, number=3):
+    """Return ([{name: value} of each step], state) of a model trained on random images."""
+    model = InfoGAN(settings, (12, 8, 1), np.random.default_rng(0))
+    for part in (model.generator, model.discriminator):
+        part.to(device, dtype)
+    adams = optimisers(model)
+    images = np.random.default_rng(1).random((20, 12, 8, 1)).astype(dtype)
+    real, values = train.backend.to_device(images, device), []
+    with stand_in.no_host_copies():
+        for step in range(number):
+            players = adams["d_adam"], adams["g_adam"], real, np.random.default_rng(step)
+            values.append(train_step(model, *players, adams.get("q_adam")))
+    values = [{name: host(value) for name, value in row.items()} for row in values]
+    return values, {name: host(array) for name, array in model.state_dict().items()}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_steps_are_those_of_the_cpu_and_copy_nothing_to_the_host(name, gpu):
+    """In float64, where rounding cannot hide a difference; augmentation's maps are float32."""
+    tolerance = 1e-3 if name == "augmented" else 1e-8
+    (ours, state), (expected, other) = (
+        steps(VARIANTS[name], device, np.float64) for device in ("cuda", "cpu")
+    )
+    for a, b in zip(ours, expected, strict=True):
+        assert a.keys() == b.keys()
+        assert all(abs(a[key] - b[key]) <= tolerance * max(1, abs(b[key])) for key in a), (a, b)
+    if name != "augmented":
+        for key in other:
+            np.testing.assert_allclose(state[key], other[key], atol=1e-6, err_msg=key)
+
+
+def test_a_step_in_float32(gpu):
+    (ours, state), (expected, _) = (steps(TINY, at, np.float32, 1) for at in ("cuda", "cpu"))
+    for key, value in expected[0].items():
+        assert abs(ours[0][key] - value) <= 1e-4 * max(1, abs(value))
+    assert all(array.dtype == np.float32 for array in state.values())
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_graph_gives_the_numbers_of_the_plain_loop(name, gpu, monkeypatch):
+    """To the last bit, with learning rates that change, from the third of six steps on."""
+    launched, results = [], []
+    launch = stand_in.Graph.launch
+    monkeypatch.setattr(stand_in.Graph, "launch", lambda self: launched.append(launch(self)))
+    images = gpu.asarray(np.random.default_rng(1).random((6, 20, 12, 8, 1), np.float32))
+    for replay in (True, False):
+        model = InfoGAN(VARIANTS[name], (12, 8, 1), np.random.default_rng(0)).to("cuda")
+        adams, values = optimisers(model), []
+        step = stepper(model, adams, replay)
+        for index in range(6):
+            for adam in adams.values():
+                adam.lr = 1e-3 / (1 + index)
+            values.append(step(images[index], np.random.default_rng(index)))
+        results.append([row | model.state_dict() for row in values])
+        assert {adam.steps for adam in adams.values()} == {6}
+    for a, b in zip(*results, strict=True):
+        assert a.keys() == b.keys()
+        for key in a:
+            np.testing.assert_array_equal(host(a[key]), host(b[key]), err_msg=key)
+    assert len(launched) == 4 or gpu.__version__ != "stand-in"
+
+
+def test_what_a_graph_cannot_do_is_refused_where_it_is_captured(gpu):
+    if gpu.__version__ != "stand-in":
+        pytest.skip("CuPy's own refusals are left to CuPy")
+    x = gpu.ones((2, 2))
+    for work, error in (
+        (lambda: x.get(), "copy to the host"), (lambda: gpu.asarray(np.ones(2)), "from the host"),
+        (lambda: x.set(np.ones((2, 2))), "from the host"), (lambda: x @ x, "cuBLAS"),
+        (lambda: gpu.stack([x] * 9), "more than 8"),
+    ):  # fmt: skip
+        with pytest.raises((RuntimeError, NotImplementedError), match=error):
+            graph.capture(work)
+        assert not graph.capturing
+        assert (x + 1).get().sum() == 8  # work is done again
+
+
+def test_capturing_does_nothing_and_launching_does_it_each_time(gpu):
+    x = gpu.zeros(3)
+
+    def work():
+        nonlocal x
+        x += 1
+        return (2 * x).sum()
+
+    work()  # compiles what it needs
+    launch, total = graph.capture(work)
+    assert host(x).sum() == 3
+    for count in (2, 3, 4):
+        launch()
+        assert host(x).sum() == 3 * count and float(host(total)) == 6 * count
+
+
+def test_a_copy_in_a_step_would_be_seen(gpu, monkeypatch):
+    if gpu.__version__ != "stand-in":
+        pytest.skip("only the stand-in counts copies")
+    loss = train.losses.discriminator_loss
+
+    def looking(real_logits, fake_logits):
+        real_logits.numpy()
+        return loss(real_logits, fake_logits)
+
+    monkeypatch.setattr(train.losses, "discriminator_loss", looking)
+    with pytest.raises(AssertionError, match="copy to the host"):
+        steps(PLAIN, "cuda", np.float32)
+
+
+def test_a_run_resumes_and_its_checkpoint_is_for_the_cpu_too(gpu, digits, tmp_path):
+    settings = replace(TINY, steps=6)
+    report.start_run(tmp_path, config_for(settings), fresh=True)
+    before = stand_in.host_copies
+    run(digits, settings, tmp_path, device="cuda")
+    copies = stand_in.host_copies - before
+    arrays = train.checkpoint.read(tmp_path)
+    longer = replace(settings, steps=8)
+    run(digits, longer, tmp_path, device="cuda", resume=arrays)
+    model, other = tinyinfogan.load(tmp_path, "cpu"), tinyinfogan.load(tmp_path, "cuda")
+    codes = {"c0": np.arange(10)}
+    images = [m.generate(10, codes, np.random.default_rng(0)) for m in (model, other)]
+    np.testing.assert_allclose(*images, atol=1e-4)
+    assert isinstance(images[1], np.ndarray) and copies > 0 or gpu.__version__ != "stand-in"
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_products_of_all_layouts(dtype, gpu, rng):
+    layouts = (lambda x: x, lambda x: x.T.copy().T, lambda x: x[::-1], lambda x: x[:, ::2])
+    for M, K, N in [(1, 1, 1), (1, 5, 1), (5, 1, 3), (2, 3, 4), (7, 6, 5), (0, 3, 2), (3, 0, 2)]:
+        for first in layouts:
+            for second in layouts:
+                a, b = first(rng.standard_normal((M, 2 * K))), rng.standard_normal((2 * K, N))
+                b = second(b)[: a.shape[1]]
+                a = a[:, : len(b)]
+                ours = [gpu.asarray(x.astype(dtype)) for x in (a, b)]
+                turned = [gpu.asarray(x.astype(dtype).T.copy()).T for x in (a, b)]
+                for x, y in (ours, turned, (ours[0], turned[1]), (turned[0], ours[1])):
+                    found = backend.product(x, y)
+                    assert found.dtype == dtype
+                    np.testing.assert_allclose(host(found), a @ b, rtol=1e-4, atol=1e-5)
+
+
+def test_each_gpu_has_a_handle_of_its_own(gpu, monkeypatch):
+    if gpu.__version__ != "stand-in":
+        pytest.skip("needs the stand-in's cuBLAS, and two GPUs")
+    made = []
+    library = type("Library", (stand_in.Cublas,), {
+        "cublasCreate_v2": lambda self, handle: made.append(handle)})()  # fmt: skip
+    monkeypatch.setattr(cublas, "_library", lambda: library)
+    for device in (0, 1, 0, 1):
+        monkeypatch.setattr(gpu.cuda.runtime, "getDevice", lambda device=device: device)
+        cublas.product(*[gpu.ones((2, 2), np.float32)] * 2)
+    assert len(made) == 2
+
+
+def test_a_failure_of_cublas_is_reported(gpu, monkeypatch):
+    library = type("Library", (), {"__getattr__": lambda self, name: lambda *args: 13})()
+    monkeypatch.setattr(cublas, "_library", lambda: library)
+    with pytest.raises(RuntimeError, match="cublasCreate failed with status 13"):
+        cublas.product(*[gpu.ones((2, 2), np.float32)] * 2)
+
+
+@pytest.mark.parametrize("tf32", [False, True])
+def test_tf32_is_off_unless_asked_for(tf32, gpu, monkeypatch):
+    if gpu.__version__ != "stand-in":
+        pytest.skip("needs the stand-in's cuBLAS")
+    modes = []
+    library = type("Library", (stand_in.Cublas,), {
+        "cublasSetMathMode": lambda self, handle, mode: modes.append(mode)})()  # fmt: skip
+    monkeypatch.setattr(cublas, "_library", lambda: library)
+    ones = gpu.ones((2, 2), np.float32)
+    cublas.product(ones, ones)  # as when the device is tried, before the arguments are read
+    monkeypatch.setattr(cublas, "tf32", tf32)
+    cublas.product(ones, ones)
+    assert modes == ([3] if tf32 else [])
+
+
+def test_the_data_stays_on_the_device(gpu, digits, tmp_path, monkeypatch):
+    """What a step takes to the device are latents, maps and indices: no images."""
+    if gpu.__version__ != "stand-in":
+        pytest.skip("seen on the stand-in only")
+    taken, to_device = [], train.backend.to_device
+
+    def spy(array, device):
+        if isinstance(array, np.ndarray):
+            taken.append(array.nbytes)
+        return to_device(array, device)
+
+    monkeypatch.setattr(train.backend, "to_device", spy)
+    monkeypatch.setattr(train.report, "samples", lambda *args: np.zeros((1, 28, 28, 1)))
+    table = clustering.CodeTable(None, None, 0.0)
+    monkeypatch.setattr(train.report, "code_table", lambda *args, **options: table)
+    run(digits, replace(TINY, steps=6), tmp_path, device="cuda")
+    taken.remove(digits.images.nbytes)
+    model = sum(array.nbytes for array in InfoGAN(TINY, (28, 28, 1)).state_dict().values())
+    assert sum(taken) <= model + 6 * 4096
+
+
+@pytest.mark.parametrize("free, hint", [
+    (250 << 20, r"--batch-size \d+ should fit"), (0, "no batch fits"), (1 << 40, "start again"),
+])  # fmt: skip
+def test_too_little_memory_on_the_gpu(free, hint, gpu, digits, tmp_path, monkeypatch, capsys):
+    """One line has the need and a batch that fits."""
+
+    def full(array, device, to_device=to_device):
+        if array.dtype == np.uint8 and device == "cuda":
+            raise MemoryError("out of memory allocating 1 byte")  # what CuPy raises is one
+        return to_device(array, device)
+
+    monkeypatch.setattr(backend, "to_device", full)
+    monkeypatch.setattr(gpu.cuda.runtime, "memGetInfo", lambda: (free, 1 << 30))
+    argv = ["--device", "cuda", "--out", str(tmp_path / "run"), "--batch-size", "4096"]
+    assert main([*argv, "--channels", "2", "--hidden", "16"]) == 1
+    message = capsys.readouterr().err.strip().splitlines()[-1]
+    assert message.startswith("train: not enough memory (out of memory allocating 1 byte); batches")
+    assert "of 4096 need about" in message and re.search(hint, message)
+    if "should fit" in hint:
+        assert 2 <= int(re.search(r"--batch-size (\d+)", message)[1]) < 4096

@@ -1,0 +1,123 @@
+"""What the commands on a trained run share: opening it, its data, and the exit status."""
+
+import os
+import sys
+from pathlib import Path
+
+from tinyinfogan import data
+from tinyinfogan.engine.device import DeviceError, resolve_device
+from tinyinfogan.training import checkpoint
+
+
+class UsageError(ValueError):
+    """Arguments that cannot be; the message is one line."""
+
+
+def run(parser, work, argv=None, failures=()):
+    """Parse `argv`, call work(args) and return the exit status.
+
+    0; 2 for wrong arguments (UsageError, ChoiceError, DeviceError); 1 for data, checkpoints and
+    files that cannot be read or written, and for `failures`, further exceptions; 130 after Ctrl-C.
+    Each failure is one line on stderr.
+    """
+    write_what_can_be()
+    args, name = parser.parse_args(argv), parser.prog.rsplit(".", 1)[-1]
+    try:
+        work(args)
+        sys.stdout.flush()
+    except (UsageError, data.ChoiceError, DeviceError) as error:
+        return _failed(name, error, 2)
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (data.DataError, checkpoint.CheckpointError, OSError, *failures) as error:
+        return _failed(name, error, 1)
+    except MemoryError as error:
+        return _failed(name, f"not enough memory ({error}); ask for less at a time", 1)
+    except KeyboardInterrupt:
+        return _failed(name, "stopped", 130)
+    return 0
+
+
+def write_what_can_be():
+    """Let letters that the terminal, or a file on Windows, cannot have become question marks."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+
+
+def output(path):
+    """Return the Path to write to, in a folder that is there, made where it was missing.
+
+    Raises UsageError where that would replace a part of a run, and OSError.
+    """
+    path = Path(path)
+    parts = ("config.json", "metrics.jsonl", checkpoint.NAME)
+    if path.exists() and (path.name in parts or path.match("checkpoint-*.npz")):
+        raise UsageError(f"{path} is a part of a run; give another name")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _failed(name, error, status):
+    print(f"{name}: {error}", file=sys.stderr)
+    return status
+
+
+def add_run(parser, default=checkpoint.TRAINED):
+    """Add the arguments RUN, required where the default is None, and --device to a parser."""
+    if default is None:
+        parser.add_argument("run", metavar="RUN", help="a run's folder, or its checkpoint")
+    else:
+        parser.add_argument("run", metavar="RUN", nargs="?", default=default,
+                            help="a run's folder, or its checkpoint (default: the model that comes "
+                                 "with the package)")  # fmt: skip
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto",
+                        help="auto takes the GPU where there is one (default)")  # fmt: skip
+
+
+def is_run(path):
+    """Return whether a path is a run's folder or a checkpoint."""
+    return (Path(path) / checkpoint.NAME).exists() or Path(path).suffix == ".npz"
+
+
+def open_run(args):
+    """Return (model, config) of the run that the arguments name.
+
+    Raises CheckpointError and DeviceError as `checkpoint.load` does.
+    """
+    device = resolve_device(args.device)
+    config, _ = checkpoint.config_of(checkpoint.read(args.run), args.run)
+    return checkpoint.load(args.run, device), config
+
+
+def dataset_for(model, config, path=None):
+    """Return the Dataset at `path`, by default the one that the run was trained on.
+
+    Raises DataError where it cannot be read or its images are not of the model's shape.
+    """
+    dataset = data.load(path) if path else data.of_run(config)
+    return fitted(model, dataset, path or "the run's data")
+
+
+def fitted(model, dataset, name):
+    """Return a Dataset with the padding that the run's preset puts around each image.
+
+    Raises DataError, naming `name`, where images (N, H, W, C) are not of the shape that the run
+    takes, before padding or after.
+    """
+    H, W, C = model.image_shape
+    pad = model.settings.pad
+    taken = H - 2 * pad, W - 2 * pad, C
+    for images in (dataset.images, dataset.test_images):
+        if images is not None and images.shape[1:] not in (taken, model.image_shape):
+            raise data.DataError(
+                f"{name}: {_words(images.shape[1:])}, but this run takes {_words(taken)}; resize "
+                "or convert first"
+            )
+    return data.pad(dataset, pad if dataset.images.shape[1:] == taken else 0)
+
+
+def _words(shape):
+    H, W, C = shape
+    return f"{W}x{H} (width x height) in {'grey' if C == 1 else 'colour'}"

@@ -1,0 +1,118 @@
+"""What there is to train with, and whether CPU and GPU agree: python -m tinyinfogan.doctor"""
+
+import argparse
+import os
+import platform
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+
+from tinyinfogan.cli import common
+from tinyinfogan.engine import backend
+from tinyinfogan.engine.device import missing_for_cuda, to_device, to_host
+from tinyinfogan.infogan.model import InfoGAN
+from tinyinfogan.infogan.settings import PRESETS
+from tinyinfogan.infogan.step import train_step
+from tinyinfogan.infogan.variants.step import optimisers
+
+TOLERANCE = 1e-6  # of float64 after two steps, relative to an array's largest element
+
+
+def cpu_lines():
+    """Return lines about Python, NumPy and the processor."""
+    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    chosen = os.environ.get("OPENBLAS_CORETYPE", "its own choice of kernels")
+    return [
+        f"Python   {platform.python_version()} on {platform.system()} {platform.machine()}",
+        f"NumPy    {np.__version__}, {blas['name']} {blas['version']} ({chosen})",
+        f"threads  {backend.threads} of {os.cpu_count()} cores (OMP_NUM_THREADS sets them)",
+    ]
+
+
+def gpu_lines():
+    """Return lines about CuPy, CUDA, the driver and the GPU, which must be there."""
+    import cupy
+
+    runtime = cupy.cuda.runtime
+    properties = runtime.getDeviceProperties(0)
+    free, total = (size / 1e9 for size in runtime.memGetInfo())
+
+    def version(number):
+        return f"{number // 1000}.{number % 1000 // 10}"
+
+    name = properties["name"].decode()
+    return [
+        f"CuPy     {cupy.__version__}, CUDA {version(runtime.runtimeGetVersion())}",
+        f"driver   for CUDA up to {version(runtime.driverGetVersion())}",
+        f"GPU      {name}, compute capability {properties['major']}.{properties['minor']}; "
+        f"{runtime.getDeviceCount()} in all",
+        f"memory   {free:.1f} of {total:.1f} GB free",
+    ]
+
+
+def difference(settings, image_shape=(28, 28, 1), steps=2):
+    """Return the largest difference between training on the CPU and on the GPU, in float64.
+
+    Of losses and of all weights and running statistics, relative to an array's largest element.
+    Without augmentation, whose maps are float32.
+    """
+    images = np.random.default_rng(1).random((settings.batch_size, *image_shape))
+    results = []
+    for device in ("cpu", "cuda"):
+        model = InfoGAN(settings, image_shape, np.random.default_rng(0))
+        for part in (model.generator, model.discriminator):
+            part.to(device, np.float64)
+        adams, real = optimisers(model), to_device(images, device)
+        for step in range(steps):
+            players = adams["d_adam"], adams["g_adam"], real, np.random.default_rng(step)
+            values = train_step(model, *players, adams.get("q_adam"))
+        arrays = {**values, **model.state_dict()}
+        results.append({name: to_host(array) for name, array in arrays.items()})
+    return max(
+        float(np.abs(a - results[1][name]).max() / (np.abs(a).max() or 1))
+        for name, a in results[0].items()
+    )
+
+
+def compare(seconds=10):
+    """Print how far CPU and GPU are apart, for presets until the time is up.  Returns whether near.
+
+    The first preset is always compared.
+    """
+    until, near = time.perf_counter() + seconds, True
+    for name, settings in PRESETS.items():
+        small = {"batch_size": 8, "shift": 0.0, "rotation": 0.0, "zoom": 0.0}
+        found = difference(replace(settings, **small), settings.image_shape)
+        near &= found <= TOLERANCE
+        verdict = "agree" if found <= TOLERANCE else "DO NOT AGREE"
+        print(f"check    CPU and GPU {verdict}, {name}: within {found:.1e} after two steps")
+        if time.perf_counter() > until:
+            break
+    return near
+
+
+def work(_):
+    """Print all lines.  Raises ArithmeticError where CPU and GPU do not agree."""
+    print("\n".join(cpu_lines()))
+    missing = missing_for_cuda()
+    if missing:
+        print(f"GPU      none to use: {missing}")
+        return
+    print("\n".join(gpu_lines()))
+    if not compare():
+        raise ArithmeticError("CPU and GPU do not agree; train with --device cpu")
+
+
+def main(argv=None):
+    """Run the command.  Returns the exit status: 1 where CPU and GPU do not agree, else 0."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tinyinfogan.doctor",
+        description="Print what there is to train with, and check that CPU and GPU agree.",
+    )
+    return common.run(parser, work, argv, failures=(ArithmeticError,))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What a GPU needs to be fast: kernels, cuBLAS, graphs."""

@@ -1,0 +1,184 @@
+"""How good the pictures are, judged by a small classifier that has seen real labels.
+
+The classifier is ours, trained with the engine on the real training images, so that scores need no
+download; they compare runs on the same data, not with figures from an Inception network.
+"""
+
+import hashlib
+import zipfile
+from typing import NamedTuple
+
+import numpy as np
+
+from tinyinfogan.engine import Tensor, nn, no_grad, ops, optim
+from tinyinfogan.engine.device import device_of, to_device, to_host
+from tinyinfogan.infogan.model import as_float
+from tinyinfogan.infogan.variants.augmentation import Augmentation, draw_maps, warp
+from tinyinfogan.storage import files
+
+NAME = "classifier.npz"
+STEPS, BATCH, RATE = 1200, 100, 3e-3
+MOST_EPOCHS = 20  # for small data
+AUGMENTATION = Augmentation(shift=2.0, rotation=8.0, zoom=0.1)
+
+
+class Classifier:
+    """A convolutional network: images (N, H, W, C) -> features (N, 128) -> logits (N, classes).
+
+    H and W are multiples of 4, as all our networks take them.  rng: numpy Generator of the weights.
+    """
+
+    def __init__(self, image_shape, classes, rng=None):
+        H, W, C = image_shape
+        self.trunk = nn.Sequential(
+            nn.Conv2d(C, 16, 4, stride=2, padding=1, rng=rng), nn.LeakyReLU(),
+            nn.Conv2d(16, 32, 4, stride=2, padding=1, bias=False, rng=rng),
+            nn.BatchNorm(32), nn.LeakyReLU(),
+            nn.Reshape(H // 4 * (W // 4) * 32),
+            nn.Linear(H // 4 * (W // 4) * 32, 128, bias=False, rng=rng),
+            nn.BatchNorm(128), nn.LeakyReLU(),
+        )  # fmt: skip
+        self.head = nn.Linear(128, classes, rng=rng)
+        self.network = nn.Sequential(self.trunk, self.head)
+
+    def read(self, images):
+        """Return (features (N, 128), log-probabilities (N, classes)), NumPy arrays.
+
+        images: (N, H, W, C), floats in [0, 1] or uint8.
+        """
+        device = device_of(self.head.weight.data)
+        features, scores = [], []
+        self.network.eval()
+        with no_grad():
+            for start in range(0, len(images), 500):
+                batch = as_float(images[start : start + 500])
+                seen = self.trunk(Tensor(to_device(batch, device)))
+                features.append(seen.numpy())
+                scores.append(ops.log_softmax(self.head(seen)).numpy())
+        self.network.train()
+        return np.concatenate(features), np.concatenate(scores)
+
+
+def train_classifier(images, labels, classes, device="cpu", seed=0, progress=iter):
+    """Return a Classifier trained on images (N, H, W, C) and labels (N,).
+
+    Adam on the cross-entropy for STEPS steps, the rate falling linearly to 0, each image moved a
+    little at random (`augment.warp`) each time it is seen.  progress: wraps the range of steps, as
+    tqdm does.
+    """
+    rng = np.random.default_rng(seed)
+    classifier = Classifier(images.shape[1:], classes, rng)
+    classifier.network.to(device)
+    adam = optim.Adam(classifier.network.parameters(), RATE, betas=(0.9, 0.999))
+    batch = min(BATCH, len(images))
+    per_epoch = len(images) // batch
+    steps = min(STEPS, MOST_EPOCHS * per_epoch)
+    for step in progress(range(steps)):
+        if step % per_epoch == 0:
+            order = rng.permutation(len(images))
+        at = step % per_epoch * batch
+        chosen = order[at : at + batch]
+        x = Tensor(to_device(as_float(images[chosen]), device))
+        logits = classifier.network(warp(x, draw_maps(AUGMENTATION, batch, rng)))
+        truth = to_device(np.eye(classes, dtype=np.float32)[labels[chosen]], device)
+        loss = ops.sum(ops.log_softmax(logits) * truth) * (-1 / batch)
+        loss.backward(keep_tape=False)
+        adam.lr = RATE * (1 - step / steps)
+        adam.step()
+        adam.zero_grad()
+    return classifier
+
+
+def cached_classifier(path, images, labels, device="cpu", progress=iter):
+    """Return the Classifier of these images and labels: read from `path`, else trained and saved.
+
+    A file there that is damaged, or of other data, is replaced.  Raises OSError.
+    """
+    classes = int(labels.max()) + 1
+    digest = "".join(
+        hashlib.sha256(np.ascontiguousarray(part)).hexdigest() for part in (images, labels)
+    )
+    classifier = Classifier(images.shape[1:], classes)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = dict(file.items())
+        if str(arrays.pop("digest")) == digest:
+            classifier.network.load_state_dict(arrays)
+            classifier.network.to(device)
+            return classifier
+    except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile):
+        pass  # not there, or not whole
+    classifier = train_classifier(images, labels, classes, device, progress=progress)
+    state = {k: to_host(a) for k, a in classifier.network.state_dict().items()}
+    with files.replacing(path) as file:
+        np.savez(file, digest=digest, **state)
+    return classifier
+
+
+class Fidelity(NamedTuple):
+    """What the classifier makes of generated images.
+
+    classifier_accuracy: its share of real test images named rightly; it bounds all the rest.
+    agreement: share of generated images named as their category is, None without an assignment.
+    agreement_per_category: the same for each, a list; None for a category that names nothing.
+    confidence: mean probability of the class named.  real_confidence: the same on test images.
+    class_shares: share of generated images named as each class.
+    frechet_distance: between real test and generated images.  frechet_distance_of_real: between
+        real test and as many real training images, what a perfect generator would reach.
+    """
+
+    classifier_accuracy: float
+    agreement: float | None
+    agreement_per_category: list | None
+    confidence: float
+    real_confidence: float
+    class_shares: list
+    frechet_distance: float
+    frechet_distance_of_real: float
+
+
+def fidelity(classifier, generated, categories, assignment, real, labels, other_real):
+    """Return the Fidelity of generated images (N, H, W, C).
+
+    categories: (N,) what each was generated from, and assignment (K,) the class that each category
+    is named after, or both None.  real, labels: test images.  other_real: training images.
+    """
+    features, scores = classifier.read(generated)
+    real_features, real_scores = classifier.read(real)
+    named, agreement, per_category = scores.argmax(axis=1), None, None
+    if assignment is not None:
+        of_a_class = assignment[categories] >= 0
+        right = (assignment[categories] == named)[of_a_class]
+        agreement = float(right.mean()) if right.size else None
+        per_category = [float(right[categories[of_a_class] == k].mean()) if label >= 0
+                        and (categories == k).any() else None
+                        for k, label in enumerate(assignment)]  # fmt: skip
+    return Fidelity(
+        float(np.mean(real_scores.argmax(axis=1) == labels)),
+        agreement,
+        per_category,
+        float(np.exp(scores.max(axis=1)).mean()),
+        float(np.exp(real_scores.max(axis=1)).mean()),
+        (np.bincount(named, minlength=scores.shape[1]) / len(named)).tolist(),
+        frechet_distance(real_features, features),
+        frechet_distance(real_features, classifier.read(other_real)[0]),
+    )
+
+
+def frechet_distance(a, b):
+    """Return the squared Fréchet distance of Gaussians fitted to a (N, D) and b (M, D).
+
+    |μ_a - μ_b|² + tr(A + B - 2 (A B)^½) (Dowson and Landau 1982; Heusel et al. 2017, arXiv
+    1706.08500, equation 6).  The trace of (A B)^½ is that of (A^½ B A^½)^½, which is symmetric, so
+    that eigenvalues of symmetric matrices do.  Few images make it too large: compare equal numbers.
+    Raises ValueError for arrays that are not (N, D) and (M, D) with N and M of 2 or more.
+    """
+    a, b = np.asarray(a, float), np.asarray(b, float)
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or min(len(a), len(b)) < 2:
+        raise ValueError(f"features must be (N, D) and (M, D), got {a.shape} and {b.shape}")
+    A, B = (np.atleast_2d(np.cov(x, rowvar=False)) for x in (a, b))
+    values, vectors = np.linalg.eigh(A)
+    root = vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T  # A^½; rounding may go below 0
+    cross = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ B @ root), 0)).sum()
+    means = np.sum((a.mean(axis=0) - b.mean(axis=0)) ** 2)
+    return max(0.0, float(means + np.trace(A) + np.trace(B) - 2 * cross))

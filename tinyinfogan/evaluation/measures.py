@@ -1,0 +1,187 @@
+"""What the codes of a trained model do, in numbers, and the known failures by name.
+
+Nothing here needs labels but `mixed_classes`.  Images are drawn from an explicit numpy Generator.
+"""
+
+import itertools
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from tinyinfogan.infogan import losses
+from tinyinfogan.infogan.model import as_float
+
+# A failure is named from here on; all are shares but the first.
+UNREAD = 0.1  # nats of a code, or less
+DEAD = 0.1  # of an equal share of the real images
+IGNORED = 0.15  # of the change that new noise and new codes together make, or less
+COLLAPSED = 0.5  # of the difference between two real images
+SHARED = 0.3  # of a class, in a category that is named after another
+SPLIT = 0.25  # of a class, in each of two categories
+MIXED = 0.05  # of two classes, read as each other
+
+
+class Measures(NamedTuple):
+    """What `measure` finds.
+
+    information: {code name: L_I in nats}, on generated images.
+    shares: {categorical code name: share of real images read as each category, a list}.
+    changes: {code name, "noise" or "everything": mean absolute change of a pixel, 0 to 1, when that
+        alone is drawn anew}; a category is always drawn as another one.
+    real_difference: the same between two real images drawn at random.
+    """
+
+    information: dict
+    shares: dict
+    changes: dict
+    real_difference: float
+
+
+def measure(model, images, rng, n=1000):
+    """Return the Measures of a model on real images (N, H, W, C), of which 10 n are read.
+
+    n: images generated for each number, from `rng`, a numpy Generator.
+    """
+    some = images[rng.permutation(len(images))[: 10 * n]]
+    read = model.encode(some).probabilities
+    names = [code.name for code in model.spec.codes if code.size]
+    shares = {name: (np.bincount(p.argmax(axis=1), minlength=p.shape[1]) / len(p)).tolist()
+              for name, p in zip(names, read)}  # fmt: skip
+    pairs = some[: 2 * n]
+    half = len(pairs) // 2
+    difference = _difference(pairs[:half], pairs[half : 2 * half]) if half else 0.0
+    return Measures(information(model, n, rng), shares, changes(model, n, rng), difference)
+
+
+def information(model, n, rng):
+    """Return {code name: L_I in nats} on n fresh images, every batch norm as in use.
+
+    L_I = H(c) + E log Q(c | x), see `losses.mutual_information`; where σ is fixed, for the σ that
+    fits best (`losses.with_best_sigma`).
+    """
+    spec = model.spec
+    latents = spec.sample(n, rng)
+    read, codes = model.encode(model.decode(latents)), latents[:, spec.noise :]
+    nats, categorical = {}, iter(read.probabilities)
+    for code in spec.codes:
+        true = codes[:, code.columns]
+        if code.size is not None:
+            p = (next(categorical) * true).sum(axis=1)
+            nats[code.name] = code.entropy + float(np.log(np.maximum(p, 1e-30)).mean())
+            continue
+        at = code.columns.start - sum(spec.categorical)
+        sigma = read.standard_deviations[:, at]
+        error = (true[:, 0] - read.means[:, at]) / sigma
+        log_q = -0.5 * math.log(2 * math.pi) - np.log(sigma) - 0.5 * error**2
+        bound = code.entropy + float(log_q.mean())
+        learnt = model.settings.q_sigma == "learnt"
+        nats[code.name] = bound if learnt else losses.with_best_sigma(bound)
+    return nats
+
+
+def changes(model, n, rng):
+    """Return {code name, "noise", "everything": mean absolute change of a pixel}, see Measures."""
+    spec = model.spec
+    latents = spec.sample(n, rng)
+    images, result = model.decode(latents), {}
+    for code in spec.codes:
+        other = latents.copy()
+        if code.size is None:
+            values = rng.uniform(-1, 1, n)
+        else:
+            now = latents[:, spec.noise :][:, code.columns].argmax(axis=1)
+            values = (now + rng.integers(1, code.size, n)) % code.size
+        spec.set_code(other, code.name, values)
+        result[code.name] = _difference(images, model.decode(other))
+    fresh = spec.sample(n, rng)
+    result["everything"] = _difference(images, model.decode(fresh))
+    fresh[:, spec.noise :] = latents[:, spec.noise :]
+    result["noise"] = _difference(images, model.decode(fresh))
+    return result
+
+
+def _difference(images, others):
+    return float(np.abs(as_float(images) - as_float(others)).mean())
+
+
+def balance(shares):
+    """Return the entropy of shares over that of equal ones: 1 where all are used alike."""
+    p = np.asarray(shares)
+    return float(np.sum(p * np.log(1 / np.where(p > 0, p, 1))) / np.log(len(p)))
+
+
+def failures(spec, found, table=None, assignment=None):
+    """Return the known failures that `found`, a Measures, shows: a list of sentences.
+
+    table, assignment: the confusion of the first categorical code with the labels and what its
+    categories are named after (`metrics.assign_codes`), where there are labels.
+    """
+    sentences = []
+    for name, shares in found.shares.items():
+        dead = [k for k, share in enumerate(shares) if share < DEAD / len(shares)]
+        if dead:
+            listed = ", ".join(f"{name}={k} ({100 * shares[k]:.1f} %)" for k in dead)
+            kind = "Dead category" if len(dead) == 1 else "Dead categories"
+            sentences.append(f"{kind}: hardly any real image is read as {listed}.")
+    for code in spec.codes:
+        nats = found.information[code.name]
+        if nats < UNREAD:
+            ignored, change = _ignored(found, code.name)
+            says = "is ignored: a new value" if ignored else "cannot be read: a new value"
+            sentences.append(f"{code.name} {says} {change}, and L_I is {nats:.2f} nats.")
+    ignored, change = _ignored(found, "noise")
+    if spec.noise and ignored:
+        sentences.append(f"The noise is ignored: new noise {change}.")
+    if found.changes["everything"] < COLLAPSED * found.real_difference:
+        sentences.append(
+            f"Collapse: two generated images differ by {found.changes['everything']:.3f} a pixel, "
+            f"two real ones by {found.real_difference:.3f}."
+        )
+    return sentences + ([] if table is None else mixed_classes(table, assignment))
+
+
+def _ignored(found, name):
+    """Return (whether it is, how much it changes the image in words)."""
+    change, everything = found.changes[name], max(found.changes["everything"], 1e-12)
+    words = (f"changes a pixel by {change:.3f} on average, {100 * change / everything:.0f} % of "
+             "what new noise and codes together do")  # fmt: skip
+    return change < IGNORED * everything, words
+
+
+def mixed_classes(table, assignment, name="c0"):
+    """Return what is wrong between categories and classes: a list of sentences.
+
+    table (K, L): counts, rows = category.  assignment (K,): classes, -1 for none.
+    """
+    sentences = []
+    shares = table / np.maximum(table.sum(axis=0), 1)  # of each class
+    told = set()
+    for k, named in enumerate(assignment):
+        guests = [label for label in range(table.shape[1])
+                  if label != named and shares[k, label] >= SHARED]  # fmt: skip
+        sharing = sorted(guests + ([named] if named >= 0 and shares[k, named] >= SHARED else []))
+        if guests and len(sharing) > 1:
+            told.add(frozenset(sharing))
+            listed = " and ".join(f"{100 * shares[k, label]:.0f} % of {label}" for label in sharing)
+            sentences.append(f"Classes share a category: {name}={k} holds {listed}.")
+    for label in range(table.shape[1]):
+        parts = np.flatnonzero(shares[:, label] >= SPLIT)
+        # A category that is chiefly another class's is shared, which has been said.
+        parts = [k for k in parts if table[k].argmax() == label]
+        if len(parts) > 1:
+            listed = " and ".join(f"{name}={k} ({100 * shares[k, label]:.0f} %)" for k in parts)
+            sentences.append(f"A class is split: images of {label} are read as {listed}.")
+    category_of = {label: k for k, label in enumerate(assignment) if label >= 0}
+    pairs = []
+    for a, b in itertools.combinations(sorted(category_of), 2):
+        swapped = table[category_of[a], b] + table[category_of[b], a]
+        share = swapped / max(table[:, [a, b]].sum(), 1)
+        if share >= MIXED and not any({a, b} <= classes for classes in told):
+            pairs.append((share, f"{a} and {b} ({100 * share:.0f} %)"))
+    if pairs:
+        worst = [words for _, words in sorted(pairs, reverse=True)]
+        more = f" and {len(worst) - 4} pairs more" if len(worst) > 4 else ""
+        sentences.append(f"Classes are mixed, images of each read as the other: "
+                         f"{', '.join(worst[:4])}{more}.")  # fmt: skip
+    return sentences

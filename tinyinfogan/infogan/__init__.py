@@ -1,0 +1,1 @@
+"""The paper: latents, losses, networks, one step."""

@@ -1,0 +1,64 @@
+"""Files that are whole or not there, and .npz files of which nothing is believed."""
+
+import contextlib
+import os
+import uuid
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def replacing(path, verify=None):
+    """Yield a binary file, to write and read, that becomes `path` if the block ends well.
+
+    The bytes go to a temporary file in the same folder, which is flushed to the disk and renamed,
+    so that a full disk or a kill leaves what was at `path` as it was.  verify: called with the
+    temporary file's path before the renaming; what it raises prevents it.  Raises OSError.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with open(temporary, "x+b") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        if verify is not None:
+            verify(temporary)
+        os.replace(temporary, path)
+        _flush_folder(path.parent)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and str(error.filename) == str(temporary):
+            raise OSError(error.errno, error.strerror, str(path)) from error  # which the user knows
+        raise
+
+
+def _flush_folder(folder):
+    """Make a renaming outlast a power cut.  Windows cannot open folders and needs no such thing."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def remove_temporaries(folder):
+    """Remove what a killed process left half written in `folder`."""
+    for path in Path(folder).glob(".*.tmp"):
+        path.unlink(missing_ok=True)
+
+
+def append(path, line):
+    """Append `line`, bytes, to a file: all of it, or, where that fails with OSError, nothing."""
+    with open(path, "ab", buffering=0) as file:
+        before = file.tell()
+        try:
+            while line:
+                line = line[file.write(line) :]
+            os.fsync(file.fileno())
+        except BaseException:
+            file.truncate(before)
+            raise
+
+

@@ -1,0 +1,75 @@
+"""Read .npz files of which nothing is believed."""
+
+import math
+import os
+import zipfile
+
+import numpy as np
+
+from tinyinfogan.storage import space
+
+# Deflate spends at least one bit on a match of at most 258 bytes and so never shrinks its input
+# by more than this (https://zlib.net/zlib_tech.html): a larger claim in a header is false.
+LARGEST_DEFLATE_RATIO = 1032
+
+
+def members_of(archive, file):
+    """Return all members of a zip archive, which is open and in `file`, a seekable binary file.
+
+    Raises ValueError where members are missing, or claim more bytes than the file can hold.
+    """
+    members, size = archive.infolist(), file.seek(0, os.SEEK_END)
+    if sum(member.compress_size for member in members) > size:
+        raise ValueError("its members claim more than the file holds")
+    # Python believes the directory without counting; the count is in the record at the end.
+    file.seek(-22 - len(archive.comment), os.SEEK_END)
+    count = int.from_bytes(file.read(12)[10:], "little")
+    if count not in (min(len(members), 0xFFFF), len(members) & 0xFFFF):  # as writers of many do
+        raise ValueError("its directory is damaged")
+    ratios = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: LARGEST_DEFLATE_RATIO}
+    for member in members:
+        if member.file_size > member.compress_size * ratios.get(member.compress_type, 0):
+            raise ValueError(f"{member.filename!r} claims {member.file_size} bytes, more than the "
+                             "file can hold")  # fmt: skip
+    return members
+
+
+def read_npz(file, names=None):
+    """Return {name: array} of an .npz archive, all of its arrays or those of `names` it has.
+
+    file: a seekable binary file.  What headers claim is checked against the size of the file before
+    memory is taken, checksums are checked, and pickled objects, which can run any code that their
+    author chose, are refused.  Raises ValueError for an archive that cannot be right, and what
+    zipfile and NumPy raise for one that is damaged.
+    """
+    arrays = {}
+    with zipfile.ZipFile(file) as archive:
+        for member in members_of(archive, file):
+            archive.open(member).close()  # raises where the directory and the member differ
+            name = member.filename.removesuffix(".npy")
+            if names is not None and name not in names:
+                continue
+            if name in arrays:
+                raise ValueError(f"{name} is there twice")
+            arrays[name] = _read_member(archive, member, name)
+    return arrays
+
+
+def _read_member(archive, member, name):
+    space.require_memory(member.file_size, name)
+    with archive.open(member) as stream:
+        version = np.lib.format.read_magic(stream)
+        if version == (1, 0):
+            shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+        elif version == (2, 0):
+            shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
+        else:
+            raise ValueError(f"{name} is of .npy version {version}, expected (1, 0) or (2, 0)")
+        claimed = stream.tell() + math.prod(shape) * dtype.itemsize
+    if claimed != member.file_size and not dtype.hasobject:  # those NumPy refuses, and says why
+        raise ValueError(f"{name}, {shape} of {dtype}, claims {claimed} bytes and has "
+                         f"{member.file_size}")  # fmt: skip
+    with archive.open(member) as stream:
+        array = np.lib.format.read_array(stream, allow_pickle=False)
+        stream.read(1)  # the end: zipfile checks the checksum there
+    return array

@@ -1,0 +1,1 @@
+"""What keeps a run: folder, log, checkpoints, signals, ranks."""

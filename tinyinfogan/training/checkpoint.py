@@ -1,0 +1,344 @@
+"""Checkpoints: one .npz file that holds a model, its optimisers and the settings.
+
+Format 2, which `numpy.load(path, allow_pickle=False)` reads; there is no pickle in it:
+
+    format           2
+    step             steps done
+    config           JSON text, as in config.json
+    model.*          weights and running statistics, as InfoGAN.state_dict names them
+    d_adam.* ...     moments and step number of each optimiser
+    history.*        (steps,) what each step since the last line of the log gave, for the next one
+    checksums        JSON text {name: SHA-256 of data type, shape and bytes} of all arrays above
+
+The archive's comment, which is the file's last 64 bytes, is the SHA-256 of all bytes before it.  So
+no bit can change unnoticed.  Nothing else needs saving: random generators follow from the seed and
+the step.  Format 1, which had neither history nor checksums, is read as well.
+"""
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import shutil
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from tinyinfogan.engine.device import resolve_device, to_device, to_host
+from tinyinfogan.infogan.model import InfoGAN
+from tinyinfogan.infogan.settings import Settings
+from tinyinfogan.storage import files, npz, space
+
+FORMAT = 2
+NAME = "checkpoint.npz"
+TRAINED = Path(__file__).parents[1] / "trained"  # a run that comes with the package
+SEAL_BYTES = 64
+START = {"data": str | None, "seed": int, "image_shape": list}  # what else a run goes on from
+
+
+class CheckpointError(ValueError):
+    """A file that is not a whole checkpoint of ours; the message is one line with the path."""
+
+
+# --- writing --------------------------------------------------------------------------------------
+
+
+def snapshot(model, optimizers, step, config, history=None):
+    """Return {name: array}, what a checkpoint holds, copied: training may go on and change it.
+
+    optimizers: {name: Adam}.  step: steps done.  config: what goes into config.json, a dict with
+    "settings", the fields of `Settings`, and "image_shape".  history: {term: values (steps,)}.
+    """
+    arrays = {"format": np.array(FORMAT), "step": np.array(step)}
+    arrays["config"] = np.array(json.dumps(config))
+    for name, part in {"model": model, **optimizers}.items():
+        for key, array in part.state_dict().items():
+            arrays[f"{name}.{key}"] = np.array(to_host(array))
+    for term, values in (history or {}).items():
+        arrays[f"history.{term}"] = np.array(values)
+    return arrays
+
+
+def save(path, arrays, keep=1, compression=zipfile.ZIP_STORED):
+    """Write a snapshot, read it back, and only then let it take the place of what was at `path`.
+
+    keep: checkpoints to keep, this one and the ones before, as checkpoint-STEP.npz beside it.
+    compression: zipfile's; weights hardly shrink.
+    Raises OSError where it cannot be written and CheckpointError where it does not read back well;
+    what was at `path` is then still there.
+    """
+    path = Path(path)
+    checksums = {name: _checksum(array) for name, array in arrays.items()}
+    arrays = arrays | {"checksums": np.array(json.dumps(checksums))}
+    space.require_space(path.parent, sum(array.nbytes for array in arrays.values()) + (1 << 20))
+
+    def verify(temporary):
+        read(temporary)
+        _set_aside(path, keep - 1)
+
+    with files.replacing(path, verify) as file:
+        with zipfile.ZipFile(file, "w", compression) as archive:
+            archive.comment = bytes(SEAL_BYTES)
+            for name, array in arrays.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, array, allow_pickle=False)
+        seal = _seal(file)
+        file.seek(-SEAL_BYTES, os.SEEK_END)
+        file.write(seal)
+
+
+def save_small(path, arrays):
+    """Write only the model of a snapshot, or of what `read` returns, in about 1.6 bytes a weight.
+
+    In float16 with the last two of its ten fraction bits 0, so that deflate finds something to
+    leave out: weights up to 65,504 are then within 0.25 % of themselves, or within 1.2e-7 where
+    they are below 5e-5.  Raises OSError as `save`.
+    """
+    small = {}
+    for name, array in arrays.items():
+        if name.startswith("model."):
+            bits = array.astype(np.float16).view(np.uint16)
+            array = ((bits + np.uint16(2)) & np.uint16(0xFFFC)).view(np.float16)
+        elif name not in ("format", "step", "config"):
+            continue
+        small[name] = array
+    save(path, small, compression=zipfile.ZIP_DEFLATED)
+
+
+def _checksum(array):
+    digest = hashlib.sha256(f"{array.dtype.str} {array.shape} ".encode())
+    digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()
+
+
+def _seal(file):
+    """Return the SHA-256, in hexadecimal digits, of all bytes of a file but the last 64."""
+    left, digest = file.seek(0, os.SEEK_END) - SEAL_BYTES, hashlib.sha256()
+    file.seek(0)
+    while left > 0 and (piece := file.read(min(left, 1 << 20))):
+        digest.update(piece)
+        left -= len(piece)
+    return digest.hexdigest().encode()
+
+
+def older(folder):
+    """Return {step: path} of the checkpoints that were kept, oldest first."""
+    paths = {path.stem.partition("-")[2]: path for path in Path(folder).glob("checkpoint-*.npz")}
+    return dict(sorted((int(step), path) for step, path in paths.items() if step.isdigit()))
+
+
+def _set_aside(path, count):
+    """Keep the checkpoint at `path` under another name, and no more than `count` such ones."""
+    step = _step_of(path) if count and path.exists() else None
+    if step is not None:
+        name = f"checkpoint-{step:06d}.npz"
+        try:
+            os.link(path, path.with_name(name))
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without links
+            shutil.copyfile(path, path.with_name(name))
+    kept = older(path.parent)
+    for old in list(kept.values())[: max(0, len(kept) - count)]:
+        old.unlink()
+
+
+def _step_of(path):
+    """Return the step of a checkpoint, or None where it is damaged, and not worth keeping."""
+    with contextlib.suppress(CheckpointError), _trusting_nothing(path, "cannot be read"):
+        with open(path, "rb") as file:
+            return int(npz.read_npz(file, ["step"])["step"])
+    return None
+
+
+class Writer:
+    """Writes checkpoints in a thread, while training goes on.
+
+    with Writer(path, keep) as writer: at the end of the block the last one is on the disk, or what
+    went wrong is raised.  path, keep: see `save`.
+    """
+
+    def __init__(self, path, keep=1):
+        self.path, self.keep, self.pending = path, keep, None
+        self.pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        self.pool.shutdown()
+        if error is None:
+            self.check()
+
+    def save(self, arrays):
+        """Write a snapshot, after the one before.  Raises what went wrong with that."""
+        self.check(wait=True)
+        self.pending = self.pool.submit(save, self.path, arrays, self.keep)
+
+    def check(self, wait=False):
+        """Raise what went wrong with a checkpoint that is done; wait: with the last one."""
+        if self.pending is not None and (wait or self.pending.done()):
+            done, self.pending = self.pending, None
+            done.result()
+
+
+    def last_good(self):
+        """Return what there is to say of the last checkpoint, once it is written."""
+        self.check(wait=True)
+        there = Path(self.path).exists()
+        return f"the last good checkpoint is {self.path}" if there else "there is no checkpoint yet"
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _trusting_nothing(path, what):
+    """Raise CheckpointError for whatever the block raises: a strange file can provoke anything."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise CheckpointError(f"{path}: {what} ({reason}); {_advice(path)}") from error
+
+
+def _advice(path):
+    kept = [p.name for p in older(Path(path).parent).values() if p != Path(path)]
+    return f"rename {kept[-1]}, which is older, to {NAME}" if kept else "train again or use a copy"
+
+
+def read(path):
+    """Return {name: array} of the checkpoint at `path`, a file or a run's folder.
+
+    Raises CheckpointError where there is none, or it is truncated, damaged or not ours.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / NAME
+    if not path.is_file():
+        advice = _advice(path) if older(path.parent) else "give a run's folder"
+        raise CheckpointError(f"{path}: there is no checkpoint here; {advice}")
+    with _trusting_nothing(path, "not a whole checkpoint"), open(path, "rb") as file:
+        arrays = npz.read_npz(file)
+        if not {"format", "step", "config"} <= arrays.keys():
+            raise CheckpointError(f"{path}: not a checkpoint of tinyinfogan; give a run's folder")
+        version, step = arrays["format"].item(), arrays["step"].item()
+        if version not in (1, FORMAT):
+            raise CheckpointError(
+                f"{path}: checkpoint format {version}, this version of tinyinfogan reads {FORMAT}"
+            )
+        if not isinstance(step, int) or step < 0:
+            raise ValueError(f"step is {step}")
+        if version == FORMAT:
+            checksums = json.loads(arrays.pop("checksums").item())
+            found = {name: _checksum(array) for name, array in arrays.items()}
+            if found != checksums:
+                names = sorted({name for name, _ in found.items() ^ checksums.items()})
+                raise ValueError(f"{names[0]} is not as its checksum says")
+            seal = _seal(file)
+            if file.read() != seal:
+                raise ValueError("the file is not as its checksum says")
+    return arrays
+
+
+def config_of(arrays, path):
+    """Return (config, Settings) of a checkpoint's arrays.  Raises CheckpointError as `read`."""
+    return _config(arrays["config"], path)
+
+
+def _config(text, path, kinds=None):
+    with _trusting_nothing(path, "the settings inside are not ours"):
+        config = json.loads(text.item())
+        for key, kind in (kinds or {}).items():
+            if not isinstance(config[key], kind):
+                raise ValueError(f"{key} is {config[key]}")
+        # A setting that is newer than the checkpoint has its default, which changes nothing.
+        fields = config["settings"].items()
+        return config, Settings(**{k: v for k, v in fields if k in Settings.__dataclass_fields__})
+
+
+def last(folder):
+    """Return (arrays, config, Settings), what the run in `folder` goes on from.
+
+    arrays is None where no checkpoint has been written yet: config.json is all that a start needs.
+    Raises CheckpointError as `read`.
+    """
+    start = Path(folder) / "config.json"
+    if start.is_file() and not (Path(folder) / NAME).exists() and not older(folder):
+        with _trusting_nothing(start, "cannot be read"):
+            return None, *_config(np.array(start.read_text("utf-8")), start, START)
+    arrays = read(folder)
+    return arrays, *_config(arrays["config"], folder, START)
+
+
+def history_of(arrays, path, device="cpu"):
+    """Return a list of {term: value on the device}, one for each step of the history.
+
+    Raises CheckpointError as `read`.
+    """
+    with _trusting_nothing(path, "the history inside is not ours"):
+        head = "history."
+        terms = {key[len(head) :]: a for key, a in arrays.items() if key.startswith(head)}
+        if any(values.ndim != 1 or values.dtype.kind != "f" for values in terms.values()):
+            raise ValueError("expected floats, (steps,)")
+        columns = (to_device(values, device) for values in terms.values())
+        return [dict(zip(terms, row)) for row in zip(*columns, strict=True)]
+
+
+def restore(arrays, path, **parts):
+    """Copy a checkpoint's arrays, as `read` returns them, into parts: a model, optimisers.
+
+    path is for the message: raises CheckpointError where the checkpoint is of another network.
+    """
+    for name, part in parts.items():
+        head = f"{name}."
+        state = {key[len(head) :]: a for key, a in arrays.items() if key.startswith(head)}
+        with _trusting_nothing(path, "made by another network"):
+            for key, array in part.state_dict().items():
+                if key in state and state[key].dtype.kind != array.dtype.kind:
+                    raise ValueError(f"{key} is of {state[key].dtype}, expected {array.dtype}")
+            part.load_state_dict(state)
+
+
+class _Blank:
+    """Stands in for the generator of first weights that a checkpoint's are then copied over.
+
+    Settings that ask for more weights than the checkpoint holds raise ValueError, before any
+    memory is taken.
+    """
+
+    def __init__(self, arrays):
+        self.left = sum(a.size for name, a in arrays.items() if name.startswith("model."))
+
+    def standard_normal(self, shape, dtype):
+        self.left -= math.prod(shape)
+        if self.left < 0:
+            raise ValueError("its settings ask for more weights than it holds")
+        return np.zeros(shape, dtype)
+
+
+def model_of(arrays, path, settings, image_shape):
+    """Return the InfoGAN of a checkpoint's arrays, on the CPU.  Raises CheckpointError."""
+    with _trusting_nothing(path, "the settings inside are not ours"):
+        model = InfoGAN(settings, image_shape, _Blank(arrays))
+    restore(arrays, path, model=model)
+    return model
+
+
+def load(path=TRAINED, device="cpu"):
+    """Return the trained `models.InfoGAN` of a run's folder or checkpoint file.
+
+    By default the one that comes with the package: the default preset on MNIST.
+    Raises CheckpointError where the checkpoint is missing, truncated or not ours, and DeviceError
+    where `device` ("auto", "cpu" or "cuda") is not there.
+    """
+    arrays = read(path)
+    config, settings = config_of(arrays, path)
+    with _trusting_nothing(path, "the settings inside are not ours"):
+        image_shape = tuple(config["image_shape"])
+    return model_of(arrays, path, settings, image_shape).to(resolve_device(device))

@@ -1,0 +1,145 @@
+"""A trained generator as one web page: weights packed for `page.html`, which runs them.
+
+The page knows few kinds of layer, and everything trained is one of the first three:
+    convolution, transposed   x * weight + bias; weight (KH, KW, C_in, C_out).  A Linear layer is a
+                              convolution of an image of 1×1 pixels with a kernel of 1×1.
+    affine                    weight · x + bias for each channel
+    reshape, leaky_relu, tanh, sigmoid, depth_to_space
+A batch norm with fixed statistics is affine; right after a convolution it goes into its weights.
+"""
+
+import base64
+import json
+from pathlib import Path
+
+import numpy as np
+
+from tinyinfogan.engine import Tensor, no_grad
+from tinyinfogan.storage import files
+
+TEMPLATE = Path(__file__).with_name("page.html")
+COLUMNS, MAX_ROWS = 5, 4
+BUDGET = 60e6  # multiply-adds for a whole grid, about 60 ms in a browser on one core
+
+
+class ExportError(ValueError):
+    """A generator that the page cannot run; the message is one line."""
+
+
+def export(path, model, title):
+    """Write the page of a model on the CPU to `path`.  Returns its size in bytes.
+
+    title: what stands below the heading, such as the preset's name.
+    Raises ExportError as `pack`, and OSError where the file cannot be written.
+    """
+    layers, weights, cost = pack(model)
+    spec = model.spec
+    facts = {
+        "title": title, "layers": layers, "noise": spec.noise, "categorical": spec.categorical,
+        "continuous": spec.continuous, "columns": COLUMNS,
+        "rows": int(np.clip(BUDGET / cost / COLUMNS, 1, MAX_ROWS)),
+    }  # fmt: skip
+    # A "<" in a name must not end the script element that holds it.
+    text = json.dumps(facts).replace("<", "\\u003c")
+    page = TEMPLATE.read_text(encoding="utf-8")
+    page = page.replace("{{model}}", text)
+    page = page.replace("{{weights}}", base64.b64encode(weights.tobytes()).decode())
+    with files.replacing(path) as file:
+        return file.write(page.encode())
+
+
+def pack(model):
+    """Return (layers, weights, cost) of a model's generator, batch norm with running statistics.
+
+    layers: a list of dicts for JSON: "kind", "shape" (H, W, C) of the output, and what the kind
+        needs besides.
+    weights: float16 (number of weights,): weight, then bias, of each layer that has them.
+    cost: multiply-adds for one image.
+    Raises ExportError for a layer that the page does not know and a weight beyond float16.
+    """
+    layers, weights, cost = [], [], 0
+    x = Tensor(np.zeros((1, model.spec.dim), np.float32))
+    model.generator.eval()
+    for index, layer in enumerate(model.generator.modules):
+        name, (*_, channels) = type(layer).__name__, x.shape
+        with no_grad():
+            x = layer(x)
+        shape = [1] * (4 - x.data.ndim) + list(x.shape[1:])
+        if name in LAYERS:
+            described, *arrays = LAYERS[name](layer, channels)
+        else:
+            raise ExportError(
+                f"layer {index} of the generator, {name}, cannot be exported; "
+                f"the page knows {', '.join(LAYERS)}"
+            )
+        if name == "BatchNorm" and layers and layers[-1]["kind"] in ("convolution", "transposed"):
+            (weight, bias), (scale, shift) = weights[-1], arrays
+            weights[-1] = weight * scale, bias * scale + shift
+            continue
+        layers.append(described | {"shape": shape})
+        if arrays:
+            weights.append(arrays)
+            where = layers[-2]["shape"] if described["kind"] == "transposed" else shape
+            cost += arrays[0].size * where[0] * where[1]
+    model.generator.train()
+    flat = np.concatenate([array.ravel() for arrays in weights for array in arrays])
+    with np.errstate(over="ignore"):
+        half = flat.astype("<f2")
+    if not np.isfinite(half).all():
+        worst = np.abs(flat).max()
+        raise ExportError(f"a weight of {worst:.3g} does not fit float16, which ends at 65504")
+    return layers, half, cost
+
+
+# --- layers as the page has them: (what JSON says, weight, bias), or (what JSON says,) ------------
+
+
+def _linear(layer, _):
+    weight = layer.weight.data
+    return _convolution("convolution", layer, weight[None, None], 1, 0)
+
+
+def _conv2d(layer, _):
+    return _convolution("convolution", layer, layer.weight.data, layer.stride, layer.padding)
+
+
+def _whole_image_conv2d(layer, _):
+    weight = layer.weight.data
+    return _convolution("convolution", layer, weight, 1, len(weight) // 2 - 1)
+
+
+def _conv_transpose2d(layer, _):
+    weight = layer.weight.data.swapaxes(2, 3)
+    return _convolution("transposed", layer, weight, layer.stride, layer.padding)
+
+
+def _convolution(kind, layer, weight, stride, padding):
+    bias = np.zeros(weight.shape[3]) if layer.bias is None else layer.bias.data
+    KH, KW, _, _ = weight.shape
+    return {"kind": kind, "kernel": [KH, KW], "stride": stride, "padding": padding}, weight, bias
+
+
+def _batch_norm(layer, _):
+    scale = layer.gamma.data / np.sqrt(layer.running_var + layer.eps)
+    return {"kind": "affine"}, scale, layer.beta.data - layer.running_mean * scale
+
+
+def _affine(layer, channels):
+    return {"kind": "affine"}, np.full(channels, layer.scale), np.full(channels, layer.shift)
+
+
+LAYERS = {
+    "Linear": _linear,
+    "Conv2d": _conv2d,
+    "WholeImageConv2d": _whole_image_conv2d,
+    "ConvTranspose2d": _conv_transpose2d,
+    "BatchNorm": _batch_norm,
+    "Affine": _affine,
+    "Reshape": lambda layer, _: ({"kind": "reshape"},),
+    "DepthToSpace": lambda layer, _: ({"kind": "depth_to_space"},),
+    "ReLU": lambda layer, _: ({"kind": "leaky_relu", "slope": 0},),
+    "LeakyReLU": lambda layer, _: ({"kind": "leaky_relu", "slope": layer.slope},),
+    "Tanh": lambda layer, _: ({"kind": "tanh"},),
+    "Sigmoid": lambda layer, _: ({"kind": "sigmoid"},),
+}
+"""How each layer is packed, by the name of its class: f(layer, number of channels coming in)."""
