@@ -81,6 +81,20 @@ def load(path: str | PathLike | None = None, name: str | None = None) -> Dataset
         raise DataError(f"{path}: not a known kind of data; give {KNOWN_KINDS}")
 
 
+def from_arrays(
+    images: np.ndarray, labels: np.ndarray | None = None, name: str = "arrays"
+) -> Dataset:
+    """Return arrays as a data set, checked.
+
+    images: (N, H, W), (N, H, W, 1) or (N, H, W, 3), uint8 or floats in [0, 1].
+    labels: integers (N,) from 0 to 255, or None.  name: what the data set and errors call them.
+    Raises DataError for anything else.
+    """
+    images = _check_images(np.asarray(images), name)
+    labels = None if labels is None else _check_labels(np.asarray(labels), len(images), name)
+    return Dataset(images, labels, name=name)
+
+
 def pad(dataset: Dataset, pixels: int) -> Dataset:
     """Return the data with `pixels` black pixels on every side of every image."""
     if not pixels:
@@ -161,15 +175,13 @@ def _load_npz(path: Path, name: str) -> Dataset:
                 f"{path}: expected an array named 'images', found {found}; "
                 "save it with np.savez(path, images=images, labels=labels)"
             )
-        images, labels = arrays["images"], arrays.get("labels")
-    images = _check_images(images, path)
-    return Dataset(images, _check_labels(labels, len(images), path), name=name)
+    return from_arrays(arrays["images"], arrays.get("labels"), str(path))._replace(name=name)
 
 
 MOST_CLASSES = 256  # a table of them, and its picture, grows with the largest label
 
 
-def _check_images(images: np.ndarray, path: Path) -> np.ndarray:
+def _check_images(images: np.ndarray, path: Path | str) -> np.ndarray:
     """Return images of any accepted shape and dtype as uint8 (N, H, W, C)."""
     shape = images.shape
     if images.ndim == 3:
@@ -197,10 +209,8 @@ def _check_images(images: np.ndarray, path: Path) -> np.ndarray:
     return np.ascontiguousarray(images)
 
 
-def _check_labels(labels: np.ndarray | None, count: int, path: Path) -> np.ndarray | None:
+def _check_labels(labels: np.ndarray, count: int, path: Path | str) -> np.ndarray:
     """Return labels of any integer dtype as int64 (count,)."""
-    if labels is None:
-        return None
     if labels.dtype.kind not in "iu":
         raise DataError(f"{path}: labels have the dtype {labels.dtype}; expected integers")
     if labels.shape != (count,):

@@ -1,0 +1,52 @@
+"""Arrays of the caller's own as a data set."""
+
+import numpy as np
+import pytest
+
+from tinyinfogan.data import DataError, Dataset, from_arrays
+
+IMAGES = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4), (2, 3, 4, 1), (2, 3, 4, 3)])
+def test_uint8(shape):
+    images = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
+    dataset = from_arrays(images, np.array([1, 0], np.int16), name="mine")
+    assert isinstance(dataset, Dataset) and dataset.name == "mine"
+    np.testing.assert_array_equal(dataset.images, images.reshape(2, 3, 4, -1))
+    assert dataset.images.dtype == np.uint8 and dataset.images.flags.c_contiguous
+    assert dataset.labels.dtype == np.int64 and dataset.labels.tolist() == [1, 0]
+    assert dataset.test_images is dataset.test_labels is dataset.factors is None
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_floats_round_to_the_nearest_of_256_levels(dtype):
+    levels = np.arange(256).reshape(1, 16, 16)
+    dataset = from_arrays((levels / 255).astype(dtype))
+    np.testing.assert_array_equal(dataset.images[..., 0], levels)
+    assert dataset.labels is None and dataset.name == "arrays"
+
+
+def test_lists_are_arrays():
+    dataset = from_arrays([[[0.0, 1.0]], [[0.5, 0.25]]], [3, 4])
+    assert dataset.images[..., 0].tolist() == [[[0, 255]], [[128, 64]]]
+    assert dataset.labels.tolist() == [3, 4]
+
+
+@pytest.mark.parametrize("images, labels, expected", [
+    (np.zeros((3, 4), np.uint8), None, "shape (3, 4)"),
+    (np.zeros((2, 3, 4, 2), np.uint8), None, "(2, 3, 4, 2)"),
+    (np.zeros((0, 3, 4), np.uint8), None, "holds no images"),
+    (np.full((2, 3, 4), 255.0), None, "found 255.0 to 255.0"),
+    (np.array([[[0.5, np.nan]]]), None, "finite"),
+    (np.zeros((2, 3, 4), np.int64), None, "int64"),
+    (IMAGES, np.array([0, 1, 2]), "2 images but labels of shape (3,)"),
+    (IMAGES, np.array([0, -1]), "label -1"),
+    (IMAGES, np.array([0, 256]), "label 256, expected 0 to 255"),
+    (IMAGES, np.array([0.0, 1.0]), "float64"),
+])  # fmt: skip
+def test_what_is_refused(images, labels, expected):
+    with pytest.raises(DataError) as caught:
+        from_arrays(images, labels, name="mine")
+    message = str(caught.value)
+    assert message.startswith("mine: ") and expected in message and "\n" not in message
