@@ -6,7 +6,7 @@ import references
 from numpy.testing import assert_allclose, assert_array_equal
 from references import away_from_kinks, host
 
-from tinyinfogan.engine import Tensor, backend, grad_check, nn, ops
+from tinyinfogan.engine import Tensor, grad_check, nn, ops, plain, primitives
 from tinyinfogan.engine.device import array_module
 
 
@@ -325,40 +325,20 @@ def test_a_gradient_not_asked_for_costs_no_product(
     build, shape, input_asks, weight_asks, tensor, device, monkeypatch
 ):
     # Matrix products are what a step's time goes into: one forward, and one for each gradient.
-    products = []
+    products, matmul = [], primitives.matmul.plain
 
-    def counting(a, b, out=None):
+    def counting(a, b):
         products.append((a.shape, b.shape))
-        return backend.product(a, b, out)
+        return matmul(a, b)
 
-    monkeypatch.setattr(backend, "threads", 1)  # which would share a product of a convolution
-    for module in ("ops", "conv"):
-        monkeypatch.setattr(f"tinyinfogan.engine.{module}.product", counting)
+    monkeypatch.setattr(primitives, "matmul", counting)
     layer = build().to(device)
     layer.weight.requires_grad = weight_asks
-    y = layer(tensor(np.ones(shape, np.float32), input_asks))
-    assert len(products) == 1
-    y.backward(y.data)
+    with plain():
+        y = layer(tensor(np.ones(shape, np.float32), input_asks))
+        assert len(products) == 1
+        y.backward(y.data)
     assert len(products) == 1 + input_asks + weight_asks
-
-
-def test_apart_ends_with_an_exception():
-    module = nn.Sequential(nn.BatchNorm(2), nn.Sequential(nn.ReLU(), nn.BatchNorm(2)))
-    norms = [module.modules[0], module.modules[1].modules[1]]
-    with pytest.raises(KeyError), nn.apart(module, 2, 3):
-        assert [norm.lengths for norm in norms] == [(2, 3)] * 2
-        raise KeyError
-    assert [norm.lengths for norm in norms] == [None] * 2
-    with nn.apart(module, 4), nn.apart(module.modules[1], 2, 2):
-        assert [norm.lengths for norm in norms] == [(4,), (2, 2)]
-    assert [norm.lengths for norm in norms] == [None] * 2
-
-
-def test_apart_of_a_layer_that_is_there_twice():
-    norm = nn.BatchNorm(2)
-    with nn.apart(nn.Sequential(norm, norm), 2, 3):
-        assert norm.lengths == (2, 3)
-    assert norm.lengths is None
 
 
 def test_frozen_ends_with_an_exception_and_leaves_what_was_frozen():

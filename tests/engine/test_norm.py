@@ -6,7 +6,8 @@ import references
 from numpy.testing import assert_allclose, assert_array_equal
 from references import host
 
-from tinyinfogan.engine import backend, grad_check, no_grad, ops
+from tinyinfogan.engine import grad_check, no_grad, ops
+from tinyinfogan.engine.fast import threads as threads_room
 
 SHAPES = [(6, 3), (2, 1), (3, 4, 2), (2, 3, 2, 4), (1, 2, 3, 2)]
 each_shape = pytest.mark.parametrize("shape", SHAPES)
@@ -57,34 +58,53 @@ def test_gradients(shape, training, rng, tensor, array):
     assert grad_check(function, [tensor(a) for a in draw(rng, shape)], rng=rng) <= 1e-6
 
 
-@pytest.mark.parametrize("lengths", [(2, 4), (3, 3), (1, 2, 3), (6,)])
-def test_batches_in_one_call_are_as_in_calls_of_their_own(lengths, rng, tensor, array):
+class Halves:
+    """Two processes with half a batch each, played by the second: it adds what the first has."""
+
+    size = 2
+
+    def __init__(self, sums):
+        self.sums = list(sums)
+
+    def sum(self, array):
+        return array + self.sums.pop(0)
+
+
+def test_a_shared_batch_is_normalised_as_a_whole(rng, tensor, array):
     x, gamma, beta = draw(rng, (6, 3, 2))
+    cotangent = rng.standard_normal(x.shape)
+    whole = [tensor(a) for a in (x, gamma, beta)]
     running = [array(rng.uniform(0.5, 2, 2)) for _ in range(2)]
     own = [statistic.copy() for statistic in running]
-    y = ops.batch_norm(tensor(x), tensor(gamma), tensor(beta), *running, lengths=lengths)
-    parts = np.split(x, np.cumsum(lengths)[:-1])
-    ys = [host(ops.batch_norm(tensor(p), tensor(gamma), tensor(beta), *own)) for p in parts]
-    assert_allclose(host(y), np.concatenate(ys), atol=1e-12)
+    y = ops.batch_norm(*whole, *running)
+    y.backward(array(cotangent))
+    rows, g = x[:3].reshape(-1, 2), cotangent[:3].reshape(-1, 2)
+    mean, std = x.mean(axis=(0, 1)), np.sqrt(x.var(axis=(0, 1)) + 1e-5)
+    z = (rows - mean) / std
+    others = [rows.sum(axis=0), ((rows - mean) ** 2).sum(axis=0), [(g * z).sum(0), g.sum(0)]]
+    group = Halves(map(array, others))
+    half = [tensor(a) for a in (x[3:], gamma, beta)]
+    part = ops.batch_norm(*half, *own, group=group)
+    part.backward(array(cotangent[3:]))
+    assert_allclose(host(part), host(y)[3:], atol=1e-12)
+    assert_allclose(host(half[0].grad), host(whole[0].grad)[3:], atol=1e-12)
+    assert_allclose(host(half[2].grad) + g.sum(axis=0), host(whole[2].grad), atol=1e-12)
     for ours, other in zip(running, own):
         assert_allclose(host(ours), host(other), rtol=1e-12)
 
 
-@pytest.mark.parametrize("training", [True, False])
-def test_gradients_of_batches_in_one_call(training, rng, tensor, array):
+def test_eval_mode_shares_nothing_and_keeps_what_it_used(rng, tensor, array):
     running = array(rng.standard_normal(2)), array(rng.uniform(0.5, 2, 2))
-
-    def function(x, gamma, beta):
-        return ops.batch_norm(
-            x, gamma, beta, *running, training=training, eps=1e-3, lengths=(2, 4)
-        )
-
-    assert grad_check(function, [tensor(a) for a in draw(rng, (6, 3, 2))], rng=rng) <= 1e-6
-
-
-def test_lengths_that_do_not_fit(rng, tensor):
-    with pytest.raises(ValueError, match=r"\(2, 3\) examples do not fit x \(6, 2\)"):
-        ops.batch_norm(*map(tensor, draw(rng, (6, 2))), lengths=(2, 3))
+    inputs = [tensor(a) for a in draw(rng, (6, 2))]
+    y = ops.batch_norm(*inputs, *running, training=False, group=Halves([]))
+    running[0][...] = 99.0  # as a later step in training would
+    before = [tensor(host(leaf)) for leaf in inputs]
+    y.backward(array(np.ones((6, 2))))
+    running[0][...] = 0.0
+    std = np.sqrt(host(running[1]) + 1e-5)
+    assert_allclose(host(inputs[0].grad), np.broadcast_to(host(before[1]) / std, (6, 2)))
+    z = (host(y) - host(before[2])) / host(before[1])
+    assert_allclose(host(inputs[1].grad), z.sum(axis=0), rtol=1e-9)
 
 
 def test_gradients_element_by_element(rng, tensor, array):
@@ -178,7 +198,7 @@ def test_a_large_mean_does_not_eat_the_variance(rng, tensor):
 @pytest.mark.parametrize("threads", [1, 3])
 def test_large_batches_in_float32(threads, rng, tensor, array, monkeypatch):
     # 100,000 values a channel: worked on in blocks, and summed with care for single precision.
-    monkeypatch.setattr(backend, "threads", threads)
+    monkeypatch.setattr(threads_room, "count", threads)
     arrays = draw(rng, (100, 50, 20, 2))
     cotangent = rng.standard_normal(arrays[0].shape)
     results = []

@@ -7,7 +7,8 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from references import away_from_kinks, host, numeric_gradients, softmax
 
-from tinyinfogan.engine import Tensor, backend, grad_check, ops
+from tinyinfogan.engine import Tensor, grad_check, ops
+from tinyinfogan.engine.fast import threads as threads_room
 
 
 class Case(NamedTuple):
@@ -331,7 +332,7 @@ def test_layouts_other_than_contiguous(rng, tensor):
 @pytest.mark.parametrize("slope", [0.0, 0.2])
 def test_large_arrays(threads, slope, rng, tensor, array, monkeypatch):
     # Worked on in blocks of rows by several threads, the last ones shorter than the others.
-    monkeypatch.setattr(backend, "threads", threads)
+    monkeypatch.setattr(threads_room, "count", threads)
     x, cotangent = away_from_kinks(rng, (401, 301)), rng.standard_normal((401, 301))
     leaf = tensor(x)
     y = ops.leaky_relu(leaf, slope) if slope else ops.relu(leaf)

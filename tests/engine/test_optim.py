@@ -6,7 +6,8 @@ import references
 from numpy.testing import assert_allclose, assert_array_equal
 from references import host
 
-from tinyinfogan.engine import Tensor, backend, ops, optim
+from tinyinfogan.engine import Tensor, ops, optim
+from tinyinfogan.engine.fast import threads as threads_room
 
 SHAPES = [(1,), (), (3, 4), (2, 3, 1, 2), (401, 300)]  # the last is worked on in blocks
 
@@ -49,7 +50,7 @@ def test_the_first_step_is_lr_long(tensor, array):
 @pytest.mark.parametrize("threads", [1, 3])
 def test_blocks_do_not_depend_on_threads(threads, rng, tensor, array, monkeypatch):
     start, gradient = rng.standard_normal((401, 300)), rng.standard_normal((401, 300))
-    monkeypatch.setattr(backend, "threads", threads)
+    monkeypatch.setattr(threads_room, "count", threads)
     parameter = tensor(start)
     parameter.grad = array(gradient)
     adam = optim.Adam([parameter], lr=0.01)

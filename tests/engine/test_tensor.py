@@ -394,14 +394,14 @@ def test_memory_of_large_results_is_used_again(tensor, device):
     assert len(places) <= 2
 
 
-def test_a_tape_that_is_not_kept_is_let_go(tensor):
+def test_a_graph_that_is_not_retained_is_freed(tensor):
     x = tensor(np.arange(3.0))
     y = x * x
     z = (y * 2).sum()
-    z.backward(keep_tape=False)
+    z.backward(retain_graph=False)
     assert_array_equal(host(x.grad), 4 * np.arange(3.0))
     for result in (z, y):
-        with pytest.raises(RuntimeError, match="let go"):
+        with pytest.raises(RuntimeError, match="has freed"):
             result.backward(result.data)
     assert_array_equal(host(x.grad), 4 * np.arange(3.0))
 
@@ -415,5 +415,5 @@ def test_operations_let_go_free_what_they_saved(tensor):
         alive.append(weakref.ref(y))
     inner = first._backward
     first._backward = lambda g: (seen.append([r() is None for r in alive]), inner(g))[1]
-    y.backward(np.ones(3), keep_tape=False)
+    y.backward(np.ones(3), retain_graph=False)
     assert seen == [[True, True, True, False]]  # the last one has a name here

@@ -151,7 +151,7 @@ def _unwrap(value):
     return type(value)(map(_unwrap, value)) if type(value) in (list, tuple) else value
 
 
-_WRITERS = {"setitem", "fill", "put", "copyto"}
+_WRITERS = {"setitem", "fill", "put", "copyto", "_add_at"}
 
 
 def _call(function, *args, **kwargs):
@@ -306,7 +306,13 @@ class _Namespace(types.ModuleType):
             require(self._prefix + name, kwargs)
             return _call(value, *args, **kwargs)
 
+        if name == "add":  # the one ufunc whose .at is used
+            function.at = lambda *args: _call(_add_at, *args)
         return function
+
+
+def _add_at(out, index, values):
+    np.add.at(out, index, values)
 
 
 def _asarray(a, dtype=None, copy=False):

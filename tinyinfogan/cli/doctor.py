@@ -10,8 +10,8 @@ from dataclasses import replace
 import numpy as np
 
 from tinyinfogan.cli import common
-from tinyinfogan.engine import backend
 from tinyinfogan.engine.device import missing_for_cuda, to_device, to_host
+from tinyinfogan.engine.fast import threads
 from tinyinfogan.infogan.model import InfoGAN
 from tinyinfogan.infogan.settings import PRESETS
 from tinyinfogan.infogan.step import train_step
@@ -27,7 +27,7 @@ def cpu_lines():
     return [
         f"Python   {platform.python_version()} on {platform.system()} {platform.machine()}",
         f"NumPy    {np.__version__}, {blas['name']} {blas['version']} ({chosen})",
-        f"threads  {backend.threads} of {os.cpu_count()} cores (OMP_NUM_THREADS sets them)",
+        f"threads  {threads.count} of {os.cpu_count()} cores (OMP_NUM_THREADS sets them)",
     ]
 
 

@@ -104,23 +104,6 @@ def frozen(module):
             parameter.requires_grad = True
 
 
-@contextlib.contextmanager
-def apart(module, *lengths):
-    """Inside, what goes through `module` is several batches one after another, of such lengths.
-
-    Its batch norms normalise each by itself, in this order.
-    """
-    norms = [part for _, part in module.named_modules() if isinstance(part, BatchNorm)]
-    before = [norm.lengths for norm in norms]
-    for norm in norms:
-        norm.lengths = lengths
-    try:
-        yield
-    finally:
-        for norm, own in zip(norms, before):
-            norm.lengths = own
-
-
 def _weight(shape, rng):
     """Return a parameter drawn from N(0, 0.02²), as Radford et al. 2016 start their GANs."""
     rng = np.random.default_rng() if rng is None else rng
@@ -190,13 +173,13 @@ class ConvTranspose2d(Conv2d):
 class BatchNorm(Module):
     """ops.batch_norm over the last axis, `features` long, with running statistics.
 
-    gamma is 1 and beta 0 at first; the running mean is 0 and the running variance 1.  `across` and
-    `lengths`, None at first, are what ops.batch_norm takes; for `lengths` see `apart`.
+    gamma is 1 and beta 0 at first; the running mean is 0 and the running variance 1.  group: what
+    ops.batch_norm takes of that name, None at first.  Raises ValueError for features below 1.
     """
 
-    across = lengths = None
+    group = None
 
-    def __init__(self, features, momentum=0.1, eps=1e-5):
+    def __init__(self, features: int, momentum: float = 0.1, eps: float = 1e-5):
         _require_positive(features=features)
         self.momentum, self.eps = momentum, eps
         self.gamma, self.beta = _constant(1, features), _constant(0, features)
@@ -204,10 +187,9 @@ class BatchNorm(Module):
         self.running_var = np.ones(features, np.float32)
 
     def forward(self, x):
-        return ops.batch_norm(
-            x, self.gamma, self.beta, self.running_mean, self.running_var,
-            self.training, self.momentum, self.eps, self.across, self.lengths,
-        )  # fmt: skip
+        affine, running = (self.gamma, self.beta), (self.running_mean, self.running_var)
+        how = self.training, self.momentum, self.eps, self.group
+        return ops.batch_norm(x, *affine, *running, *how)
 
 
 class Sequential(Module):

@@ -5,34 +5,29 @@ x.  Inputs are tensors; arrays and Python numbers count as constants.  Shapes br
 NumPy, and shapes that do not fit raise ValueError.
 """
 
+import builtins
 import math
 import numbers
+from collections.abc import Sequence
 
-from tinyinfogan.engine import backend
-from tinyinfogan.engine.backend import empty, in_blocks, product
-from tinyinfogan.engine.conv import conv2d, conv_transpose2d
-from tinyinfogan.engine.device import array_module
-from tinyinfogan.engine.fast.cuda import kernels
-from tinyinfogan.engine.norm import batch_norm, sum_rows
-from tinyinfogan.engine.tensor import Tensor, needs_grad, record
+from tinyinfogan.engine import primitives
+from tinyinfogan.engine.conv import conv2d, conv_transpose2d  # noqa: F401  the other operations
+from tinyinfogan.engine.device import Array, array_module
+from tinyinfogan.engine.norm import batch_norm  # noqa: F401
+from tinyinfogan.engine.tensor import Operand, Tensor, as_tensor, needs_grad, record
 
 
 def _value(x):
     """Return the array behind `x`.  Numbers become Python floats, which change no dtype."""
-    return float(x) if isinstance(x, numbers.Real) else _tensor(x).data
+    return float(x) if isinstance(x, numbers.Real) else as_tensor(x).data
 
 
-def _tensor(x):
-    """Return `x` as a Tensor, a constant one where it is an array or a number."""
-    return x if isinstance(x, Tensor) else Tensor(x)
-
-
-def unbroadcast(grad, shape):
-    """Sum `grad` over the axes along which `shape` was repeated: the adjoint of broadcasting."""
+def unbroadcast(grad: Array, shape: tuple) -> Array:
+    """Return `grad` summed over axes along which `shape` was repeated: broadcasting's adjoint."""
     if grad.shape == shape:
         return grad
     if shape == grad.shape[-1:]:  # a bias
-        return sum_rows(grad.reshape(-1, *shape))
+        return primitives.sum_rows(grad.reshape(-1, *shape))
     extra = grad.ndim - len(shape)
     repeated = tuple(range(extra)) + tuple(
         extra + axis for axis, n in enumerate(shape) if n == 1 and grad.shape[extra + axis] != 1
@@ -50,172 +45,131 @@ def _to_each(*pairs):
 # --- arithmetic -----------------------------------------------------------------------------------
 
 
-def add(a, b):
-    """a + b.  da = g, db = g."""
-
-    def backward(g):
-        return _to_each((a, lambda: g), (b, lambda: g))
-
-    return record(backend.add(_value(a), _value(b)), (a, b), backward)
+def add(a: Operand, b: Operand) -> Tensor:
+    """Return a + b.  da = g, db = g."""
+    y = primitives.add(_value(a), _value(b))
+    return record(y, (a, b), lambda g: _to_each((a, lambda: g), (b, lambda: g)))
 
 
-def subtract(a, b):
-    """a - b.  da = g, db = -g."""
-
-    def backward(g):
-        return _to_each((a, lambda: g), (b, lambda: -g))
-
-    return record(_value(a) - _value(b), (a, b), backward)
+def subtract(a: Operand, b: Operand) -> Tensor:
+    """Return a - b.  da = g, db = -g."""
+    y = _value(a) - _value(b)
+    return record(y, (a, b), lambda g: _to_each((a, lambda: g), (b, lambda: -g)))
 
 
-def multiply(a, b):
-    """a * b, element by element.  da = g b, db = g a."""
-
-    def backward(g):
-        return _to_each((a, lambda: g * _value(b)), (b, lambda: g * _value(a)))
-
-    return record(_value(a) * _value(b), (a, b), backward)
+def multiply(a: Operand, b: Operand) -> Tensor:
+    """Return a * b, element by element.  da = g b, db = g a."""
+    u, v = _value(a), _value(b)
+    return record(u * v, (a, b), lambda g: _to_each((a, lambda: g * v), (b, lambda: g * u)))
 
 
-def divide(a, b):
-    """a / b, element by element.  da = g / b, db = -g a / b²."""
-
-    def backward(g):
-        quotient = g / _value(b)
-        return _to_each((a, lambda: quotient), (b, lambda: -quotient * _value(a) / _value(b)))
-
-    return record(_value(a) / _value(b), (a, b), backward)
+def divide(a: Operand, b: Operand) -> Tensor:
+    """Return a / b, element by element.  da = g / b, db = -g a / b²."""
+    u, v = _value(a), _value(b)
+    return record(
+        u / v, (a, b), lambda g: _to_each((a, lambda: g / v), (b, lambda: -g * u / v / v))
+    )
 
 
-def power(x, exponent):
-    """x ** exponent for a constant number.  dx = g exponent x ** (exponent - 1)."""
+def power(x: Operand, exponent: float) -> Tensor:
+    """Return x ** exponent for a constant number.  dx = g exponent x ** (exponent - 1)."""
     if not isinstance(exponent, numbers.Real):
         raise TypeError(f"power takes a number as exponent, not {type(exponent).__name__}")
-    exponent = float(exponent)
-
-    def backward(g):
-        if not exponent:  # x ** -1 has no value at 0
-            return (array_module(g).zeros_like(g),)
-        return (g * (exponent * x.data ** (exponent - 1)),)
-
-    x = _tensor(x)
-    return record(x.data**exponent, (x,), backward)
+    x, p = as_tensor(x), float(exponent)
+    u = x.data
+    # With p = 0 the derivative is 0, also at x = 0, where x ** -1 has no value.
+    return record(u**p, (x,), lambda g: (g * (p * u ** (p - 1)) if p else 0 * g,))
 
 
-def exp(x):
-    """e ** x.  dx = g e ** x."""
-    x = _tensor(x)
+def exp(x: Operand) -> Tensor:
+    """Return e ** x.  dx = g e ** x."""
+    x = as_tensor(x)
     y = array_module(x.data).exp(x.data)
     return record(y, (x,), lambda g: (g * y,))
 
 
-def log(x):
-    """The natural logarithm.  dx = g / x."""
-    x = _tensor(x)
-    return record(array_module(x.data).log(x.data), (x,), lambda g: (g / x.data,))
+def log(x: Operand) -> Tensor:
+    """Return the natural logarithm.  dx = g / x."""
+    x = as_tensor(x)
+    u = x.data
+    return record(array_module(u).log(u), (x,), lambda g: (g / u,))
 
 
-def matmul(a, b):
-    """a @ b: (..., M, K) @ (..., K, N) -> (..., M, N).  da = g bᵀ, db = aᵀ g."""
-    a, b = _tensor(a), _tensor(b)
+def matmul(a: Operand, b: Operand) -> Tensor:
+    """Return a @ b: (..., M, K) @ (..., K, N) -> (..., M, N).  da = g bᵀ, db = aᵀ g."""
+    a, b = as_tensor(a), as_tensor(b)
     if a.ndim < 2 or b.ndim < 2 or a.shape[-1] != b.shape[-2]:
         raise ValueError(f"matmul: shapes {a.shape} and {b.shape} do not fit (..., M, K) @ (K, N)")
+    u, v = a.data, b.data
 
-    def backward(g):
+    def backward(g: Array) -> tuple:
         return _to_each(
-            (a, lambda: product(g, b.data.swapaxes(-1, -2))),
-            (b, lambda: product(a.data.swapaxes(-1, -2), g)),
+            (a, lambda: primitives.matmul(g, v.swapaxes(-1, -2))),
+            (b, lambda: primitives.matmul(u.swapaxes(-1, -2), g)),
         )
 
-    return record(product(a.data, b.data), (a, b), backward)
+    return record(primitives.matmul(u, v), (a, b), backward)
 
 
 # --- activations ----------------------------------------------------------------------------------
 
 
-def relu(x):
-    """max(x, 0).  dx = g where x > 0, else 0."""
+def relu(x: Operand) -> Tensor:
+    """Return max(x, 0).  dx = g if x > 0, else 0."""
     return leaky_relu(x, slope=0.0)
 
 
-def leaky_relu(x, slope=0.1):
-    """x where x > 0, else slope · x, for 0 <= slope < 1.  dx = g where x > 0, else slope · g.
+def leaky_relu(x: Operand, slope: float = 0.1) -> Tensor:
+    """Return x if x > 0, else slope · x, for 0 <= slope < 1.  dx = g if x > 0, else slope · g.
 
     Maas, Hannun and Ng 2013.  The derivative at 0 is taken to be `slope`.
     """
     if not 0 <= slope < 1:
         raise ValueError(f"leaky_relu: slope is {slope}, expected a number from 0 to below 1")
-    x = _tensor(x)
-    xp = array_module(x.data)
-
-    def forward(x, y):
-        if slope:
-            xp.multiply(x, slope, out=y)
-        xp.maximum(x, y if slope else 0, out=y)
-
-    def derivative(x, g, dx):
-        # As a product: NumPy's choices by a mask take ten times as long.
-        xp.multiply(x > 0, 1 - slope, out=dx, dtype=dx.dtype)
-        xp.add(dx, slope, out=dx)
-        xp.multiply(g, dx, out=dx)
-
-    def backward(g):
-        dx = empty(x.shape, like=x.data)
-        if kernels.serve(x.data):
-            kernels.leaky_relu_backward(x.data, g, dx, slope)
-        else:
-            in_blocks(derivative, x.data, g, dx)
-        return (dx,)
-
-    y = empty(x.shape, like=x.data)
-    if kernels.serve(x.data):
-        kernels.leaky_relu(x.data, y, slope)
-    else:
-        in_blocks(forward, x.data, y)
-    return record(y, (x,), backward)
+    x = as_tensor(x)
+    u = x.data
+    y = primitives.leaky_relu(u, slope)
+    return record(y, (x,), lambda g: (primitives.leaky_relu_grad(u, g, slope),))
 
 
-def tanh(x):
-    """The hyperbolic tangent y.  dx = g (1 - y²)."""
-    x = _tensor(x)
+def tanh(x: Operand) -> Tensor:
+    """Return the hyperbolic tangent y.  dx = g (1 - y²)."""
+    x = as_tensor(x)
     y = array_module(x.data).tanh(x.data)
     return record(y, (x,), lambda g: (g * (1 - y * y),))
 
 
-def sigmoid(x):
-    """y = 1 / (1 + e ** -x), as ½ (1 + tanh ½x), which cannot overflow.  dx = g y (1 - y)."""
-    x = _tensor(x)
+def sigmoid(x: Operand) -> Tensor:
+    """Return y = 1 / (1 + e ** -x), as ½ (1 + tanh ½x): no overflow.  dx = g y (1 - y)."""
+    x = as_tensor(x)
     y = 0.5 + 0.5 * array_module(x.data).tanh(0.5 * x.data)
     return record(y, (x,), lambda g: (g * y * (1 - y),))
 
 
-def softplus(x):
-    """log(1 + e ** x), as max(x, 0) + log(1 + e ** -|x|), which cannot overflow.
-
-    dx = g sigmoid(x).
-    """
-    x = _tensor(x)
-    xp = array_module(x.data)
-    y = xp.maximum(x.data, 0) + xp.log1p(xp.exp(-abs(x.data)))
-    return record(y, (x,), lambda g: (g * (0.5 + 0.5 * xp.tanh(0.5 * x.data)),))
+def softplus(x: Operand) -> Tensor:
+    """Return log(1 + e ** x), as max(x, 0) + log(1 + e ** -|x|): no overflow.  dx = g sigmoid(x)."""
+    x = as_tensor(x)
+    u, xp = x.data, array_module(x.data)
+    y = xp.maximum(u, 0) + xp.log1p(xp.exp(-abs(u)))
+    return record(y, (x,), lambda g: (g * (0.5 + 0.5 * xp.tanh(0.5 * u)),))
 
 
-def softmax(x, axis=-1):
-    """y = e ** x / Σ e ** x along `axis`.  dx = y (g - Σ g y).
+def softmax(x: Operand, axis: int = -1) -> Tensor:
+    """Return y = e ** x / Σ e ** x along `axis`.  dx = y (g - Σ g y).
 
     The maximum is subtracted first: this changes nothing but that no power can overflow.
     """
-    x = _tensor(x)
+    x = as_tensor(x)
     y = array_module(x.data).exp(_log_softmax(x.data, axis))
     return record(y, (x,), lambda g: (y * (g - (g * y).sum(axis, keepdims=True)),))
 
 
-def log_softmax(x, axis=-1):
-    """y = log softmax(x) along `axis`.  dx = g - softmax(x) Σ g.
+def log_softmax(x: Operand, axis: int = -1) -> Tensor:
+    """Return y = log softmax(x) along `axis`.  dx = g - softmax(x) Σ g.
 
     From the logits at once: the logarithm of a softmax that has rounded to 0 would be -inf.
     """
-    x = _tensor(x)
+    x = as_tensor(x)
     y = _log_softmax(x.data, axis)
     xp = array_module(y)
     return record(y, (x,), lambda g: (g - xp.exp(y) * g.sum(axis, keepdims=True),))
@@ -230,12 +184,12 @@ def _log_softmax(x, axis):
 # --- sums and shapes ------------------------------------------------------------------------------
 
 
-def sum(x, axis=None, keepdims=False):
-    """The sum over `axis` (all axes by default).  dx = g repeated along `axis`."""
-    x = _tensor(x)
+def sum(x: Operand, axis: int | tuple | None = None, keepdims: bool = False) -> Tensor:
+    """Return the sum over `axis` (all axes by default).  dx = g repeated along `axis`."""
+    x = as_tensor(x)
     xp = array_module(x.data)
 
-    def backward(g):
+    def backward(g: Array) -> tuple:
         if not keepdims and axis is not None:
             g = xp.expand_dims(g, axis)
         return (xp.broadcast_to(g, x.shape),)
@@ -243,9 +197,9 @@ def sum(x, axis=None, keepdims=False):
     return record(xp.asarray(x.data.sum(axis=axis, keepdims=keepdims)), (x,), backward)
 
 
-def mean(x, axis=None, keepdims=False):
-    """The mean over `axis` (all axes by default).  dx = g / n repeated along `axis`."""
-    x = _tensor(x)
+def mean(x: Operand, axis: int | tuple | None = None, keepdims: bool = False) -> Tensor:
+    """Return the mean over `axis` (all axes by default).  dx = g / n repeated along `axis`."""
+    x = as_tensor(x)
     axes = range(x.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
     n = math.prod(x.shape[a] for a in axes)
     if not n:
@@ -253,40 +207,35 @@ def mean(x, axis=None, keepdims=False):
     return sum(x, axis, keepdims) * (1 / n)
 
 
-def reshape(x, shape):
-    """The same elements in another shape; -1 stands for what is left.  dx = g reshaped back."""
-    x = _tensor(x)
+def reshape(x: Operand, shape: Sequence[int]) -> Tensor:
+    """Return the elements in another shape; -1 stands for what is left.  dx = g reshaped back."""
+    x = as_tensor(x)
     return record(x.data.reshape(shape), (x,), lambda g: (g.reshape(x.shape),))
 
 
-def transpose(x, axes=None):
-    """The axes in another order, reversed by default.  dx = g in the order that was."""
-    x = _tensor(x)
+def transpose(x: Operand, axes: Sequence[int] | None = None) -> Tensor:
+    """Return the axes in another order, reversed by default.  dx = g in the order that was."""
+    x = as_tensor(x)
     axes = tuple(reversed(range(x.ndim))) if axes is None else axes
     y = x.data.transpose(axes)  # raises for axes that there are not
     back = sorted(range(x.ndim), key=[a % x.ndim for a in axes].__getitem__)
     return record(y, (x,), lambda g: (g.transpose(back),))
 
 
-def concat(tensors, axis=-1):
-    """Tensors joined along `axis`.  Each one's gradient is its piece of g."""
-    tensors = tuple(_tensor(x) for x in tensors)
-    xp = array_module(tensors[0].data)
-
-    def backward(g):
-        ends = [0]
-        for x in tensors:
-            ends.append(ends[-1] + x.shape[axis])
-        return tuple(xp.split(g, ends[1:-1], axis))
-
-    return record(xp.concatenate([x.data for x in tensors], axis), tensors, backward)
+def concat(tensors: Sequence[Operand], axis: int = -1) -> Tensor:
+    """Return tensors joined along `axis`.  Each one's gradient is its piece of g."""
+    inputs = tuple(as_tensor(x) for x in tensors)
+    xp, lengths = array_module(inputs[0].data), [x.shape[axis] for x in inputs]
+    ends = [builtins.sum(lengths[: k + 1]) for k in range(len(lengths))]
+    y = xp.concatenate([x.data for x in inputs], axis)
+    return record(y, inputs, lambda g: tuple(xp.split(g, ends[:-1], axis)))
 
 
-def getitem(x, index):
-    """x[index] for slices, integers and `...`.  dx is 0 but at `index`, where it is g."""
+def getitem(x: Tensor, index) -> Tensor:
+    """Return x[index] for slices, integers and `...`.  dx is 0 but at `index`, where it is g."""
 
-    def backward(g):
-        dx = array_module(g).zeros_like(x.data)
+    def backward(g: Array) -> tuple:
+        dx = array_module(g).zeros(x.shape, x.dtype)
         dx[index] = g
         return (dx,)
 
@@ -306,10 +255,3 @@ Tensor.__pow__ = power
 Tensor.__matmul__, Tensor.__rmatmul__ = matmul, lambda a, b: matmul(b, a)
 Tensor.__getitem__ = getitem
 Tensor.sum, Tensor.mean, Tensor.reshape, Tensor.transpose = sum, mean, reshape, transpose
-
-__all__ = [
-    "add", "subtract", "multiply", "divide", "power", "exp", "log", "matmul",
-    "relu", "leaky_relu", "tanh", "sigmoid", "softplus", "softmax", "log_softmax",
-    "sum", "mean", "reshape", "transpose", "concat", "getitem",
-    "conv2d", "conv_transpose2d", "batch_norm",
-]  # fmt: skip

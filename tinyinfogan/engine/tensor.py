@@ -1,12 +1,16 @@
-"""Tensor: an array that remembers which operation made it, and the walk back along that tape."""
+"""Tensor: an array that remembers which operation made it, and the walk back through the graph."""
+
+from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
 
 import numpy as np
 
-from tinyinfogan.engine import backend
-from tinyinfogan.engine.device import array_module, to_host
+from tinyinfogan.engine import primitives
+from tinyinfogan.engine.device import Array, array_module, to_host
 
 
 class Tensor:
@@ -24,99 +28,100 @@ class Tensor:
     __slots__ = ("data", "grad", "requires_grad", "_inputs", "_backward", "__weakref__")
     __array_ufunc__ = None  # `array + tensor` is left to Tensor.__radd__
 
-    def __init__(self, data, requires_grad=False):
+    def __init__(self, data: Array, requires_grad: bool = False):
         if isinstance(data, Tensor):
             raise TypeError("Tensor(data) takes an array; to cut a Tensor off, use .detach()")
         if not hasattr(data, "dtype"):
             data = np.asarray(data, np.float32)
         elif isinstance(data, np.generic):
             data = np.asarray(data)
-        self.data = data if data.dtype.kind == "f" else data.astype(np.float32)
-        self.grad = None
+        self.data: Array = data if data.dtype.kind == "f" else data.astype(np.float32)
+        self.grad: Array | None = None
         self.requires_grad = requires_grad
-        self._inputs = ()  # the tensors it was computed from, None where one needs no gradient,
-        self._backward = None  # and the function from its gradient to theirs
+        self._inputs: tuple = ()  # the tensors it was computed from, None if one needs no gradient,
+        self._backward: Callable | None = None  # and the function from its gradient to theirs
 
     shape = property(lambda self: self.data.shape, doc="The lengths of the axes, a tuple.")
     dtype = property(lambda self: self.data.dtype, doc="The type of the elements.")
     ndim = property(lambda self: self.data.ndim, doc="The number of axes.")
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.data)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         grad = ", requires_grad=True" if self.requires_grad else ""
         return f"Tensor({self.data!r}{grad})"
 
-    def detach(self):
-        """Return a tensor with the same data that the tape knows nothing of."""
+    def detach(self) -> Tensor:
+        """Return a tensor with the same data that no gradient flows through."""
         return Tensor(self.data)
 
-    def numpy(self):
+    def numpy(self) -> np.ndarray:
         """Return the data as a NumPy array; from a GPU this copies."""
         return to_host(self.data)
 
-    def item(self):
+    def item(self) -> float:
         """Return the single element as a Python number; from a GPU this waits for it."""
         return self.data.item()
 
-    def backward(self, grad=None, keep_tape=True):
+    def backward(self, grad: Array | Tensor | None = None, retain_graph: bool = True) -> None:
         """Add d(self)/d(leaf), weighted by `grad`, to the `.grad` of every leaf that asked for one.
 
-        grad: array of this tensor's shape, the cotangent; 1 by default, where there is but one
-            element.  Reverse-mode differentiation, first order only: gradients are plain arrays
-            and carry no tape of their own.
-        keep_tape: False lets each operation go, with what it had saved, as soon as it is done with;
-            then backward() cannot pass through it again.
+        grad: array of this tensor's shape, the cotangent; 1 by default, if there is one element.
+            Reverse-mode differentiation, first order only: gradients are plain arrays and have no
+            graph of their own.
+        retain_graph: if False, each operation is freed, with what it had saved, as soon as it is
+            done with; then backward() cannot pass through it again.
 
-        Raises RuntimeError where nothing on the tape requires a gradient, `grad` itself does, or
-        the tape has been let go, ValueError where `grad` is missing or of another shape.
+        Raises RuntimeError if nothing in the graph requires a gradient, `grad` itself does, or the
+        graph has been freed, ValueError if `grad` is missing or of another shape.
         """
-        if not self.requires_grad:
-            raise RuntimeError("backward() on a tensor that nothing with requires_grad=True made")
-        xp = array_module(self.data)
-        if grad is None:
-            if self.data.size != 1:
-                raise ValueError(f"backward() of a tensor of shape {self.shape} needs a grad")
-            grad = xp.ones_like(self.data)
-        elif isinstance(grad, Tensor):
-            if grad.requires_grad:
-                raise RuntimeError("second derivatives are not supported: grad requires a gradient")
-            grad = grad.data
-        grad = xp.asarray(grad, dtype=self.dtype)
-        if grad.shape != self.shape:
-            raise ValueError(f"backward(): grad has shape {grad.shape}, expected {self.shape}")
-
-        # Gradients live in this dict from the first contribution until their tensor's turn.
-        grads = {self: grad}
-        if self._backward is None:
-            grads[self] = grad.copy()
+        grads = {self: _cotangent(self, grad)}
         order = topological_order(self)
         while order:
             tensor = order.pop()
-            grad = grads.pop(tensor, None)
-            if grad is None:
+            g = grads.pop(tensor, None)
+            if g is None:
                 continue  # what it was used for has no gradient, or it was frozen since
             if tensor._backward is None:
                 # Sums are new arrays: what `.grad` held may be in a caller's hands.
-                total = grad if tensor.grad is None else tensor.grad + grad
-                tensor.grad = xp.asarray(total, dtype=tensor.dtype)
+                total = g if tensor.grad is None else tensor.grad + g
+                tensor.grad = array_module(g).asarray(total, dtype=tensor.dtype)
                 continue
-            for source, part in zip(tensor._inputs, tensor._backward(grad), strict=True):
+            for source, part in zip(tensor._inputs, tensor._backward(g), strict=True):
                 if source is None or part is None or not source.requires_grad:
                     continue
                 if source in grads:
-                    grads[source] = backend.add(grads[source], part)
-                elif source._backward is None and xp.may_share_memory(part, grad):
+                    grads[source] = primitives.add(grads[source], part)
+                elif source._backward is None and array_module(g).may_share_memory(part, g):
                     grads[source] = part.copy()  # a leaf's gradient is its own
                 else:
                     grads[source] = part
-            if not keep_tape:
-                tensor._inputs, tensor._backward = (), _let_go
+            if not retain_graph:
+                tensor._inputs, tensor._backward = (), _freed
 
 
-def _let_go(grad):
-    raise RuntimeError("backward() through a tape that an earlier backward() has let go")
+def _cotangent(tensor, grad):
+    """Return the gradient that a backward pass begins with, an array of the tensor's shape."""
+    if not tensor.requires_grad:
+        raise RuntimeError("backward() on a tensor that nothing with requires_grad=True made")
+    xp = array_module(tensor.data)
+    if grad is None:
+        if tensor.data.size != 1:
+            raise ValueError(f"backward() of a tensor of shape {tensor.shape} needs a grad")
+        return xp.ones_like(tensor.data)
+    if isinstance(grad, Tensor):
+        if grad.requires_grad:
+            raise RuntimeError("second derivatives are not supported: grad requires a gradient")
+        grad = grad.data
+    grad = xp.asarray(grad, dtype=tensor.dtype)
+    if grad.shape != tensor.shape:
+        raise ValueError(f"backward(): grad has shape {grad.shape}, expected {tensor.shape}")
+    return grad.copy() if tensor._backward is None else grad
+
+
+def _freed(grad):
+    raise RuntimeError("backward() through a graph that an earlier backward() has freed")
 
 
 def topological_order(last):
@@ -146,7 +151,7 @@ _this_thread = _ThisThread()
 
 
 @contextlib.contextmanager
-def no_grad():
+def no_grad() -> Iterator[None]:
     """Inside `with no_grad():` this thread's operations are not recorded, and nothing is kept."""
     before, _this_thread.recording = _this_thread.recording, False
     try:
@@ -155,13 +160,22 @@ def no_grad():
         _this_thread.recording = before
 
 
-def needs_grad(*inputs):
-    """Return whether any of `inputs`, tensors or constants, requires a gradient."""
+Operand: TypeAlias = "Tensor | Array | float"
+"""What operations take: tensors, and arrays and numbers, which are constants."""
+
+
+def as_tensor(x: Operand) -> Tensor:
+    """Return `x` as a Tensor, a constant one if it is an array or a number."""
+    return x if isinstance(x, Tensor) else Tensor(x)
+
+
+def needs_grad(*inputs: Operand) -> bool:
+    """Return whether any of `inputs` is a tensor that requires a gradient."""
     return any(isinstance(x, Tensor) and x.requires_grad for x in inputs)
 
 
-def record(data, inputs, backward):
-    """Return `data` as a Tensor and note on the tape how it came about.
+def record(data: Array, inputs: tuple, backward: Callable[[Array], tuple]) -> Tensor:
+    """Return `data` as a Tensor and note how it came about.
 
     inputs: tensors, and arrays or numbers which are constants.
     backward: function from the gradient of `data` (an array of its shape, not to be written to)

@@ -82,7 +82,7 @@ def train_classifier(images, labels, classes, device="cpu", seed=0, progress=ite
         logits = classifier.network(warp(x, draw_maps(AUGMENTATION, batch, rng)))
         truth = to_device(np.eye(classes, dtype=np.float32)[labels[chosen]], device)
         loss = ops.sum(ops.log_softmax(logits) * truth) * (-1 / batch)
-        loss.backward(keep_tape=False)
+        loss.backward(retain_graph=False)
         adam.lr = RATE * (1 - step / steps)
         adam.step()
         adam.zero_grad()

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from tinyinfogan.engine import Tensor, ops
+from tinyinfogan.engine import Tensor
 from tinyinfogan.engine.device import array_module, to_device
-from tinyinfogan.engine.nn import apart, frozen
+from tinyinfogan.engine.nn import frozen
 from tinyinfogan.infogan import losses
 from tinyinfogan.infogan.variants.augmentation import warp
 from tinyinfogan.infogan.variants.step import draws
@@ -42,7 +42,7 @@ def train_step(model, d_adam, g_adam, real, rng, q_adam=None, ranks=ALONE):
     def update(player, adam):
         """Move what `adam` trains by the gradients that the backward pass has left."""
         ranks.average_gradients(adam.parameters)
-        values[f"{player}_norm"] = adam.gradient_norm()
+        values[f"{player}_norm"] = sum((p.grad * p.grad).sum() for p in adam.parameters if p.grad is not None) ** 0.5
         adam.step()
         adam.zero_grad()
 
@@ -54,17 +54,15 @@ def train_step(model, d_adam, g_adam, real, rng, q_adam=None, ranks=ALONE):
     # would tell which is which.
     if settings.lambda_consistency:  # half as many images, each seen in two ways
         real = array_module(real).concatenate([real[: N // 2]] * 2)
-    R = len(real)
-    with apart(D, R, N):
-        logits, read = D(ops.concat([seen(Tensor(real)), seen(fake.detach())], axis=0))
-    real_read, fake_read = read[:R], read[R:]
+    real_logits, real_read = D(seen(Tensor(real)))
+    fake_logits, fake_read = D(seen(fake.detach()))
     _, term = information_term(fake_read)
-    d_loss = losses.discriminator_loss(logits[:R], logits[R:])
+    d_loss = losses.discriminator_loss(real_logits, fake_logits)
     objective = d_loss - term if players else d_loss
     if settings.lambda_consistency:
         consistency = losses.consistency_loss(spec, real_read[: N // 2], real_read[N // 2 :])
         objective = objective + settings.lambda_consistency * consistency
-    objective.backward(keep_tape=False)
+    objective.backward(retain_graph=False)
     values["d_loss"] = d_loss.data
     update("d", d_adam)
 
@@ -73,14 +71,14 @@ def train_step(model, d_adam, g_adam, real, rng, q_adam=None, ranks=ALONE):
         fake_logits, fake_read = D(seen(fake))
         information, term = information_term(fake_read)
         g_loss = losses.GENERATOR_LOSSES[settings.generator_loss](fake_logits)
-        (g_loss - term if players else g_loss).backward(keep_tape=False)
+        (g_loss - term if players else g_loss).backward(retain_graph=False)
         values["g_loss"] = g_loss.data
         update("g", g_adam)
 
     # Or, in a third step: all networks maximise λ L_I, and nothing else.
     if not players:
         information, term = information_term(D(seen(G(Tensor(latents))))[1])
-        (-term).backward(keep_tape=False)
+        (-term).backward(retain_graph=False)
         update("q", q_adam)
 
     return values | {name: value.data for name, value in information.items()}

@@ -78,7 +78,7 @@ class Ranks:
         """Let every batch norm in a module take its statistics over all ranks."""
         for _, part in module.named_modules():
             if isinstance(part, nn.BatchNorm):
-                part.across = self if self.size > 1 else None
+                part.group = self if self.size > 1 else None
 
     def gather(self, value):
         """Return the list of what all ranks give, picklable values, in their order."""

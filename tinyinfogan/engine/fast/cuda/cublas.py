@@ -82,6 +82,6 @@ def _layout(matrix):
     return cupy.ascontiguousarray(matrix), 0, matrix.shape[1]
 
 
-def serve(a, b):
-    """Return whether `product` is for these CuPy arrays."""
+def supports(a, b):
+    """Return whether `product` supports these CuPy arrays."""
     return a.ndim == b.ndim == 2 and a.dtype == b.dtype and a.dtype.name in _FUNCTIONS

@@ -1,4 +1,4 @@
-"""Work shared among threads: all of it, once, and errors come back."""
+"""Work shared among threads: all of it, once, and errors come back; BLAS; the buffer pool."""
 
 import os
 import queue
@@ -8,13 +8,14 @@ import time
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
-from tinyinfogan.engine import backend
+from tinyinfogan.engine.fast import cpu, pool, threads
 
 
 @pytest.fixture(autouse=True)
 def three_threads(monkeypatch):
-    monkeypatch.setattr(backend, "threads", 3)
+    monkeypatch.setattr(threads, "count", 3)
 
 
 @pytest.mark.parametrize("rows", [0, 1, 2, 7, 9, 100])
@@ -27,7 +28,7 @@ def test_every_row_is_in_one_piece(rows, step):
         names.add(threading.current_thread().name)
         assert step is None or piece.stop - piece.start <= step
 
-    backend.in_pieces(function, counts, step)
+    threads.parallel_for(function, rows, step)
     assert (counts == 1).all()
     assert rows < 3 or len(names) > 1
 
@@ -40,9 +41,9 @@ def test_what_is_called_in_a_piece_stays_on_its_thread():
             found.append((mine, threading.current_thread(), part))
 
         mine = threading.current_thread()
-        backend.in_pieces(inner, np.zeros(50))
+        threads.parallel_for(inner, 50)
 
-    backend.in_pieces(outer, np.zeros(3))
+    threads.parallel_for(outer, 3)
     assert len(found) == 3
     assert all(mine is inner and part == slice(0, 50) for mine, inner, part in found)
 
@@ -55,7 +56,7 @@ def test_an_error_in_a_piece_comes_back_and_the_threads_go_on(at):
 
     for _ in range(2):
         with pytest.raises(KeyError, match="lost"):
-            backend.in_pieces(function, np.zeros(9))
+            threads.parallel_for(function, 9)
     test_every_row_is_in_one_piece(9, None)
 
 
@@ -75,9 +76,9 @@ def test_after_ctrl_c_nobody_writes_any_more(monkeypatch):
             time.sleep(0.1)
         array[piece] = 1
 
-    monkeypatch.setattr(backend.queue, "SimpleQueue", Queue)
+    monkeypatch.setattr(threads.queue, "SimpleQueue", Queue)
     with pytest.raises(KeyboardInterrupt):
-        backend.in_pieces(function, array)
+        threads.parallel_for(function, 9)
     assert len(pressed) == 2 and array.all()
 
 
@@ -90,22 +91,36 @@ def test_products_are_those_of_numpy(shape, turned, rng):
     a, b = rng.standard_normal((M, K)), rng.standard_normal((K, N))
     if turned:
         a, b = a.T.copy().T, b.T.copy().T
-    np.testing.assert_allclose(backend.product(a, b), a @ b, atol=1e-12)
-    out = np.empty((M, N))
-    assert backend.product(a, b, out=out) is out
-    np.testing.assert_allclose(out, a @ b, atol=1e-12)
+    np.testing.assert_allclose(cpu.matmul(a, b), a @ b, atol=1e-12)
+
+
+def blas_threads():
+    return [
+        library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"
+    ]
+
+
+def test_blas_has_one_thread_inside_and_its_own_outside():
+    found = []
+    with threadpool_limits(2, "blas"):
+        threads.parallel_for(lambda rows: found.append(blas_threads()), 9)
+        assert blas_threads() == [2] * len(blas_threads())
+        with pytest.raises(KeyError), threads.one_blas_thread:
+            raise KeyError
+        assert blas_threads() == [2] * len(blas_threads())
+    assert len(found) == 3 and all(set(numbers) == {1} for numbers in found)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_a_forked_process_has_threads_too():
-    lock = backend._kept_lock
+    lock = pool._lock
     lock.acquire()  # as another thread may have at that moment
     child = os.fork()
     if child == 0:
         signal.alarm(20)
-        total = backend.empty((1 << 18,), like=np.zeros(0))
-        backend.in_pieces(lambda piece: total[piece].fill(1), total)
+        total = pool.pooled_empty((1 << 18,), float)
+        threads.parallel_for(lambda piece: total[piece].fill(1), len(total))
         os._exit(0 if total.all() else 1)
     lock.release()
     assert os.waitpid(child, 0)[1] == 0

@@ -1,0 +1,184 @@
+"""Threads that share the work on large arrays; they start when they are first needed.
+
+A thread takes some images through several operations on end and waits for nobody.  So BLAS, which
+NumPy calls for products, must not start threads of its own meanwhile: it is held to one in here,
+and outside it has as many as before.
+"""
+
+import os
+import queue
+import threading
+
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+from tinyinfogan.engine.fast import pool
+
+# Elements: a few float32 blocks of this size stay in a core's own cache, and work on them is long
+# enough for threads not to wait for each other at the interpreter lock.
+CHUNK = 1 << 17
+
+
+def _thread_count():
+    """Return how many threads to use: OMP_NUM_THREADS, else the cores that we may use."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    if asked.isdigit() and int(asked) > 0:
+        return int(asked)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+count = _thread_count()
+_jobs = None  # (function, argument, the queue that None or an exception goes to), once started
+_starting = threading.Lock()
+
+
+class _ThisThread(threading.local):
+    has_a_share = False  # of parallel_for
+
+
+_this_thread = _ThisThread()
+
+
+def parallel_for(function, length, step=None):
+    """Call `function(slice)` for chunks of range(length), each thread in its equal share of them.
+
+    A chunk is `step` long, or the whole share.  What is called in it stays on its thread.  What a
+    chunk raises is raised here, once no thread works on any more.
+    """
+    share = length if _this_thread.has_a_share else -(-length // count)
+    share = max(1, share)
+    step = step or share
+
+    def run(begin):
+        end = min(begin + share, length)
+        before, _this_thread.has_a_share = _this_thread.has_a_share, True
+        try:
+            for start in range(begin, end, step):
+                function(slice(start, min(start + step, end)))
+        finally:
+            _this_thread.has_a_share = before
+
+    begins = range(share, length, share)
+    if not begins:
+        with one_blas_thread:
+            run(0)
+        return
+    jobs = _started()
+    done, errors = queue.SimpleQueue(), []
+    with one_blas_thread:
+        for begin in begins:
+            jobs.put((run, begin, done))
+        try:
+            run(0)
+        except BaseException as error:
+            errors.append(error)
+        left = len(begins)
+        while left:  # after Ctrl-C too: what the others write to is not to be used by anybody else
+            try:
+                errors.append(done.get())
+                left -= 1
+            except KeyboardInterrupt as error:
+                errors.append(error)
+    for error in filter(None, errors):
+        raise error
+
+
+def in_chunks(function, *arrays, chunk=CHUNK):
+    """Call `function(*chunks)` for chunks of the rows (first axis) of `arrays`, all equally long.
+
+    NumPy makes one pass over memory for each operation, on one core.  Here a row of operations on
+    one chunk finds its operands in the cache, and NumPy lets go of the interpreter lock while it
+    computes.  `function` writes its results into its arguments, each row's from that row alone.
+    """
+    largest = max(arrays, key=lambda array: array.size)
+    if largest.size <= chunk:
+        function(*arrays)
+        return
+    step = max(1, chunk * len(largest) // largest.size)
+    parallel_for(lambda rows: function(*[a[rows] for a in arrays]), len(largest), step)
+
+
+# --- the threads ----------------------------------------------------------------------------------
+
+
+def _work(jobs):
+    """Do one job after another.  A pool of concurrent.futures takes ten times as long for it."""
+    while True:
+        function, argument, done = jobs.get()
+        error = None
+        try:
+            function(argument)
+        except BaseException as raised:
+            error = raised
+        del function  # before the other thread goes on: it holds pooled buffers
+        done.put(error)
+        del error  # as this does
+
+
+def _started():
+    """Return the queue of jobs, with threads that work on it."""
+    global _jobs
+    with _starting:
+        if _jobs is None:
+            _jobs = queue.SimpleQueue()
+            for number in range(1, max(2, count)):  # `count` may be raised
+                name = f"tinyinfogan-{number}"
+                threading.Thread(target=_work, args=(_jobs,), name=name, daemon=True).start()
+            if hasattr(os, "register_at_fork") and not _registered:
+                os.register_at_fork(after_in_child=_start_again)
+                _registered.append(True)
+        return _jobs
+
+
+_registered = []
+
+
+def _start_again():
+    """In a child process there are no threads, and what one of them held locked stays so."""
+    global _jobs, _starting
+    _jobs, _starting = None, threading.Lock()
+    one_blas_thread.__init__()
+    pool.start_again()
+
+
+# --- BLAS -----------------------------------------------------------------------------------------
+
+
+class _OneBlasThread:
+    """Inside `with one_blas_thread:` BLAS starts no threads; afterwards it has those of before."""
+
+    def __init__(self):
+        self.lock, self.depth, self.libraries, self.before = threading.Lock(), 0, None, []
+
+    def __enter__(self):
+        with self.lock:
+            if self.libraries is None:
+                controller = ThreadpoolController().select(user_api="blas")
+                self.libraries = controller.lib_controllers
+            if not self.depth:
+                self.before = [library.get_num_threads() for library in self.libraries]
+                for library in self.libraries:
+                    library.set_num_threads(1)
+            self.depth += 1
+
+    def __exit__(self, *error):
+        with self.lock:
+            self.depth -= 1
+            if not self.depth:
+                for library, threads in zip(self.libraries, self.before):
+                    library.set_num_threads(threads)
+
+
+one_blas_thread = _OneBlasThread()
+
+
+def describe():
+    """Return lines about threads and BLAS, for people."""
+    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    kernels = os.environ.get("OPENBLAS_CORETYPE", "its own choice of kernels")
+    return [
+        f"BLAS     {blas['name']} {blas['version']} ({kernels}); one thread inside our products",
+        f"threads  {count} of {os.cpu_count()} cores (OMP_NUM_THREADS sets them)",
+    ]

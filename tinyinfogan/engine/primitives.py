@@ -1,0 +1,159 @@
+"""The array code under the operations, as the formulas have it, on NumPy or CuPy arrays.
+
+Rows are arrays (N, C) with C channels, images (N, H, W, C); `window` is KH, KW, stride, padding.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from tinyinfogan.engine.device import Array, array_module
+from tinyinfogan.engine.seam import primitive
+
+
+@primitive
+def add(a: Array, b: Array) -> Array:
+    """Return a + b."""
+    return a + b
+
+
+@primitive
+def matmul(a: Array, b: Array) -> Array:
+    """Return a @ b."""
+    return a @ b
+
+
+@primitive
+def sum_rows(x: Array) -> Array:
+    """Return Σ_n x[n] of rows.  Added up in float32, 100,000 numbers would lose two digits."""
+    return x.sum(axis=0, dtype=np.float64).astype(x.dtype)
+
+
+@primitive
+def leaky_relu(x: Array, slope: float) -> Array:
+    """Return x if x > 0, else slope · x, which for a slope of 0 is 0 everywhere."""
+    return array_module(x).maximum(x, slope * x if slope else 0)
+
+
+@primitive
+def leaky_relu_grad(x: Array, g: Array, slope: float) -> Array:
+    """Return g if x > 0, else slope · g."""
+    return array_module(x).where(x > 0, g, slope * g)
+
+
+def windows(H: int, W: int, KH: int, KW: int, stride: int, padding: int) -> tuple[int, int]:
+    """Return how many windows there are down and across an image: conv2d's OH and OW."""
+    return (H + 2 * padding - KH) // stride + 1, (W + 2 * padding - KW) // stride + 1
+
+
+@primitive
+def im2col(x: Array, KH: int, KW: int, stride: int, padding: int) -> Array:
+    """Return the windows of images as the rows of a matrix (N·OH·OW, KH·KW·C)."""
+    xp = array_module(x)
+    x = xp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    view = xp.lib.stride_tricks.sliding_window_view(x, (KH, KW), axis=(1, 2))
+    view = view[:, ::stride, ::stride].transpose(0, 1, 2, 4, 5, 3)  # (N, OH, OW, KH, KW, C)
+    return view.reshape(-1, KH * KW * x.shape[3])
+
+
+@primitive
+def col2im(columns: Array, shape: tuple, KH: int, KW: int, stride: int, padding: int) -> Array:
+    """Return images of `shape`: windows added up where they overlap, the adjoint of im2col."""
+    xp, (N, H, W, C) = array_module(columns), shape
+    OH, OW = windows(H, W, KH, KW, stride, padding)
+    columns = columns.reshape(N, OH, OW, KH, KW, C)
+    images = xp.zeros((N, H + 2 * padding, W + 2 * padding, C), columns.dtype)
+    down, across = stride * (OH - 1) + 1, stride * (OW - 1) + 1
+    for k, j in np.ndindex(KH, KW):
+        images[:, k : k + down : stride, j : j + across : stride] += columns[:, :, :, k, j]
+    return images[:, padding : padding + H, padding : padding + W]
+
+
+@primitive
+def conv_forward(x: Array, matrix: Array, *window: int) -> Array:
+    """Return im2col(x) · W, rows (N·OH·OW, C_out), W being a matrix (KH·KW·C_in, C_out)."""
+    return matmul(im2col(x, *window), matrix)
+
+
+@primitive
+def conv_input_grad(g: Array, matrix: Array, shape: tuple, *window: int) -> Array:
+    """Return col2im(g · Wᵀ), images of `shape`, for rows g."""
+    return col2im(matmul(g, matrix.T), shape, *window)
+
+
+@primitive
+def conv_weight_grad(x: Array, g: Array, *window: int) -> Array:
+    """Return im2col(x)ᵀ · g, a matrix (KH·KW·C_in, C_out)."""
+    return matmul(im2col(x, *window).T, g)
+
+
+@primitive
+def squared_deviations(x: Array, mean: Array) -> Array:
+    """Return Σ_n (x[n] - mean)² of rows."""
+    return sum_rows((x - mean) ** 2)
+
+
+@primitive
+def normalise(x: Array, mean: Array, factor: Array, beta: Array) -> Array:
+    """Return factor · (x - mean) + beta of rows."""
+    return factor * (x - mean) + beta
+
+
+@primitive
+def normalise_sums(g: Array, x: Array, mean: Array) -> tuple[Array, Array]:
+    """Return Σ_n g[n] and Σ_n g[n] (x[n] - mean) of rows."""
+    return sum_rows(g), sum_rows(g * (x - mean))
+
+
+@primitive
+def normalise_grad(g: Array, x: Array, mean: Array, factor: Array, a: Array, b: Array) -> Array:
+    """Return factor · (g - a - b · (x - mean)) of rows."""
+    return factor * (g - a - b * (x - mean))
+
+
+@primitive
+def adam_update(thetas, grads, ms, vs, numbers, beta1: float, beta2: float) -> None:
+    """Move parameters θ and the moments m and v of their gradients, lists of arrays, in place.
+
+    numbers: array (2,), the step size and eps, both with the correction of the moments' bias.
+    """
+    rate, eps = numbers[0], numbers[1]
+    for theta, g, m, v in zip(thetas, grads, ms, vs, strict=True):
+        m[...] = beta1 * m + (1 - beta1) * g
+        v[...] = beta2 * v + (1 - beta2) * g * g
+        theta -= rate * m / (array_module(v).sqrt(v) + eps)
+
+
+@primitive
+def warp(x: Array, maps: Array) -> Array:
+    """Return images moved by affine maps (N, 2, 3), with bilinear interpolation and 0 outside.
+
+    The pixel at (i, j), from the image's centre, takes its value from the place (i, j, 1) · mapᵀ:
+    y = Σ_k w_k x[at_k] over the four pixels k around that place.
+    """
+    return sum(weight * x[at] for at, weight in _neighbours(maps, *x.shape[1:3]))
+
+
+@primitive
+def warp_grad(g: Array, maps: Array) -> Array:
+    """Return the gradient of warp's x: x[at_k] gets w_k g."""
+    dx = array_module(g).zeros(g.shape, g.dtype)
+    for at, weight in _neighbours(maps, *g.shape[1:3]):
+        array_module(g).add.at(dx, at, weight * g)
+    return dx
+
+
+def _neighbours(maps: Array, H: int, W: int) -> Iterator[tuple[tuple, Array]]:
+    """Yield the index of each of the four pixels, and its weight (N, H, W, 1), 0 outside."""
+    xp, n = array_module(maps), len(maps)
+    i = xp.arange(H, dtype=maps.dtype)[:, None] - (H - 1) / 2
+    j = xp.arange(W, dtype=maps.dtype) - (W - 1) / 2
+    a, b, c = (maps[..., k, None, None] for k in range(3))
+    row, column = (a * i + b * j + c).swapaxes(0, 1)  # each (N, H, W)
+    row, column = row + (H - 1) / 2, column + (W - 1) / 2
+    above, left = xp.floor(row), xp.floor(column)
+    for r, q in ((above, left), (above, left + 1), (above + 1, left), (above + 1, left + 1)):
+        inside = (r >= 0) & (r < H) & (q >= 0) & (q < W)
+        weight = inside * (1 - abs(row - r)) * (1 - abs(column - q))
+        r, q = (xp.clip(at, 0, end - 1).astype(np.int64) for at, end in ((r, H), (q, W)))
+        yield (xp.arange(n)[:, None, None], r, q), weight[..., None]

@@ -1,0 +1,46 @@
+"""The seam: the one place where a quick version of a primitive may take the plain one's place.
+
+`primitives.py` has the array code under the operations as plain formulas.  `engine/fast/` has some
+of it once more, quick, under the same names.  Who never opens that folder misses nothing but speed.
+"""
+
+import functools
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+_plain = os.environ.get("TINYINFOGAN_PLAIN", "0") not in ("", "0")
+primitives: dict[str, Callable] = {}
+"""All primitives by name; `.plain` of each is the formula itself."""
+
+
+def primitive(formula: Callable) -> Callable:
+    """Return `formula`, done by its version in engine/fast if there is one for the arrays at hand.
+
+    With TINYINFOGAN_PLAIN=1 in the environment, or inside `plain()`, it is done as it stands.
+    """
+    name = formula.__name__
+
+    @functools.wraps(formula)  # so that inspect.getsource prints the formula
+    def call(*arguments: Any) -> Any:
+        if _plain:
+            return formula(*arguments)
+        from tinyinfogan.engine import fast
+
+        return (fast.version(name, arguments) or formula)(*arguments)
+
+    call.plain = formula  # type: ignore[attr-defined]
+    primitives[name] = call
+    return call
+
+
+@contextmanager
+def plain() -> Iterator[None]:
+    """Inside `with plain():` every primitive is done as its formula stands, in all threads."""
+    global _plain
+    before, _plain = _plain, True
+    try:
+        yield
+    finally:
+        _plain = before
