@@ -13,7 +13,9 @@ from PIL import Image
 from tinyinfogan import data
 from tinyinfogan import train as training
 from tinyinfogan.cli import common, encode, evaluate, sample
+from tinyinfogan.evaluation import evaluate as evaluation
 from tinyinfogan.evaluation import fidelity, measures
+from tinyinfogan.evaluation.text import as_text
 from tinyinfogan.training import checkpoint
 
 MAINS = {"evaluate": evaluate.main, "encode": encode.main, "sample": sample.main}
@@ -41,7 +43,7 @@ def few(monkeypatch):
     """Fewer images and steps than anyone would measure with."""
     measure = measures.measure
     monkeypatch.setattr(measures, "measure", lambda *args, **_: measure(*args, n=20))
-    monkeypatch.setattr(evaluate, "IMAGES", 60)
+    monkeypatch.setattr(evaluation, "IMAGES", 60)
     monkeypatch.setattr(fidelity, "STEPS", 5)
 
 
@@ -75,7 +77,7 @@ def message_of(capsys, command, argv, status):
 
 def test_evaluate_writes_text_json_and_a_page(run, capsys, few):
     printed = json.loads(output_of(capsys, "evaluate", [run, "--json"]))
-    text = evaluate.as_text(printed)
+    text = as_text(printed)
     for words in ("L_I, nats", "balance", "accuracy", "Fréchet", "new noise"):
         assert words in text
     with open(f"{run}/evaluation.json") as file:
@@ -113,7 +115,7 @@ def test_evaluate_with_known_factors(run, tmp_path, capsys, few, monkeypatch):
     for name in ("mig", "factor_vae", "sap", "modularity"):
         assert 0 <= found[name] <= 1
     assert np.shape(found["information_nats"]) == (3, 2)
-    assert "MIG" in evaluate.as_text(result)
+    assert "MIG" in as_text(result)
 
 
 def test_nothing_is_damaged_where_the_disk_is_full(run, tmp_path, capsys, few, monkeypatch):
@@ -140,7 +142,7 @@ def test_the_report_of_training_names_failures(run, tmp_path, capsys, few, monke
 
 @pytest.mark.parametrize("size", [12, 40])
 def test_labels_of_many_classes_do_not_overlap(size):
-    page, names = evaluate.evaluation_page, [f"{k}→{k}" for k in range(size)]
+    page, names = evaluate.figure, [f"{k}→{k}" for k in range(size)]
     figure = page.plots._new_figure(1560, 840, layout="constrained")
     grid, table = figure.subplots(1, 2)
     page._show_grid(grid, None, np.ones((8, size, 28, 28, 1)), "", names, None)

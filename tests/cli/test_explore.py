@@ -12,6 +12,8 @@ from test_page import TINY, trained
 from tinyinfogan.cli import explore
 from tinyinfogan.engine import optim
 from tinyinfogan.training import checkpoint
+from tinyinfogan.view import explorer as view
+from tinyinfogan.view.explorer import Explorer
 
 matplotlib = pytest.importorskip("matplotlib")
 
@@ -42,7 +44,7 @@ def explorer():
     import matplotlib.pyplot as plt
 
     images = np.random.default_rng(2).integers(0, 256, (5, 8, 8, 1), np.uint8)
-    yield explore.Explorer(trained(), images, np.random.default_rng(3))
+    yield Explorer(trained(), images, np.random.default_rng(3))
     plt.close("all")
 
 
@@ -78,8 +80,8 @@ def test_sliders_and_buttons_set_the_codes(explorer):
     click(explorer.buttons["c0", "all"])
     categories = explorer.latents(20)[:, 3:7].argmax(axis=1)
     np.testing.assert_array_equal(categories, np.arange(20) % 4)
-    assert explorer.buttons["c0", "all"].color == explore.ACCENT
-    assert explorer.buttons["c0", 2].color == explore.QUIET
+    assert explorer.buttons["c0", "all"].color == view.ACCENT
+    assert explorer.buttons["c0", 2].color == view.QUIET
 
 
 def test_the_slider_shows_only_its_present_number(explorer):
@@ -152,7 +154,7 @@ def test_saving_takes_the_next_free_name(explorer, tmp_path, monkeypatch):
 def test_other_codes_and_colours(changes):
     matplotlib.use("Agg")
     model = trained(replace(TINY, **changes), (8, 12, 3))
-    explorer = explore.Explorer(model, np.full((1, 8, 12, 3), 0.5, np.float32))
+    explorer = Explorer(model, np.full((1, 8, 12, 3), 0.5, np.float32))
     explorer.figure.canvas.draw()
     assert len(explorer.sliders) == model.spec.continuous
     boxes = [axes.get_position() for axes in explorer.figure.axes]
@@ -163,7 +165,7 @@ def test_other_codes_and_colours(changes):
 @pytest.mark.parametrize("size, image_shape", [(3, (12, 8, 1)), (40, (8, 8, 1))])
 def test_pictures_and_labels_of_few_and_of_many_categories(size, image_shape):
     matplotlib.use("Agg")
-    explorer = explore.Explorer(trained(replace(TINY, categorical=(size,)), image_shape))
+    explorer = Explorer(trained(replace(TINY, categorical=(size,)), image_shape))
     explorer.figure.canvas.draw()
     for key, button in explorer.buttons.items():
         label, box = button.label.get_window_extent(), button.ax.get_window_extent()

@@ -6,8 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tinyinfogan.cli import evaluate
-from tinyinfogan.evaluation import measures
+from tinyinfogan.evaluation import evaluate, measures
 from tinyinfogan.infogan.latents import LatentSpec
 
 # --- numbers of a model that is known -------------------------------------------------------------

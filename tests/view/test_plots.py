@@ -163,7 +163,7 @@ def test_importing_plots_does_not_import_matplotlib():
 
 
 def test_drawing_needs_no_pyplot(tmp_path):
-    code = ("import sys; from tinyinfogan import plots; "
+    code = ("import sys; from tinyinfogan.view import plots; "
             "plots.save_confusion(sys.argv[1], [[1]], [0]); "
             "sys.exit('matplotlib.pyplot' in sys.modules)")
     path = tmp_path / "confusion.png"

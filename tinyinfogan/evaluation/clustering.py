@@ -24,15 +24,19 @@ def confusion_table(codes, labels, number_of_codes, number_of_classes=None):
         if not labels.size:
             raise ValueError("number_of_classes is needed where there are no labels, got None")
         number_of_classes = int(labels.max()) + 1
-    for name, values, size in (("codes", codes, number_of_codes),
-                               ("labels", labels, number_of_classes)):
+    for name, values, size in (
+        ("codes", codes, number_of_codes),
+        ("labels", labels, number_of_classes),
+    ):
         if size < 1:
             raise ValueError(f"the number of {name} must be at least 1, got {size}")
         if values.size and not 0 <= values.min() <= values.max() < size:
             raise ValueError(
-                f"{name} must lie in 0..{size - 1}, got {values.min()}..{values.max()}")
-    cells = np.bincount(codes * number_of_classes + labels,
-                        minlength=number_of_codes * number_of_classes)
+                f"{name} must lie in 0..{size - 1}, got {values.min()}..{values.max()}"
+            )
+    cells = np.bincount(
+        codes * number_of_classes + labels, minlength=number_of_codes * number_of_classes
+    )
     return cells.reshape(number_of_codes, number_of_classes)
 
 
@@ -53,7 +57,7 @@ def assign_codes(table):
     size = max(table.shape)
     # Rows and columns of zeros make it square: whoever is paired with one of them goes unnamed.
     cost = np.zeros((size, size), dtype=np.int64)
-    cost[:table.shape[0], :table.shape[1]] = -table
+    cost[: table.shape[0], : table.shape[1]] = -table
     row_price = np.zeros(size, dtype=np.int64)
     column_price = np.zeros(size, dtype=np.int64)
     row_of = np.full(size, -1)  # of each column; -1 while the column is free
@@ -81,7 +85,7 @@ def assign_codes(table):
             row = came_from[column]
             row_of[column] = row
             column_of[row], column = column, column_of[row]
-    assigned = column_of[:table.shape[0]]
+    assigned = column_of[: table.shape[0]]
     return np.where(assigned < table.shape[1], assigned, -1)
 
 
@@ -95,11 +99,13 @@ def code_accuracy(codes, labels, assignment):
     codes, labels = _indices(codes, "codes"), _indices(labels, "labels")
     assignment = _indices(assignment, "assignment")
     if codes.shape != labels.shape or not codes.size:
-        raise ValueError("codes and labels must be equally many and at least 1, "
-                         f"got {len(codes)}, {len(labels)}")
+        raise ValueError(
+            f"codes and labels must be equally many and at least 1, got {len(codes)}, {len(labels)}"
+        )
     if not 0 <= codes.min() <= codes.max() < len(assignment):
-        raise ValueError(f"codes must lie in 0..{len(assignment) - 1}, "
-                         f"got {codes.min()}..{codes.max()}")
+        raise ValueError(
+            f"codes must lie in 0..{len(assignment) - 1}, got {codes.min()}..{codes.max()}"
+        )
     # A label of -1 (unknown) must not agree with a code that names nothing.
     return float(np.mean((assignment[codes] == labels) & (labels >= 0)))
 
@@ -117,18 +123,24 @@ def format_confusion(table, assignment):
     hits = table * (assignment[:, None] == classes)
     width = max(len(str(table.max())), len(str(classes[-1])), 4) + 1
     size_width = max(len(str(table.sum())), 4) + 2
-    lines = [" code class" + "".join(f"{label:>{width}}" for label in classes)
-             + f"{'size':>{size_width}}  purity"]
+    lines = [
+        " code class"
+        + "".join(f"{label:>{width}}" for label in classes)
+        + f"{'size':>{size_width}}  purity"
+    ]
     for code in order:
         named = assignment[code] if assignment[code] >= 0 else "-"
         cells = "".join(f"{count or '.':>{width}}" for count in table[code])
         size = table[code].sum()
         purity = _percent(hits[code].sum(), size)
         lines.append(f"{code:>5}{named:>6}{cells}{size:>{size_width}}{purity:>8}")
-    recalls = "".join(f"{_percent(found, of):>{width}}"
-                      for found, of in zip(hits.sum(axis=0), table.sum(axis=0)))
-    lines.append(f"{'recall %':>11}{recalls}{table.sum():>{size_width}}"
-                 f"{_percent(hits.sum(), table.sum()):>8}")
+    recalls = "".join(
+        f"{_percent(found, of):>{width}}" for found, of in zip(hits.sum(axis=0), table.sum(axis=0))
+    )
+    lines.append(
+        f"{'recall %':>11}{recalls}{table.sum():>{size_width}}"
+        f"{_percent(hits.sum(), table.sum()):>8}"
+    )
     lines.append(f"accuracy {_percent(hits.sum(), table.sum())} % of {table.sum()} images")
     return "\n".join(lines)
 
@@ -144,8 +156,9 @@ def sort_codes(table, assignment):
     if len(assignment) != codes:
         raise ValueError(f"assignment must have {codes} entries, got {len(assignment)}")
     if not -1 <= assignment.min() <= assignment.max() < classes:
-        raise ValueError(f"assignment must lie in -1..{classes - 1}, "
-                         f"got {assignment.min()}..{assignment.max()}")
+        raise ValueError(
+            f"assignment must lie in -1..{classes - 1}, got {assignment.min()}..{assignment.max()}"
+        )
     order = np.argsort(np.where(assignment < 0, classes, assignment), kind="stable")
     return table, assignment, order
 
@@ -154,16 +167,19 @@ def _indices(values, name):
     values = np.asarray(values)
     # An empty list arrives as floats, though it holds no wrong value.
     if values.ndim != 1 or (values.size and values.dtype.kind not in "iu"):
-        raise ValueError(f"{name} must be a list of whole numbers, "
-                         f"got {values.dtype} of shape {values.shape}")
+        raise ValueError(
+            f"{name} must be a list of whole numbers, got {values.dtype} of shape {values.shape}"
+        )
     return values.astype(np.int64)
 
 
 def _counts(table):
     table = np.asarray(table)
     if table.ndim != 2 or not table.size or table.dtype.kind not in "iu" or table.min() < 0:
-        raise ValueError("table must be (codes, classes) counts of 0 or more, "
-                         f"got {table.dtype} of shape {table.shape}")
+        raise ValueError(
+            "table must be (codes, classes) counts of 0 or more, "
+            f"got {table.dtype} of shape {table.shape}"
+        )
     return table.astype(np.int64)
 
 

@@ -18,8 +18,11 @@ def save(path, model, dataset, result):
         (_show_grid, _traversed(model)),
         (_show_grid, _real(model, dataset, result)),
     ) if content]  # fmt: skip
-    below = [(draw,) for draw, key in ((_show_confusion, "confusion"),
-                                       (_show_factors, "disentanglement")) if key in result]
+    below = [
+        (draw,)
+        for draw, key in ((_show_confusion, "confusion"), (_show_factors, "disentanglement"))
+        if key in result
+    ]
     below += [(_show_information,), (_show_changes,)]
     width = 780 * max(len(above), len(below)) + 700
     figure = plots._new_figure(width, 1760, layout="constrained")

@@ -38,7 +38,7 @@ def tile(images, columns, gap=2):
     for index, image in enumerate(images):
         row, column = divmod(index, columns)
         top, left = row * (height + gap), column * (width + gap)
-        picture[top:top + height, left:left + width] = image
+        picture[top : top + height, left : left + width] = image
     return picture[:, :, 0] if channels == 1 else picture
 
 
@@ -63,11 +63,14 @@ def save_traversal(path, panels):
     panels = [_measure_panel(*panel) for panel in panels]
     if not panels:
         raise ValueError("panels must hold at least one panel, got []")
-    rows = [panels[start:start + PANELS_PER_ROW]
-            for start in range(0, len(panels), PANELS_PER_ROW)]
+    rows = [
+        panels[start : start + PANELS_PER_ROW] for start in range(0, len(panels), PANELS_PER_ROW)
+    ]
     space = 44
-    widths = [max(row[column]["width"] for row in rows if column < len(row))
-              for column in range(len(rows[0]))]
+    widths = [
+        max(row[column]["width"] for row in rows if column < len(row))
+        for column in range(len(rows[0]))
+    ]
     heights = [max(panel["height"] for panel in row) for row in rows]
     # Each edge is a running sum: where the panels of each column and row begin, then the end.
     lefts = np.cumsum([space] + [width + space for width in widths])
@@ -95,10 +98,18 @@ def save_curves(path, records, entropies):
     information = [record.get("mi_nats") or {} for record in records]
     codes = dict.fromkeys(code for values in information for code in values)
     accuracy = 100 * _column(records, "code_accuracy")
-    panels = [("Losses", "loss (nats)", {"discriminator": _column(records, "d_loss"),
-                                         "generator": _column(records, "g_loss")}),
-              ("Mutual information", "lower bound on I(c; x) (nats)",
-               {code: _column(information, code) for code in codes})]
+    panels = [
+        (
+            "Losses",
+            "loss (nats)",
+            {"discriminator": _column(records, "d_loss"), "generator": _column(records, "g_loss")},
+        ),
+        (
+            "Mutual information",
+            "lower bound on I(c; x) (nats)",
+            {code: _column(information, code) for code in codes},
+        ),
+    ]
     if np.isfinite(accuracy).any():
         panels.append(("Code accuracy", "images named rightly (%)", {"accuracy": accuracy}))
     codes_of = {}
@@ -113,8 +124,15 @@ def save_curves(path, records, entropies):
         for index, (name, values) in enumerate(curves.items()):
             kept = np.isfinite(values)
             # A line through one point is invisible; a few points want to be seen as such.
-            axes.plot(steps[kept], values[kept], color=f"C{index}", label=name, linewidth=1.4,
-                      marker="o" if kept.sum() < 40 else None, markersize=3)
+            axes.plot(
+                steps[kept],
+                values[kept],
+                color=f"C{index}",
+                label=name,
+                linewidth=1.4,
+                marker="o" if kept.sum() < 40 else None,
+                markersize=3,
+            )
         axes.set_title(title, fontsize=11, color=INK)
         axes.set_xlabel("training step")
         axes.set_ylabel(unit)
@@ -127,8 +145,9 @@ def save_curves(path, records, entropies):
             continue
         for entropy, names in codes_of.items() if title == "Mutual information" else ():
             names = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-            axes.axhline(entropy, color=INK, linestyle="--", linewidth=1,
-                         label=f"H({names}) = {entropy:.2f}")
+            axes.axhline(
+                entropy, color=INK, linestyle="--", linewidth=1, label=f"H({names}) = {entropy:.2f}"
+            )
         entries = len(axes.lines)
         if entries:
             axes.legend(fontsize=8, frameon=False, ncols=1 + entries // 7)
@@ -159,8 +178,18 @@ def save_confusion(path, table, assignment):
             axes.text(column, row, str(count), ha="center", va="center", color=color, size=8)
         if assignment[code] >= 0:
             right += table[code, assignment[code]]
-            axes.add_patch(Rectangle((assignment[code] - 0.5, row - 0.5), 1, 1, fill=False,
-                                     edgecolor=INK, linewidth=1, clip_on=False, zorder=3))
+            axes.add_patch(
+                Rectangle(
+                    (assignment[code] - 0.5, row - 0.5),
+                    1,
+                    1,
+                    fill=False,
+                    edgecolor=INK,
+                    linewidth=1,
+                    clip_on=False,
+                    zorder=3,
+                )
+            )
     named = ["none" if assignment[code] < 0 else assignment[code] for code in order]
     axes.set_xticks(range(classes))
     axes.set_yticks(range(codes), [f"{code} → {name}" for code, name in zip(order, named)])
@@ -191,8 +220,9 @@ def save_animation(path, pictures, milliseconds=120):
     frames = [frame.reduce(-(-frame.width // 500)) for frame in frames]
     durations = [int(milliseconds)] * (len(frames) - 1) + [max(2000, int(milliseconds))]
     with files.replacing(path) as file:
-        frames[0].save(file, format="GIF", save_all=True, append_images=frames[1:],
-                       duration=durations, loop=0)
+        frames[0].save(
+            file, format="GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0
+        )
 
 
 def _measure_panel(title, column_labels, row_labels, images):
@@ -201,8 +231,10 @@ def _measure_panel(title, column_labels, row_labels, images):
         raise ValueError(f"a panel's images must be (R, K, H, W, C), got {images.shape}")
     rows, columns, height, width, channels = images.shape
     # "or ()" would not do: an array of labels has no truth value.
-    column_labels, row_labels = ([] if labels is None else [str(label) for label in labels]
-                                 for labels in (column_labels, row_labels))
+    column_labels, row_labels = (
+        [] if labels is None else [str(label) for label in labels]
+        for labels in (column_labels, row_labels)
+    )
     for labels, number in ((column_labels, columns), (row_labels, rows)):
         if labels and len(labels) != number:
             raise ValueError(f"panel {title!r} needs {number} labels, got {len(labels)}")
@@ -217,10 +249,18 @@ def _measure_panel(title, column_labels, row_labels, images):
     # A title wider than its pictures gets room on both sides of their middle.
     overhang = math.ceil(max(0, (_text_width(title, TITLE_POINTS) - picture.shape[1]) / 2))
     left = max(left, overhang)
-    return {"title": title, "column_labels": column_labels, "row_labels": row_labels,
-            "picture": picture, "cell": cell, "rotation": 90 if upright else 0,
-            "left": left, "top": top, "width": left + picture.shape[1] + overhang,
-            "height": top + picture.shape[0] + bottom}
+    return {
+        "title": title,
+        "column_labels": column_labels,
+        "row_labels": row_labels,
+        "picture": picture,
+        "cell": cell,
+        "rotation": 90 if upright else 0,
+        "left": left,
+        "top": top,
+        "width": left + picture.shape[1] + overhang,
+        "height": top + picture.shape[0] + bottom,
+    }
 
 
 def _draw_panel(figure, panel, left, top):
@@ -235,19 +275,40 @@ def _draw_panel(figure, panel, left, top):
     # shift some greys by one.
     colored = picture if picture.ndim == 3 else np.stack([picture] * 3, axis=2)
     figure.figimage(colored, left, total_height - top - height)
-    write(left + width / 2, top - 20, panel["title"], TITLE_POINTS, color=INK, ha="center",
-          va="bottom")
+    write(
+        left + width / 2,
+        top - 20,
+        panel["title"],
+        TITLE_POINTS,
+        color=INK,
+        ha="center",
+        va="bottom",
+    )
     for index, label in enumerate(panel["column_labels"]):
-        write(left + (index + 0.48) * cell_width, top + height + 10, label, color=FAINT,
-              ha="center", va="top", rotation=panel["rotation"])
+        write(
+            left + (index + 0.48) * cell_width,
+            top + height + 10,
+            label,
+            color=FAINT,
+            ha="center",
+            va="top",
+            rotation=panel["rotation"],
+        )
     for index, label in enumerate(panel["row_labels"]):
-        write(left - 14, top + (index + 0.48) * cell_height, label, color=FAINT, ha="right",
-              va="center")
+        write(
+            left - 14,
+            top + (index + 0.48) * cell_height,
+            label,
+            color=FAINT,
+            ha="right",
+            va="center",
+        )
 
 
 def _column(records, key):
-    return np.array([math.nan if record.get(key) is None else record[key] for record in records],
-                    dtype=float)
+    return np.array(
+        [math.nan if record.get(key) is None else record[key] for record in records], dtype=float
+    )
 
 
 def _text_width(text, points):

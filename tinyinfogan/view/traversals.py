@@ -47,7 +47,5 @@ def traversals(model, categories=None, columns=10):
                 spec.set_code(rows, other.name, 0.0)
         values = np.linspace(-2, 2, columns)
         title = f"{code.name}: from -2 to 2"
-        panels.append(
-            (title, [f"{v:.1f}" for v in values], labels, grid(rows, code.name, values))
-        )
+        panels.append((title, [f"{v:.1f}" for v in values], labels, grid(rows, code.name, values)))
     return panels
