@@ -42,25 +42,27 @@ def batch_norm(
                 "batch_norm: one value per channel has no variance; use a larger batch"
             )
         mean = total(primitives.sum_rows(rows)) / n
-        var = total(primitives.squared_deviations(rows, mean)) / n
+        centred, squares = primitives.centre(rows, mean)
+        var = total(squares) / n
         if running_mean is not None:
             running_mean[...] += momentum * (mean - running_mean)
             running_var[...] += momentum * (var * (n / (n - 1)) - running_var)
     else:
-        mean, var = running_mean.copy(), running_var
-    scale = 1 / xp.sqrt(var + eps)
+        centred, var = rows - running_mean, running_var
+    scale = 1 / xp.sqrt(var + eps)  # z = centred · scale is not made: that is cheaper per channel
     factor = gamma.data * scale
-    y = primitives.normalise(rows, mean, factor, beta.data)
+    y = primitives.normalise(centred, factor, beta.data)
 
     def backward(g: Array) -> tuple:
         g = g.reshape(rows.shape)
-        dbeta, dgamma = primitives.normalise_sums(g, rows, mean)
+        dbeta, dgamma = primitives.normalise_sums(g, centred)
         dgamma = dgamma * scale
         if not needs_grad(x):
             return None, dgamma, dbeta
-        means = total(xp.stack([dgamma, dbeta])) / n if training else xp.stack([scale, scale]) * 0
-        mean_gz, mean_g = means
-        dx = primitives.normalise_grad(g, rows, mean, factor, mean_g, scale * mean_gz)
+        if not training:
+            return (g * factor).reshape(x.shape), dgamma, dbeta
+        mean_gz, mean_g = total(xp.stack([dgamma, dbeta])) / n
+        dx = primitives.normalise_grad(g, centred, factor, mean_g, scale * mean_gz)
         return dx.reshape(x.shape), dgamma, dbeta
 
     return record(y.reshape(x.shape), (x, gamma, beta), backward)

@@ -30,6 +30,12 @@ def sum_rows(x: Array) -> Array:
 
 
 @primitive
+def squared_norm(x: Array) -> Array:
+    """Return Σ x² over all elements, an array with one element."""
+    return (x * x).sum()
+
+
+@primitive
 def leaky_relu(x: Array, slope: float) -> Array:
     """Return x if x > 0, else slope · x, which for a slope of 0 is 0 everywhere."""
     return array_module(x).maximum(x, slope * x if slope else 0)
@@ -88,27 +94,28 @@ def conv_weight_grad(x: Array, g: Array, *window: int) -> Array:
 
 
 @primitive
-def squared_deviations(x: Array, mean: Array) -> Array:
-    """Return Σ_n (x[n] - mean)² of rows."""
-    return sum_rows((x - mean) ** 2)
+def centre(x: Array, mean: Array) -> tuple[Array, Array]:
+    """Return x - mean of rows, and Σ_n (x[n] - mean)²."""
+    centred = x - mean
+    return centred, sum_rows(centred**2)
 
 
 @primitive
-def normalise(x: Array, mean: Array, factor: Array, beta: Array) -> Array:
-    """Return factor · (x - mean) + beta of rows."""
-    return factor * (x - mean) + beta
+def normalise(centred: Array, factor: Array, beta: Array) -> Array:
+    """Return factor · centred + beta of rows."""
+    return factor * centred + beta
 
 
 @primitive
-def normalise_sums(g: Array, x: Array, mean: Array) -> tuple[Array, Array]:
-    """Return Σ_n g[n] and Σ_n g[n] (x[n] - mean) of rows."""
-    return sum_rows(g), sum_rows(g * (x - mean))
+def normalise_sums(g: Array, centred: Array) -> tuple[Array, Array]:
+    """Return Σ_n g[n] and Σ_n g[n] centred[n] of rows."""
+    return sum_rows(g), sum_rows(g * centred)
 
 
 @primitive
-def normalise_grad(g: Array, x: Array, mean: Array, factor: Array, a: Array, b: Array) -> Array:
-    """Return factor · (g - a - b · (x - mean)) of rows."""
-    return factor * (g - a - b * (x - mean))
+def normalise_grad(g: Array, centred: Array, factor: Array, a: Array, b: Array) -> Array:
+    """Return factor · (g - a - b · centred) of rows."""
+    return factor * (g - a - b * centred)
 
 
 @primitive

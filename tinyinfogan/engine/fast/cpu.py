@@ -75,6 +75,12 @@ def _in_groups(add_up, *arrays, results=1):
     return [some.sum(axis=0) for some in sums]
 
 
+# Σ x², as a product of vectors, which makes no array of squares.
+def squared_norm(x):
+    with one_blas_thread:
+        return np.vdot(x, x)
+
+
 # --- activations ----------------------------------------------------------------------------------
 
 
@@ -180,48 +186,47 @@ def _images_at_a_time(elements):
 # --- batch norm -----------------------------------------------------------------------------------
 
 
-# Σ (x - mean)², without an array for the deviations.
-def squared_deviations(x, mean):
-    def add_up(x, sums):
-        deviations = x - mean
-        np.einsum("gnc,gnc->gc", deviations, deviations, out=sums)
+# x - mean into a pooled buffer, and the sum of squares of what is still in the cache.
+def centre(x, mean):
+    def add_up(x, centred, sums):
+        np.subtract(x, mean, out=centred)
+        np.einsum("gnc,gnc->gc", centred, centred, out=sums)
 
-    (sums,) = _in_groups(add_up, x)
-    return sums
+    centred = pooled_empty(x.shape, x.dtype)
+    (sums,) = _in_groups(add_up, x, centred)
+    return centred, sums
 
 
-# Σ g and Σ g (x - mean), in one pass.
-def normalise_sums(g, x, mean):
-    def add_up(g, x, sums, products):
+# Σ g and Σ g · centred in one pass, without an array for the products.
+def normalise_sums(g, centred):
+    def add_up(g, centred, sums, products):
         _sum_groups(g, sums)
-        np.einsum("gnc,gnc->gc", g, x - mean, out=products)
+        np.einsum("gnc,gnc->gc", g, centred, out=products)
 
-    return tuple(_in_groups(add_up, g, x, results=2))
+    return tuple(_in_groups(add_up, g, centred, results=2))
 
 
-# factor · (x - mean) + beta, in chunks into a pooled buffer.
-def normalise(x, mean, factor, beta):
-    def forward(x, y):
-        np.subtract(x, mean, out=y)
-        np.multiply(y, factor, out=y)
+# factor · centred + beta, in chunks into a pooled buffer.
+def normalise(centred, factor, beta):
+    def forward(centred, y):
+        np.multiply(centred, factor, out=y)
         np.add(y, beta, out=y)
 
-    y = pooled_empty(x.shape, x.dtype)
-    in_chunks(forward, x, y)
+    y = pooled_empty(centred.shape, centred.dtype)
+    in_chunks(forward, centred, y)
     return y
 
 
-# factor · (g - a - b · (x - mean)), in chunks into a pooled buffer.
-def normalise_grad(g, x, mean, factor, a, b):
-    def backward(g, x, dx):
-        np.subtract(x, mean, out=dx)
-        np.multiply(dx, b, out=dx)
+# factor · (g - a - b · centred), in chunks into a pooled buffer.
+def normalise_grad(g, centred, factor, a, b):
+    def backward(g, centred, dx):
+        np.multiply(centred, b, out=dx)
         np.subtract(g, dx, out=dx)
         np.subtract(dx, a, out=dx)
         np.multiply(dx, factor, out=dx)
 
-    dx = pooled_empty(x.shape, x.dtype)
-    in_chunks(backward, g, x, dx)
+    dx = pooled_empty(centred.shape, centred.dtype)
+    in_chunks(backward, g, centred, dx)
     return dx
 
 

@@ -5,6 +5,7 @@ NumPy calls for products, must not start threads of its own meanwhile: it is hel
 and outside it has as many as before.
 """
 
+import ctypes
 import os
 import queue
 import threading
@@ -157,6 +158,8 @@ class _OneBlasThread:
             if self.libraries is None:
                 controller = ThreadpoolController().select(user_api="blas")
                 self.libraries = controller.lib_controllers
+                for library in self.libraries:  # calls that do not let go of the interpreter lock
+                    library.dynlib = ctypes.PyDLL(library.filepath)
             if not self.depth:
                 self.before = [library.get_num_threads() for library in self.libraries]
                 for library in self.libraries:

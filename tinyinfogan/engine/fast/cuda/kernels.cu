@@ -1,6 +1,6 @@
 // In one pass what the formulas of engine/primitives.py do in a row of small ones.
 //
-// Each kernel has the name of the primitive that it is for.  T is float or double.  A thread computes
+// Each kernel has the name of the primitive that it is for, or says which.  T is float or double.  A thread computes
 // one element i of what is written, so that nothing depends on the order in which threads run.
 
 #define ELEMENT(n) int i = blockIdx.x * blockDim.x + threadIdx.x; if (i >= (n)) return
@@ -56,34 +56,28 @@ __global__ void col2im(const T* columns, T* images, int n, Windows s) {
     images[i] = sum;
 }
 
-// sum_rows, of one group of rows in one channel: of a, or with b of a · (b - mean), or, without a,
-// of (b - mean)².
-__global__ void sum_rows(const T* a, const T* b, const T* mean, T* sums, int n, int N, int C,
-                         int group) {
+// sum_rows, centre, normalise_sums: Σ a b, or Σ a without b, of one group of rows in one channel.
+__global__ void sum_products(const T* a, const T* b, T* sums, int n, int N, int C, int group) {
     ELEMENT(n);
-    int c = i % C, first = i / C * group, last = min(first + group, N);
+    int first = i / C * group, last = min(first + group, N);
     T sum = 0;
-    for (int at = first * C + c; at < last * C; at += C) {
-        T d = b ? b[at] - mean[c] : T(1);
-        sum += d * (a ? a[at] : d);
-    }
+    for (int at = first * C + i % C; at < last * C; at += C) sum += b ? a[at] * b[at] : a[at];
     sums[i] = sum;
 }
 
 // normalise.
-__global__ void normalise(const T* x, const T* mean, const T* factor, const T* beta, T* y, int n,
-                          int C) {
+__global__ void normalise(const T* centred, const T* factor, const T* beta, T* y, int n, int C) {
     ELEMENT(n);
     int c = i % C;
-    y[i] = (x[i] - mean[c]) * factor[c] + beta[c];
+    y[i] = centred[i] * factor[c] + beta[c];
 }
 
 // normalise_grad.
-__global__ void normalise_grad(const T* g, const T* x, const T* mean, const T* factor, const T* a,
+__global__ void normalise_grad(const T* g, const T* centred, const T* factor, const T* a,
                                const T* b, T* dx, int n, int C) {
     ELEMENT(n);
     int c = i % C;
-    dx[i] = (g[i] - (x[i] - mean[c]) * b[c] - a[c]) * factor[c];
+    dx[i] = (g[i] - centred[i] * b[c] - a[c]) * factor[c];
 }
 
 // leaky_relu.  Not a number stays what it is, and -inf times a slope of 0 is 0.

@@ -84,23 +84,24 @@ def matmul(a, b):
 
 
 def sum_rows(x):
-    return _sum(x, x, None, None)
+    return _sum_products(x, None)
 
 
-def squared_deviations(x, mean):
-    return _sum(x, None, x, mean)
+def centre(x, mean):
+    centred = x - mean
+    return centred, _sum_products(centred, centred)
 
 
-def normalise_sums(g, x, mean):
-    return _sum(g, g, None, None), _sum(g, g, x, mean)
+def normalise_sums(g, centred):
+    return sum_rows(g), _sum_products(g, centred)
 
 
-def _sum(like, a, b, mean):
-    """Return Σ_n a[n] (b[n] - mean), groups of rows apart at first; see the kernel for None."""
-    (N, C), nowhere = like.shape, np.uint64(0)
-    sums = array_module(like).empty((-(-N // GROUP), C), like.dtype)
-    a, b, mean = (nowhere if array is None else array for array in (a, b, mean))
-    return start("sum_rows", sums, a, b, mean, sums, sums.size, N, C, GROUP).sum(axis=0)
+def _sum_products(a, b):
+    """Return Σ_n a[n] b[n], or Σ_n a[n] without b, groups of rows apart at first."""
+    N, C = a.shape
+    b = np.uint64(0) if b is None else b  # no address
+    sums = array_module(a).empty((-(-N // GROUP), C), a.dtype)
+    return start("sum_products", sums, a, b, sums, sums.size, N, C, GROUP).sum(axis=0)
 
 
 def leaky_relu(x, slope):
@@ -167,14 +168,14 @@ def _parts(images, elements):
     return [slice(at, min(at + step, images)) for at in range(0, images, step)]
 
 
-def normalise(x, mean, factor, beta):
-    y = array_module(x).empty(x.shape, x.dtype)
-    return start("normalise", y, x, mean, factor, beta, y, y.size, y.shape[1])
+def normalise(centred, factor, beta):
+    y = array_module(centred).empty(centred.shape, centred.dtype)
+    return start("normalise", y, centred, factor, beta, y, y.size, y.shape[1])
 
 
-def normalise_grad(g, x, mean, factor, a, b):
-    dx = array_module(x).empty(x.shape, x.dtype)
-    return start("normalise_grad", dx, g, x, mean, factor, a, b, dx, dx.size, dx.shape[1])
+def normalise_grad(g, centred, factor, a, b):
+    dx = array_module(centred).empty(centred.shape, centred.dtype)
+    return start("normalise_grad", dx, g, centred, factor, a, b, dx, dx.size, dx.shape[1])
 
 
 def adam_update(thetas, grads, ms, vs, numbers, beta1, beta2):
