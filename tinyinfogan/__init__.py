@@ -1,15 +1,68 @@
 """tinyinfogan: InfoGAN (Chen et al. 2016, arXiv 1606.03657) from scratch on NumPy or CuPy."""
 
 __version__ = "0.1.0"
-__all__ = ["LatentSpec", "load"]
+__all__ = ["LatentSpec", "fit", "load"]
+
+
+def load(path=None, device="auto"):
+    """Return the trained InfoGAN of a run's folder or checkpoint file.
+
+    path: by default the model that comes with the package, the default preset on MNIST.
+    device: "auto", "cpu" or "cuda".  Raises training.checkpoint.CheckpointError if the checkpoint
+    is missing, truncated or not ours, and engine.device.DeviceError if the device is not there.
+    """
+    from tinyinfogan.training import checkpoint
+
+    return checkpoint.load(checkpoint.TRAINED if path is None else path, device)
+
+
+def fit(
+    images,
+    labels=None,
+    *,
+    preset="mnist",
+    steps=None,
+    seed=0,
+    device="auto",
+    out=None,
+    **settings,
+):
+    """Train an InfoGAN on images and return it, ready to generate, encode and predict.
+
+    images: (N, H, W) or (N, H, W, C), C = 1 or 3, uint8 or floats in [0, 1].  labels: integers
+    (N,), which only show how well the categories match them.
+    preset: of infogan.settings.PRESETS.  settings: fields of Settings that are to be others, such
+    as categorical=(10,), continuous=2, batch_size=64.  steps: by default the preset's.
+    out: a folder for log, checkpoints and pictures, a run as the command leaves it; without it the
+    training is in memory, with a progress bar.
+
+    Raises TypeError for settings that there are none of, data.DataError for images that cannot be,
+    ValueError for what does not fit together, and FileExistsError if `out` holds a run.
+    """
+    from dataclasses import replace
+
+    from tinyinfogan import data, train
+    from tinyinfogan.engine.device import resolve_device
+    from tinyinfogan.infogan.settings import PRESETS
+    from tinyinfogan.training import folder
+
+    if preset not in PRESETS:
+        raise ValueError(f"preset is {preset!r}, expected one of {', '.join(PRESETS)}")
+    fields = PRESETS[preset].__dataclass_fields__
+    for name in settings.keys() - fields:
+        raise TypeError(f"fit: there is no setting {name!r}, expected one of {', '.join(fields)}")
+    chosen = replace(PRESETS[preset], **settings, **({} if steps is None else {"steps": steps}))
+    dataset = data.pad(data.from_arrays(images, labels, folder.ARRAYS), chosen.pad)
+    start = {"dataset": folder.ARRAYS, "data": None, "seed": seed}
+    config = folder.config_for(start, chosen, dataset)
+    left = folder.existing_run_files(out) if out else []
+    if left:
+        raise FileExistsError(f"{out} holds {left[0].name} of a run; choose another out")
+    return train.train(dataset, config, out, resolve_device(device))
 
 
 def __getattr__(name):
-    """Import what is asked for: importing a file of this package loads no other room."""
-    if name == "load":
-        from tinyinfogan.training.checkpoint import load
-
-        return load
+    """Import what is asked for: importing this package loads no other room."""
     if name == "LatentSpec":
         from tinyinfogan.infogan.latents import LatentSpec
 

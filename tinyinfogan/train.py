@@ -1,134 +1,108 @@
-"""Train an InfoGAN: python -m tinyinfogan.train --help
+"""InfoGAN's training, from top to bottom: draw a batch, take a step, now and then log, draw, save.
 
-From top to bottom: one training step, the loop around it, what a run leaves on disk, the command.
+    python -m tinyinfogan.train --help
+
+One step, Algorithm 1 with the information term of equation 6, is in infogan/step.py, and what the
+settings may add to it in infogan/variants/.  What keeps a run (folder, log, checkpoints, signals)
+is the object `run`, in training/run.py; the options of the command are in cli/options.py.
 """
 
-import signal
 import sys
-import time
-
-import numpy as np
-from tqdm import tqdm
 
 from tinyinfogan.engine.device import to_device
-from tinyinfogan.evaluation import clustering
 from tinyinfogan.infogan.model import InfoGAN, as_float
 from tinyinfogan.infogan.settings import Settings
 from tinyinfogan.infogan.variants.step import optimisers
-from tinyinfogan.training import checkpoint, guard, memory, report
-from tinyinfogan.training.ranks import ALONE
-from tinyinfogan.training.step import stepper
-from tinyinfogan.view import traversals
-
-# One seed makes a run.  Every use has a generator of its own, made from the seed, the use and the
-# epoch or step it is for: a resumed run needs nothing but the step to go on exactly.
-WEIGHTS, ORDER, LATENTS = range(3)
+from tinyinfogan.training import checkpoint
+from tinyinfogan.training.ranks import SINGLE_PROCESS
+from tinyinfogan.training.run import Run
+from tinyinfogan.training.seeds import LATENTS, ORDER, WEIGHTS, rng_for
+from tinyinfogan.training.step import share_batch_norm, step_of_run
 
 
-def generator_for(seed, use, at=0):
-    """Return the numpy Generator of one use of randomness at one step or epoch."""
-    return np.random.default_rng((seed, use, at))
+def train(
+    dataset,
+    config,
+    out=None,
+    device="cpu",
+    resume=None,
+    checkpoint_every=500,
+    log_every=100,
+    keep=1,
+    replay=True,
+    sync_bn=True,
+    group=SINGLE_PROCESS,
+):
+    """Train an InfoGAN on a data.Dataset and return it.
 
+    config: as in config.json, with "settings", "image_shape" and "seed".
+    out: the run's folder, or None to train in memory, with a progress bar only.
+    resume: None for a new run, or the arrays of the checkpoint to go on from, {} for one that has
+        not come to its first yet.
+    checkpoint_every, log_every: in steps.  keep: checkpoints to keep.
+    replay: whether steps on a GPU become a CUDA graph.
+    group: the processes that train together, each with its shard of every batch.  sync_bn: whether
+        batch norm takes its statistics over all of them.
 
-# --- one step -------------------------------------------------------------------------------------
-
-
-# --- the loop -------------------------------------------------------------------------------------
-
-
-def train(dataset, config, out, device="cpu", checkpoint_every=500, log_every=100, resume=None,
-          keep=1, replay=True, sync_bn=True, ranks=ALONE):  # fmt: skip
-    """Train from the start, or from the checkpoint arrays `resume`, and write the run to `out`.
-
-    dataset: a data.Dataset.  config: as in config.json, with "settings", "image_shape" and "seed".
-    out: the run's folder, a Path.  checkpoint_every, log_every: in steps.  keep: checkpoints.
-    replay: see `stepper`.  ranks: the processes that train together, each with its part of every
-    batch; rank 0 writes.  sync_bn: whether batch norm takes its statistics over all of them.
-
-    Returns the InfoGAN.  SIGINT (Ctrl-C) and SIGTERM finish the step, save a checkpoint and raise
-    guard.Stopped.  Raises TrainingError where a number is not finite any more, leaving the last
-    checkpoint, and OSError where nothing can be written.
+    SIGINT (Ctrl-C) and SIGTERM finish the step, save a checkpoint and raise Stopped.  Raises
+    TrainingError if a number is not finite any more, BusyError if another process writes to the
+    folder, and OSError if nothing can be written.
     """
-    settings, seed = Settings(**config["settings"]), config["seed"]
-    if resume is None:
-        model = InfoGAN(settings, config["image_shape"], generator_for(seed, WEIGHTS)).to(device)
-    else:
-        model = checkpoint.model_of(resume, out, settings, config["image_shape"]).to(device)
-    adams = optimisers(model)
-    rates = [adam.lr for adam in adams.values()]
-    start, history = 0, []
-    if resume is not None:
-        checkpoint.restore(resume, out, **adams)
-        start, history = int(resume["step"]), checkpoint.history_of(resume, out, device)
-    D, G, first, seconds = model.discriminator, model.generator, ranks.rank == 0, 0.0
+    model, adams = model_and_optimisers(config, device, resume, out)
+    settings, seed = model.settings, config["seed"]
+    rates = {name: adam.lr for name, adam in adams.items()}
     if sync_bn:
-        ranks.sync_batch_norm(D)
-        ranks.sync_batch_norm(G)
-    if first:
-        memory.check(model, settings.batch_size // ranks.size, out)
-        seconds = report.start_log(out, start)
+        share_batch_norm(model.generator, group)
+        share_batch_norm(model.discriminator, group)
+    take_step = step_of_run(model, adams, replay, group)
     images = to_device(dataset.images, device)
-    steps_per_epoch = len(images) // settings.batch_size
-    picture_every = max(1, settings.steps // 50)
+    draw_every = max(1, settings.steps // 50)
 
-    take_step, accuracy, order = stepper(model, adams, replay, ranks), None, None
-    since = time.perf_counter() - seconds
-    bar = tqdm(total=settings.steps, initial=start, unit="step", dynamic_ncols=True,
-               disable=not first)  # fmt: skip
-    stopping = False
-    with bar, guard.signals() as stop, checkpoint.Writer(out / checkpoint.NAME, keep) as writer:
-        for step in range(start, settings.steps):
-            writer.check()
-            epoch, batch = divmod(step, steps_per_epoch)
-            if order is None or batch == 0:
-                order = generator_for(seed, ORDER, epoch).permutation(len(images))
-            chosen = order[batch * settings.batch_size : (batch + 1) * settings.batch_size]
-            real = as_float(images[to_device(ranks.mine(chosen), device)])
-            for adam, lr in zip(adams.values(), rates):
-                adam.lr = lr * settings.rate(step)
-            rng = generator_for(seed, LATENTS, step)
-            history.append(take_step(real, rng))
-            done = step + 1
-            bar.update()
+    with Run(out, config, model, adams, dataset, resume, keep, group) as run:
+        for step, chosen in batches(len(images), settings, seed, run.done):
+            real = as_float(images[to_device(group.shard(chosen), device)])
+            for name, adam in adams.items():
+                adam.lr = rates[name] * settings.rate(step)
+            run.note(take_step(real, rng_for(seed, LATENTS, step)))
 
-            last = done == settings.steps
-            # Read once: a signal may come at any moment, and to some ranks before others.
-            stopping = ranks.sum(np.array(len(stop))) > 0
-            save = done % checkpoint_every == 0 or last or stopping
-            draw = done % picture_every == 0 or last
-            if done % log_every == 0 or save or draw:
-                parts = {"D": D, "G": G, **adams}
-                values = guard.finite(history, done, parts, writer.last_good, ranks)
-            if not first:
-                history = [] if done % log_every == 0 else history
-            elif done % log_every == 0 or last:
-                if dataset.labels is not None and settings.categorical:
-                    limit = 10_000 if last else 2000
-                    accuracy = clustering.code_table(model, dataset, limit).accuracy
-                record = {
-                    "step": done,
-                    "epoch": round(done / steps_per_epoch, 3),
-                    **report.summary(settings, values),
-                    "code_accuracy": accuracy,
-                    "seconds": round(time.perf_counter() - since, 2),
-                }
-                if "rollback" in config:
-                    record["rollback"] = config["rollback"]
-                report.append_to_log(out, record)
-                bar.set_postfix_str(report.one_line(settings.spec, record))
-                history, values = [], {}
-            if draw:
-                drawn = traversals.samples(model)  # on all ranks, which so come to the same end
-                guard.finite_images(drawn, done, writer.last_good)
-                if first:
-                    report.save_samples(out, drawn, done)
-            if save and first:
-                writer.save(checkpoint.snapshot(model, adams, done, config, values))
-            if stopping:
-                break
-    if stopping:
-        raise guard.Stopped(stop[0] if stop else signal.SIGTERM)
+            last = run.done == settings.steps
+            if run.done % log_every == 0 or last:
+                run.log()
+            if run.done % draw_every == 0 or last:
+                run.draw()
+            if run.done % checkpoint_every == 0 or last or run.stopping:
+                run.save()
+        run.finish()
     return model
+
+
+def model_and_optimisers(config, device, resume=None, out=None):
+    """Return the InfoGAN that config describes and its {name: Adam}, new or as in a checkpoint.
+
+    resume, out: as in `train`.  Raises CheckpointError if the checkpoint is of another network.
+    """
+    settings, image_shape = Settings(**config["settings"]), config["image_shape"]
+    if not resume:
+        model = InfoGAN(settings, image_shape, rng_for(config["seed"], WEIGHTS)).to(device)
+        return model, optimisers(model)
+    model = checkpoint.model_of(resume, out, settings, image_shape).to(device)
+    adams = optimisers(model)
+    checkpoint.restore(resume, out, **adams)
+    return model, adams
+
+
+def batches(number, settings, seed, start=0):
+    """Yield (step, indices of its batch) for the steps from `start` to the last, settings.steps.
+
+    In every epoch each of `number` images is drawn once, in an order of its own, but for the rest
+    that fills no batch.
+    """
+    size, order = settings.batch_size, None
+    for step in range(start, settings.steps):
+        epoch, batch = divmod(step, number // size)
+        if order is None or batch == 0:
+            order = rng_for(seed, ORDER, epoch).permutation(number)
+        yield step, order[batch * size : (batch + 1) * size]
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import zlib
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -10,14 +9,13 @@ from tinyinfogan import data
 from tinyinfogan.cli.common import UsageError
 from tinyinfogan.infogan.model import InfoGAN, describe
 from tinyinfogan.infogan.settings import DATASETS, DEFAULT, PRESETS
-from tinyinfogan.training import checkpoint, guard, report
-from tinyinfogan.training.ranks import ALONE
+from tinyinfogan.training import checkpoint, folder
+from tinyinfogan.training.lock import unfinished
+from tinyinfogan.training.ranks import SINGLE_PROCESS
 
+MOST_EPOCHS = 1_000_000
 SETTINGS_OPTIONS = {
-    "steps": (int, "training steps"),
-    "batch_size": (int, "images in a batch"),
     "noise": (int, "noise variables"),
-    "continuous": (int, "continuous codes"),
     "channels": (int, "width of the convolutions"),
     "hidden": (int, "width of the fully connected layers"),
     "lambda_categorical": (float, "λ of the categorical codes"),
@@ -32,169 +30,182 @@ SETTINGS_OPTIONS = {
     "rotation": (float, "degrees by which it is turned, at most"),
     "zoom": (float, "share by which it is made larger or smaller, at most"),
 }
-
+SETTINGS_NAMES = [
+    *("steps", "batch_size", "categorical", "continuous", "q_sigma", "info_updates"),
+    *SETTINGS_OPTIONS,
+]
 # What may change when a run goes on, with its defaults; --steps and --epochs may as well.
 RUN_OPTIONS = {
-    "device": "auto", "checkpoint_every": 500, "log_every": 100, "keep": 1, "on_nan": "stop",
+    "device": "auto",
+    "checkpoint_every": 500,
+    "log_every": 100,
+    "keep": 1,
+    "on_nan": "stop",
     "sync_bn": True,
-}  # fmt: skip
-
-
-MOST_EPOCHS = 1_000_000
+}
 
 
 def parser():
     """Return the argparse parser of the command."""
     p = argparse.ArgumentParser(
-        prog="python -m tinyinfogan.train",
+        prog="tinyinfogan train",
+        usage="%(prog)s [options]",
         allow_abbrev=False,
         description="Train an InfoGAN.  Settings not given are the preset's.",
     )
-    p.add_argument("--preset", choices=PRESETS, help=f"named settings (default: {DEFAULT})")
-    p.add_argument("--dataset", choices=data.NAMES,
-                   help="a data set by its name (default: the preset's)")
-    p.add_argument("--data", metavar="PATH",
-                   help="your images: a folder of PNG or JPEG files or of IDX files, or an .npz "
-                        "file; with --dataset, the folder that its files are in")  # fmt: skip
-    p.add_argument("--device", choices=("auto", "cpu", "cuda"),
-                   help="auto takes the GPU where there is one (default)")  # fmt: skip
-    p.add_argument("--tf32", action="store_true",
-                   help="on a GPU: faster products of float32 with inputs of 10 bits")  # fmt: skip
-    p.add_argument("--no-graph", action="store_true",
-                   help="on a GPU: start every kernel apart, not steps as a whole")  # fmt: skip
-    p.add_argument("--seed", type=int, help="one seed makes a run (default: 0)")
-    p.add_argument("--seeds", type=int, metavar="N",
-                   help="train with N seeds, from 0 on, and compare: python -m tinyinfogan.sweep")
-    p.add_argument("--out", metavar="DIR", help="the run's folder (default: runs/PRESET-N)")
-    p.add_argument("--overwrite", action="store_true", help="let --out replace a run")
-    p.add_argument("--resume", metavar="DIR", help="go on with the run in DIR")
-    p.add_argument("--checkpoint-every", type=int, metavar="STEPS", help="(default: 500)")
-    p.add_argument("--log-every", type=int, metavar="STEPS", help="(default: 100)")
-    p.add_argument("--keep", type=int, metavar="N", help="checkpoints to keep (default: 1)")
-    p.add_argument("--on-nan", choices=("stop", "rollback"),
-                   help="where a number is not finite: stop (default), or go back to the last "
-                        "checkpoint, once, with half the learning rates")  # fmt: skip
-    p.add_argument("--sync-bn", action=argparse.BooleanOptionalAction,
-                   help="under mpiexec: batch norm over the whole batch, not over each rank's part "
-                        "(default: yes)")  # fmt: skip
-    p.add_argument("--epochs", type=float, help="passes over the data, instead of --steps")
-    p.add_argument("--categorical", type=int, nargs="*", metavar="SIZE",
-                   help="the number of categories of each categorical code")  # fmt: skip
-    p.add_argument("--q-sigma", choices=("fixed", "learnt"), help="σ of Q's Gaussians")
-    p.add_argument("--info-updates", choices=("players", "all"),
-                   help="who maximises L_I: D with Q, and G, in their own steps, or a third step "
-                        "over all parameters")  # fmt: skip
-    p.add_argument("--describe", action="store_true",
-                   help="print the networks of the settings, and do not train")  # fmt: skip
-    for name, (kind, text) in SETTINGS_OPTIONS.items():
-        p.add_argument(f"--{name.replace('_', '-')}", type=kind, help=text)
+    add = p.add_argument
+    add("--preset", choices=PRESETS, help=f"named settings (default: {DEFAULT})")
+    add("--dataset", choices=data.NAMES, help="a data set by its name (default: the preset's)")
+    text = "your images: a folder of PNG or JPEG files or of IDX files, or an .npz file; with "
+    text += "--dataset, the folder that its files are in"
+    add("--data", metavar="PATH", help=text)
+    text = "auto takes the GPU if there is one (default)"
+    add("--device", choices=("auto", "cpu", "cuda"), help=text)
+    add("--steps", type=int, help="training steps")
+    add("--epochs", type=float, help="passes over the data, instead of --steps")
+    add("--batch-size", type=int, metavar="N", help="images in a batch")
+    text = "the number of categories of each categorical code"
+    add("--categorical", type=int, nargs="*", metavar="SIZE", help=text)
+    add("--continuous", type=int, metavar="N", help="continuous codes")
+    add("--seed", type=int, help="one seed makes a run (default: 0)")
+    add("--out", metavar="DIR", help="the run's folder (default: runs/PRESET-N)")
+    add("--overwrite", action="store_true", help="let --out replace a run")
+    add("--resume", metavar="DIR", help="go on with the run in DIR")
+    _add_more(p.add_argument_group("more options").add_argument)
     return p
 
 
-def prepare(args, ranks=ALONE):
-    """Return (dataset, config, out, resume arrays or None) for parsed arguments.
+def _add_more(add):
+    text = "print the networks of the settings, and do not train"
+    add("--describe", action="store_true", help=text)
+    text = "train with N seeds, from 0 on, and compare: tinyinfogan sweep"
+    add("--seeds", type=int, metavar="N", help=text)
+    add("--checkpoint-every", type=int, metavar="STEPS", help="(default: 500)")
+    add("--log-every", type=int, metavar="STEPS", help="(default: 100)")
+    add("--keep", type=int, metavar="N", help="checkpoints to keep (default: 1)")
+    text = "if a number is not finite: stop (default), or go back to the last checkpoint, once, "
+    text += "with half the learning rates"
+    add("--on-nan", choices=("stop", "rollback"), help=text)
+    for name, (kind, text) in SETTINGS_OPTIONS.items():
+        metavar = "N" if kind is int else "X"
+        add(f"--{name.replace('_', '-')}", type=kind, metavar=metavar, help=text)
+    add("--q-sigma", choices=("fixed", "learnt"), help="σ of Q's Gaussians")
+    text = "who maximises L_I: D with Q, and G, in their own steps, or a third step over all "
+    text += "parameters"
+    add("--info-updates", choices=("players", "all"), help=text)
+    text = "on a GPU: faster products of float32 with inputs of 10 bits"
+    add("--tf32", action="store_true", help=text)
+    text = "on a GPU: start every kernel by itself, not steps as a whole"
+    add("--no-graph", action="store_true", help=text)
+    text = "under mpiexec: batch norm over the whole batch, not over each process's shard "
+    text += "(default: yes)"
+    add("--sync-bn", action=argparse.BooleanOptionalAction, help=text)
 
-    ranks: the processes that are to train together.  Raises UsageError for arguments that do not
+
+def prepare(args, group=SINGLE_PROCESS):
+    """Return (dataset, config, out, resume) for parsed arguments, as `train` takes them.
+
+    group: the processes that are to train together.  Raises UsageError for arguments that do not
     fit one another or the data, and the errors of `data.load` and `checkpoint.read`.
     """
-    if args.steps is not None and args.epochs is not None:
-        raise UsageError("give --steps or --epochs, not both")
-    if args.epochs is not None and not 0 < args.epochs <= MOST_EPOCHS:
-        raise UsageError(
-            f"epochs is {args.epochs}, expected more than 0 and at most {MOST_EPOCHS:,}"
-        )
-    for name in ("data", "out", "resume"):
-        if getattr(args, name) == "":
-            raise UsageError(f"--{name} is empty, expected a path")
-    if args.seed is not None and args.seed < 0:
-        raise UsageError(f"seed is {args.seed}, expected 0 or more")
-    given = _given(args)
-
-    resume, done, changes, options = None, 0, "", {n: getattr(args, n) for n in RUN_OPTIONS}
-    options = {n: value for n, value in options.items() if value is not None}
-    source = args.data and os.path.realpath(args.data)
-    if args.resume:
-        out = Path(args.resume)
-        resume, config, settings = checkpoint.last(out)
-        done = 0 if resume is None else resume["step"].item()
-        before = {"dataset": None, **asdict(settings), **config}
-        kept = dict(config.get("options") or {})
-        kept = {n: kept[n] for n, usual in RUN_OPTIONS.items() if type(kept.get(n)) is type(usual)}
-        before |= RUN_OPTIONS | kept | {"out": out}
-        asked = given | options | {"data": source, "out": args.out and Path(args.out)}
-        asked |= {n: getattr(args, n) for n in ("preset", "dataset", "seed")}
-        changes = _changes(asked, before)
-        options = {n: before[n] for n in RUN_OPTIONS} | options
-    else:
-        settings = PRESETS[args.preset or DEFAULT]
-        dataset = args.dataset or (None if source else DATASETS.get(settings.preset))
-        config = {"dataset": dataset, "data": source, "seed": args.seed or 0}
-        out = Path(args.out) if args.out else _next_free(settings.preset)
-        if out.exists() and not out.is_dir():
-            raise UsageError(f"{out} is a file; --out takes a folder")
-        left = report.remains(out)
-        if left and not args.overwrite:
-            raise UsageError(f"{out} holds {left[0].relative_to(out)} of a run; choose another "
-                             "--out, or give --overwrite")  # fmt: skip
-        if os.path.realpath(out) == source:
-            raise UsageError(f"{out} is the folder of --data; choose another --out")
-
-    options = RUN_OPTIONS | options
-    for name in ("checkpoint_every", "log_every", "keep"):
-        if options[name] < 1:
-            raise UsageError(f"{name} is {options[name]}, expected 1 or more")
+    _check(args)
+    settings, config, out, resume, changes = _resumed(args) if args.resume else _new(args)
+    options = config["options"] | _given(args, RUN_OPTIONS)
     try:
-        settings = replace(settings, **given)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-    dataset = data.of_run(config | {"settings": asdict(settings)})
-    try:
-        if settings.batch_size > len(dataset.images):
-            raise ValueError(
-                f"batch_size is {settings.batch_size}, more than the {len(dataset.images)} images "
-                "there are; give a smaller --batch-size"
-            )
-        smallest = 2 if settings.lambda_consistency else 1  # which takes half of each rank's images
-        if ranks.size > 1 and settings.batch_size % (smallest * ranks.size):
-            whole = smallest * ranks.size
-            raise ValueError(
-                f"batch_size is {settings.batch_size}, which {ranks.size} ranks cannot share: give "
-                f"a --batch-size that is a multiple of {whole}, or another number to mpiexec -n"
-            )
+        for name in ("checkpoint_every", "log_every", "keep"):
+            if options[name] < 1:
+                raise UsageError(f"{name} is {options[name]}, expected 1 or more")
+        settings = replace(settings, **_given(args))
+        dataset = data.of_run(config | {"settings": asdict(settings)})
         if args.epochs is not None:
             steps = round(args.epochs * (len(dataset.images) // settings.batch_size))
             settings = replace(settings, steps=max(1, steps))
-        finished = settings.steps == done and not guard.unfinished(out)
+        complete = folder.config_for(config, settings, dataset)
+        smallest = 2 if settings.lambda_consistency else 1  # which takes half of each shard
+        if group.size > 1 and settings.batch_size % (smallest * group.size):
+            raise ValueError(
+                f"batch_size is {settings.batch_size}, which {group.size} processes cannot share: "
+                f"give a --batch-size that is a multiple of {smallest * group.size}, or another "
+                "number to mpiexec -n"
+            )
+        done = int(resume["step"]) if resume else 0
+        finished = settings.steps == done and not unfinished(out)
         if args.resume and (settings.steps < done or finished):
             raise ValueError(f"{out} has {done} steps already; give more --steps")
-        InfoGAN.check(settings, dataset.images.shape[1:])
+    except data.DataError:
+        raise
     except ValueError as error:
         raise UsageError(str(error)) from error
-    content = zlib.crc32(dataset.images)
-    if config.get("data_crc32", content) != content:
-        raise data.DataError(f"{dataset.name}: not the images that {out} was trained on; put them "
-                             "back, or start another run")  # fmt: skip
-    config |= {
-        "settings": asdict(settings),
-        "image_shape": list(dataset.images.shape[1:]),
-        "data_crc32": content,
-        "options": options,
-    }
-    if changes and ranks.rank == 0:
+    if config.get("data_crc32", complete["data_crc32"]) != complete["data_crc32"]:
+        raise data.DataError(
+            f"{dataset.name}: not the images that {out} was trained on; put them back, or start "
+            "another run"
+        )
+    if changes and group.rank == 0:
         print(f"resumed with changes, all of them allowed: {changes}")
-    return dataset, config, out, resume
+    return dataset, complete | {"options": options}, out, resume
 
 
-def _changes(asked, before):
-    """Return, as text, what changes in a resumed run.  Raises UsageError for what may not."""
-    changes = {n: f"--{n.replace('_', '-')} is {value}, was {before[n]}"
-               for n, value in asked.items() if value is not None and value != before[n]}
-    refused = [text for n, text in changes.items() if n not in {"steps", *RUN_OPTIONS}]
+def _check(args):
+    """Raise UsageError for arguments that cannot be, whatever the data."""
+    if args.steps is not None and args.epochs is not None:
+        raise UsageError("give --steps or --epochs, not both")
+    if args.epochs is not None and not 0 < args.epochs <= MOST_EPOCHS:
+        most = f"expected more than 0 and at most {MOST_EPOCHS:,}"
+        raise UsageError(f"epochs is {args.epochs}, {most}")
+    for name in ("data", "out", "resume"):
+        if getattr(args, name) == "":
+            raise UsageError(f"--{name} is empty, expected a path")
+
+
+def _new(args):
+    """Return (Settings, config, out, None, "") of a new run."""
+    settings, source = PRESETS[args.preset or DEFAULT], _source(args)
+    dataset = args.dataset or (None if source else DATASETS.get(settings.preset))
+    out = Path(args.out) if args.out else _next_free(settings.preset)
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file; --out takes a folder")
+    left = folder.existing_run_files(out)
+    if left and not args.overwrite:
+        raise UsageError(f"{out} holds {left[0].relative_to(out)} of a run; choose another --out, "
+                         "or give --overwrite")  # fmt: skip
+    if os.path.realpath(out) == source:
+        raise UsageError(f"{out} is the folder of --data; choose another --out")
+    config = {"dataset": dataset, "data": source, "seed": args.seed or 0, "options": RUN_OPTIONS}
+    return settings, config, out, None, ""
+
+
+def _resumed(args):
+    """Return (Settings, config, out, resume, what changes as text) of a run that goes on.
+
+    Raises UsageError for what may not change.
+    """
+    out, source = Path(args.resume), _source(args)
+    resume, config, settings = checkpoint.load_for_run(out)
+    if config.get("dataset") == folder.ARRAYS:
+        if not source:
+            raise UsageError(
+                f"{out} was trained on arrays that fit() was given; save them with np.savez(path, "
+                "images=images, labels=labels) and give --data PATH"
+            )
+        config |= {"dataset": None, "data": source}
+    kept = dict(config.get("options") or {})
+    kept = {n: kept[n] for n, usual in RUN_OPTIONS.items() if type(kept.get(n)) is type(usual)}
+    config["options"] = RUN_OPTIONS | kept
+    before = {"dataset": None, **asdict(settings), **config, **config["options"], "out": out}
+    asked = _given(args, [*SETTINGS_NAMES, *RUN_OPTIONS, "preset", "dataset", "seed"])
+    asked |= {"data": source, "out": args.out and Path(args.out)}
+    changes = {
+        name: f"--{name.replace('_', '-')} is {value}, was {before[name]}"
+        for name, value in asked.items()
+        if value is not None and value != before[name]
+    }
+    refused = [text for name, text in changes.items() if name not in {"steps", *RUN_OPTIONS}]
     if refused:
         may = ", ".join(f"--{n.replace('_', '-')}" for n in ("steps", "epochs", *RUN_OPTIONS))
         raise UsageError(f"a resumed run keeps its settings: {', '.join(refused)}; leave that out; "
                          f"only {may} may change")  # fmt: skip
-    return ", ".join(changes.values())
+    return settings, config, out, resume, ", ".join(changes.values())
 
 
 def settings_of(args):
@@ -202,18 +213,22 @@ def settings_of(args):
     return replace(PRESETS[args.preset or DEFAULT], **_given(args))
 
 
-def _given(args):
-    """Return {name: value} of the settings that the arguments give."""
-    names = [*SETTINGS_OPTIONS, "categorical", "q_sigma", "info_updates"]
+def _given(args, names=SETTINGS_NAMES):
+    """Return {name: value} of those of `names` that the arguments give."""
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     return {n: tuple(v) if isinstance(v, list) else v for n, v in given.items()}
+
+
+def _source(args):
+    return args.data and os.path.realpath(args.data)
 
 
 def described(args):
     """Return the text of --describe.  Raises UsageError for settings that cannot be."""
     if args.resume or args.data or args.dataset:
-        raise UsageError("--describe is about a preset and its images; leave out --resume, --data "
-                         "and --dataset")  # fmt: skip
+        raise UsageError(
+            "--describe is about a preset and its images; leave out --resume, --data and --dataset"
+        )
     try:
         settings = settings_of(args)
         (H, W, C), more = settings.image_shape, 2 * (settings.pad - PRESETS[settings.preset].pad)

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from tinyinfogan.cli import options
 from tinyinfogan.storage import files
-from tinyinfogan.training import checkpoint, guard, report
+from tinyinfogan.training import checkpoint, folder, signals
 from tinyinfogan.training import ranks as parallel
 
 NAME = "sweep.json"
@@ -81,7 +81,7 @@ def _stop(signum, frame):
     """Let the runs save and end, as Ctrl-C does, which a terminal sends to them too."""
     for child in list(_running):
         child.send_signal(signum)
-    raise guard.Stopped(signum)
+    raise signals.Stopped(signum)
 
 
 def summary(jobs, errors):
@@ -92,7 +92,7 @@ def summary(jobs, errors):
     rows = []
     for setting, group in itertools.groupby(jobs, key=lambda job: job[0]):
         folders = [folder for _, folder, _ in group]
-        last = [report.read_log(f)[-1] for f in folders if f in errors and errors[f] is None]
+        last = [folder.read_log(f)[-1] for f in folders if f in errors and errors[f] is None]
         accuracies = [r["code_accuracy"] for r in last if r["code_accuracy"] is not None]
         row = {"setting": setting, "done": len(last), "accuracies": accuracies}
         if accuracies:
@@ -174,7 +174,7 @@ def main(argv=None):
     try:  # ends here where one is wrong, before any trains
         for _, _, arguments in jobs:
             options.settings_of(options.parser().parse_args(arguments))
-        ranks = parallel.start()
+        ranks = parallel.start_processes()
     except (ValueError, parallel.ParallelError) as error:
         p.error(str(error))
     before = signal.signal(signal.SIGTERM, _stop)

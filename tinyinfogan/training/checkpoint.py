@@ -11,8 +11,8 @@ Format 2, which `numpy.load(path, allow_pickle=False)` reads; there is no pickle
     checksums        JSON text {name: SHA-256 of data type, shape and bytes} of all arrays above
 
 The archive's comment, which is the file's last 64 bytes, is the SHA-256 of all bytes before it.  So
-no bit can change unnoticed.  Nothing else needs saving: random generators follow from the seed and
-the step.  Format 1, which had neither history nor checksums, is read as well.
+no bit can change unnoticed.  Nothing else needs saving: random numbers follow from the seed and the
+step.  Format 1, which had neither history nor checksums, is read as well.
 """
 
 import contextlib
@@ -46,15 +46,15 @@ class CheckpointError(ValueError):
 # --- writing --------------------------------------------------------------------------------------
 
 
-def snapshot(model, optimizers, step, config, history=None):
+def snapshot(model, optimisers, step, config, history=None):
     """Return {name: array}, what a checkpoint holds, copied: training may go on and change it.
 
-    optimizers: {name: Adam}.  step: steps done.  config: what goes into config.json, a dict with
+    optimisers: {name: Adam}.  step: steps done.  config: what goes into config.json, a dict with
     "settings", the fields of `Settings`, and "image_shape".  history: {term: values (steps,)}.
     """
     arrays = {"format": np.array(FORMAT), "step": np.array(step)}
     arrays["config"] = np.array(json.dumps(config))
-    for name, part in {"model": model, **optimizers}.items():
+    for name, part in {"model": model, **optimisers}.items():
         for key, array in part.state_dict().items():
             arrays[f"{name}.{key}"] = np.array(to_host(array))
     for term, values in (history or {}).items():
@@ -67,8 +67,8 @@ def save(path, arrays, keep=1, compression=zipfile.ZIP_STORED):
 
     keep: checkpoints to keep, this one and the ones before, as checkpoint-STEP.npz beside it.
     compression: zipfile's; weights hardly shrink.
-    Raises OSError where it cannot be written and CheckpointError where it does not read back well;
-    what was at `path` is then still there.
+    Raises OSError if it cannot be written and CheckpointError if it does not read back well; what
+    was at `path` is then still there.
     """
     path = Path(path)
     checksums = {name: _checksum(array) for name, array in arrays.items()}
@@ -91,20 +91,17 @@ def save(path, arrays, keep=1, compression=zipfile.ZIP_STORED):
 
 
 def save_small(path, arrays):
-    """Write only the model of a snapshot, or of what `read` returns, in about 1.6 bytes a weight.
+    """Write only the model of a snapshot, or of what `read` returns, in some 1.6 bytes per weight.
 
     In float16 with the last two of its ten fraction bits 0, so that deflate finds something to
-    leave out: weights up to 65,504 are then within 0.25 % of themselves, or within 1.2e-7 where
-    they are below 5e-5.  Raises OSError as `save`.
+    leave out: weights up to 65,504 are then within 0.25 % of themselves, or within 1.2e-7 if they
+    are below 5e-5.  Raises OSError as `save`.
     """
-    small = {}
+    small = {name: arrays[name] for name in ("format", "step", "config")}
     for name, array in arrays.items():
         if name.startswith("model."):
             bits = array.astype(np.float16).view(np.uint16)
-            array = ((bits + np.uint16(2)) & np.uint16(0xFFFC)).view(np.float16)
-        elif name not in ("format", "step", "config"):
-            continue
-        small[name] = array
+            small[name] = ((bits + np.uint16(2)) & np.uint16(0xFFFC)).view(np.float16)
     save(path, small, compression=zipfile.ZIP_DEFLATED)
 
 
@@ -147,8 +144,8 @@ def _set_aside(path, count):
 
 
 def _step_of(path):
-    """Return the step of a checkpoint, or None where it is damaged, and not worth keeping."""
-    with contextlib.suppress(CheckpointError), _trusting_nothing(path, "cannot be read"):
+    """Return the step of a checkpoint, or None if it is damaged, and not worth keeping."""
+    with contextlib.suppress(CheckpointError), wrap_errors(path, "cannot be read"):
         with open(path, "rb") as file:
             return int(npz.read_npz(file, ["step"])["step"])
     return None
@@ -162,7 +159,7 @@ class Writer:
     """
 
     def __init__(self, path, keep=1):
-        self.path, self.keep, self.pending = path, keep, None
+        self.path, self.keep, self.pending = Path(path), keep, None
         self.pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
 
     def __enter__(self):
@@ -184,11 +181,10 @@ class Writer:
             done, self.pending = self.pending, None
             done.result()
 
-
     def last_good(self):
         """Return what there is to say of the last checkpoint, once it is written."""
         self.check(wait=True)
-        there = Path(self.path).exists()
+        there = self.path.exists()
         return f"the last good checkpoint is {self.path}" if there else "there is no checkpoint yet"
 
 
@@ -196,7 +192,7 @@ class Writer:
 
 
 @contextlib.contextmanager
-def _trusting_nothing(path, what):
+def wrap_errors(path, what):
     """Raise CheckpointError for whatever the block raises: a strange file can provoke anything."""
     try:
         yield
@@ -215,7 +211,7 @@ def _advice(path):
 def read(path):
     """Return {name: array} of the checkpoint at `path`, a file or a run's folder.
 
-    Raises CheckpointError where there is none, or it is truncated, damaged or not ours.
+    Raises CheckpointError if there is none, or it is truncated, damaged or not ours.
     """
     path = Path(path)
     if path.is_dir():
@@ -223,7 +219,7 @@ def read(path):
     if not path.is_file():
         advice = _advice(path) if older(path.parent) else "give a run's folder"
         raise CheckpointError(f"{path}: there is no checkpoint here; {advice}")
-    with _trusting_nothing(path, "not a whole checkpoint"), open(path, "rb") as file:
+    with wrap_errors(path, "not a whole checkpoint"), open(path, "rb") as file:
         arrays = npz.read_npz(file)
         if not {"format", "step", "config"} <= arrays.keys():
             raise CheckpointError(f"{path}: not a checkpoint of tinyinfogan; give a run's folder")
@@ -235,25 +231,32 @@ def read(path):
         if not isinstance(step, int) or step < 0:
             raise ValueError(f"step is {step}")
         if version == FORMAT:
-            checksums = json.loads(arrays.pop("checksums").item())
-            found = {name: _checksum(array) for name, array in arrays.items()}
-            if found != checksums:
-                names = sorted({name for name, _ in found.items() ^ checksums.items()})
-                raise ValueError(f"{names[0]} is not as its checksum says")
-            seal = _seal(file)
-            if file.read() != seal:
-                raise ValueError("the file is not as its checksum says")
+            _verify(arrays, file)
     return arrays
 
 
-def config_of(arrays, path):
-    """Return (config, Settings) of a checkpoint's arrays.  Raises CheckpointError as `read`."""
-    return _config(arrays["config"], path)
+def _verify(arrays, file):
+    """Raise ValueError if arrays, or the file that they are from, are not as their checksums say.
+
+    The checksums are taken out of `arrays`.
+    """
+    checksums = json.loads(arrays.pop("checksums").item())
+    found = {name: _checksum(array) for name, array in arrays.items()}
+    if found != checksums:
+        names = sorted({name for name, _ in found.items() ^ checksums.items()})
+        raise ValueError(f"{names[0]} is not as its checksum says")
+    seal = _seal(file)
+    if file.read() != seal:
+        raise ValueError("the file is not as its checksum says")
 
 
-def _config(text, path, kinds=None):
-    with _trusting_nothing(path, "the settings inside are not ours"):
-        config = json.loads(text.item())
+def config_of(arrays, path, kinds=None):
+    """Return (config, Settings) of a checkpoint's arrays.
+
+    kinds: {key: type} of what else config must have.  Raises CheckpointError as `read`.
+    """
+    with wrap_errors(path, "the settings inside are not ours"):
+        config = json.loads(arrays["config"].item())
         for key, kind in (kinds or {}).items():
             if not isinstance(config[key], kind):
                 raise ValueError(f"{key} is {config[key]}")
@@ -262,18 +265,19 @@ def _config(text, path, kinds=None):
         return config, Settings(**{k: v for k, v in fields if k in Settings.__dataclass_fields__})
 
 
-def last(folder):
+def load_for_run(folder):
     """Return (arrays, config, Settings), what the run in `folder` goes on from.
 
-    arrays is None where no checkpoint has been written yet: config.json is all that a start needs.
+    arrays is {} if no checkpoint has been written yet: config.json is all that a start needs.
     Raises CheckpointError as `read`.
     """
     start = Path(folder) / "config.json"
     if start.is_file() and not (Path(folder) / NAME).exists() and not older(folder):
-        with _trusting_nothing(start, "cannot be read"):
-            return None, *_config(np.array(start.read_text("utf-8")), start, START)
+        with wrap_errors(start, "cannot be read"):
+            text = np.array(start.read_text("utf-8"))
+        return {}, *config_of({"config": text}, start, START)
     arrays = read(folder)
-    return arrays, *_config(arrays["config"], folder, START)
+    return arrays, *config_of(arrays, folder, START)
 
 
 def history_of(arrays, path, device="cpu"):
@@ -281,9 +285,8 @@ def history_of(arrays, path, device="cpu"):
 
     Raises CheckpointError as `read`.
     """
-    with _trusting_nothing(path, "the history inside is not ours"):
-        head = "history."
-        terms = {key[len(head) :]: a for key, a in arrays.items() if key.startswith(head)}
+    with wrap_errors(path, "the history inside is not ours"):
+        terms = _part_of(arrays, "history")
         if any(values.ndim != 1 or values.dtype.kind != "f" for values in terms.values()):
             raise ValueError("expected floats, (steps,)")
         columns = (to_device(values, device) for values in terms.values())
@@ -293,16 +296,20 @@ def history_of(arrays, path, device="cpu"):
 def restore(arrays, path, **parts):
     """Copy a checkpoint's arrays, as `read` returns them, into parts: a model, optimisers.
 
-    path is for the message: raises CheckpointError where the checkpoint is of another network.
+    path is for the message: raises CheckpointError if the checkpoint is of another network.
     """
     for name, part in parts.items():
-        head = f"{name}."
-        state = {key[len(head) :]: a for key, a in arrays.items() if key.startswith(head)}
-        with _trusting_nothing(path, "made by another network"):
+        state = _part_of(arrays, name)
+        with wrap_errors(path, "made by another network"):
             for key, array in part.state_dict().items():
                 if key in state and state[key].dtype.kind != array.dtype.kind:
                     raise ValueError(f"{key} is of {state[key].dtype}, expected {array.dtype}")
             part.load_state_dict(state)
+
+
+def _part_of(arrays, name):
+    head = f"{name}."
+    return {key[len(head) :]: a for key, a in arrays.items() if key.startswith(head)}
 
 
 class _Blank:
@@ -313,7 +320,7 @@ class _Blank:
     """
 
     def __init__(self, arrays):
-        self.left = sum(a.size for name, a in arrays.items() if name.startswith("model."))
+        self.left = sum(array.size for array in _part_of(arrays, "model").values())
 
     def standard_normal(self, shape, dtype):
         self.left -= math.prod(shape)
@@ -324,21 +331,21 @@ class _Blank:
 
 def model_of(arrays, path, settings, image_shape):
     """Return the InfoGAN of a checkpoint's arrays, on the CPU.  Raises CheckpointError."""
-    with _trusting_nothing(path, "the settings inside are not ours"):
+    with wrap_errors(path, "the settings inside are not ours"):
         model = InfoGAN(settings, image_shape, _Blank(arrays))
     restore(arrays, path, model=model)
     return model
 
 
-def load(path=TRAINED, device="cpu"):
-    """Return the trained `models.InfoGAN` of a run's folder or checkpoint file.
+def load(path=TRAINED, device="auto"):
+    """Return the trained InfoGAN of a run's folder or checkpoint file.
 
     By default the one that comes with the package: the default preset on MNIST.
-    Raises CheckpointError where the checkpoint is missing, truncated or not ours, and DeviceError
-    where `device` ("auto", "cpu" or "cuda") is not there.
+    Raises CheckpointError if the checkpoint is missing, truncated or not ours, and DeviceError if
+    `device` ("auto", "cpu" or "cuda") is not there.
     """
     arrays = read(path)
     config, settings = config_of(arrays, path)
-    with _trusting_nothing(path, "the settings inside are not ours"):
+    with wrap_errors(path, "the settings inside are not ours"):
         image_shape = tuple(config["image_shape"])
     return model_of(arrays, path, settings, image_shape).to(resolve_device(device))

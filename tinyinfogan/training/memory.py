@@ -1,43 +1,45 @@
-"""Memory and disk space: what there is, and what training will need."""
+"""Memory and disk space: whether training will fit, and what to do if it does not."""
 
+import math
 import sys
 
 import numpy as np
 
-from tinyinfogan.engine import Tensor
+from tinyinfogan.engine import Tensor, no_grad
 from tinyinfogan.engine.device import to_device
-from tinyinfogan.engine.tensor import topological_order
+from tinyinfogan.infogan.model import InfoGAN
+from tinyinfogan.infogan.settings import Settings
 from tinyinfogan.storage.space import free_memory, in_units, require_space
+
+PER_OUTPUT = 3
+"""Bytes that a step takes at its peak for each byte that the layers put out: measured."""
 
 
 def training_memory(model, batch_size):
     """Return about how many bytes training takes on top of the model and the optimisers.
 
-    These are the gradients, the copy that a checkpoint is written from, and what the tape keeps of
-    a batch: that of one image, measured, going through G and D, twice, as real images go through D
-    as well.  Within a quarter of the peak measured for both MNIST presets, batches of 32 to 512.
+    These are the gradients, the copy that a checkpoint is written from, and what a step keeps of a
+    batch: PER_OUTPUT times what the layers of G and D put out for it, measured with one example.
     """
-    networks = model.generator, model.discriminator
-    latents = to_device(model.spec.sample(1, np.random.default_rng(0)), model.device)
-    for network in networks:
-        network.eval()  # this leaves the running statistics as they are
-    logits, read = model.discriminator(model.generator(Tensor(latents)))
-    for network in networks:
-        network.train()
-    kept = {}
-    for tensor in topological_order(logits.sum() + read.sum()):
-        cells = tensor._backward.__closure__ or () if tensor._backward else ()
-        for array in (tensor.data, *(cell.cell_contents for cell in cells)):
-            if hasattr(array, "nbytes"):
-                owner = array if array.base is None else array.base
-                kept[id(owner)] = owner.nbytes
-    weights = {id(array): array.nbytes for array in model.state_dict().values()}
-    activations = sum(size for owner, size in kept.items() if owner not in weights)
-    return 4 * sum(weights.values()) + 2 * batch_size * activations
+    networks, outputs = (model.generator, model.discriminator), 0
+    x = Tensor(to_device(model.spec.sample(1, np.random.default_rng(0)), model.device))
+    with no_grad():
+        for network in networks:
+            network.eval()  # this leaves the running statistics as they are
+        for layer in [*model.generator.modules, *model.discriminator.trunk.modules]:
+            x = layer(x)
+            outputs += x.data.nbytes
+        for network in networks:
+            network.train()
+    return 4 * _weights(model) + PER_OUTPUT * batch_size * outputs
+
+
+def _weights(model):
+    return sum(array.nbytes for array in model.state_dict().values())
 
 
 def check(model, batch_size, out):
-    """Say where training will not fit into memory.  Raises OSError where a checkpoint will not fit.
+    """Say if training will not fit into memory.  Raises OSError if a checkpoint will not fit.
 
     out: the run's folder.
     """
@@ -48,18 +50,17 @@ def check(model, batch_size, out):
             "may end for lack of it; a smaller --batch-size, --channels or --hidden takes less",
             file=sys.stderr,
         )
-    weights = sum(array.nbytes for array in model.state_dict().values())
-    require_space(out, 3 * weights)  # with Adam's two moments
+    require_space(out, 3 * _weights(model))  # with Adam's two moments
 
 
-def advice(model, images, device):
-    """Return what to do where memory on `device` was too little: what is needed, which batch fits.
+def advice(config, images, device):
+    """Return what to do if memory on `device` was too little: what is needed, which batch fits.
 
-    model: an InfoGAN on the CPU, whose settings have the batch size.  images: the number of them in
-    the data set, which is kept as uint8.
+    config: as in config.json.  images: the number of them in the data set, which is kept as uint8.
     """
-    batch, weights = model.settings.batch_size, model.state_dict().values()
-    fixed = 3 * sum(array.nbytes for array in weights) + images * int(np.prod(model.image_shape))
+    model = InfoGAN(Settings(**config["settings"]), config["image_shape"])
+    batch = model.settings.batch_size
+    fixed = 3 * _weights(model) + images * math.prod(model.image_shape)
     fixed += training_memory(model, 0)
     each = training_memory(model, 1) - training_memory(model, 0)
     free = free_memory(device)
@@ -77,5 +78,3 @@ def advice(model, images, device):
     if fits >= 2:
         return f"{need}; --batch-size {fits} should fit"
     return f"{need}; no batch fits: give a smaller --channels or --hidden, or --device cpu"
-
-

@@ -1,16 +1,16 @@
 """Data-parallel training over MPI: mpiexec -n 4 python -m tinyinfogan.train
 
-Each of R processes ("ranks") holds the whole model and takes every R-th example of each batch.
-Gradients are averaged over the ranks before Adam's step, and batch norm takes its statistics over
-all of them, so that R ranks with B / R examples each follow one process with B, but for rounding.
-All ranks draw the same random numbers and keep every R-th, so their weights stay the same.
+Each of R processes holds the whole model and takes every R-th example of each batch, its shard.
+Gradients are averaged over the process group before Adam's step, and batch norm takes its
+statistics over all of it, so that R processes with B / R examples each follow one process with B,
+but for rounding.  All draw the same random numbers and keep their shard, so their weights stay the
+same.
 """
 
 import os
 
 import numpy as np
 
-from tinyinfogan.engine import nn
 from tinyinfogan.engine.device import array_module
 
 # What tells a process how many there are: set by MPICH and Intel MPI, and by Open MPI.
@@ -25,10 +25,10 @@ class ParallelError(RuntimeError):
     """The processes cannot work together; the message is one line: why, and what to do."""
 
 
-class Ranks:
+class ProcessGroup:
     """The processes that train together.
 
-    communicator: mpi4py's, or None where there is one process and nothing to share.
+    communicator: mpi4py's, or None if there is one process and nothing to share.
     rank: this process's number, from 0.  size: how many there are.
     """
 
@@ -37,7 +37,7 @@ class Ranks:
         self.rank, self.size = (communicator.rank, communicator.size) if communicator else (0, 1)
 
     def sum(self, array):
-        """Return the sum of the arrays, of one shape and dtype, that the ranks have."""
+        """Return the sum of the arrays, of one shape and dtype, that the processes have."""
         if self.size == 1:
             return array
         xp = array_module(array)
@@ -56,51 +56,31 @@ class Ranks:
         self.communicator.Allreduce(array, total)
         return total
 
-    def mine(self, examples):
-        """Return this rank's part of examples (N, ...), which are the same on all ranks."""
+    def shard(self, examples):
+        """Return this process's shard of examples (N, ...), which are the same on all of them."""
         return examples[self.rank :: self.size]
 
-    def average_gradients(self, parameters):
-        """Replace the gradients of all parameters by their means over the ranks.
-
-        One all-reduce of one flat array: many small ones would each wait for the network.
-        """
-        if self.size == 1:
-            return
-        parameters = [p for p in parameters if p.grad is not None]
-        xp = array_module(parameters[0].data)
-        flat = self.sum(xp.concatenate([p.grad.ravel() for p in parameters])) / self.size
-        ends = np.cumsum([p.data.size for p in parameters])
-        for parameter, gradient in zip(parameters, xp.split(flat, ends[:-1]), strict=True):
-            parameter.grad = gradient.reshape(parameter.shape)
-
-    def sync_batch_norm(self, module):
-        """Let every batch norm in a module take its statistics over all ranks."""
-        for _, part in module.named_modules():
-            if isinstance(part, nn.BatchNorm):
-                part.group = self if self.size > 1 else None
-
     def gather(self, value):
-        """Return the list of what all ranks give, picklable values, in their order."""
+        """Return the list of what all processes give, picklable values, in their order."""
         return self.communicator.allgather(value) if self.communicator else [value]
 
     def abort(self, status):
-        """End all ranks, where this one cannot go on: the others would wait for it for ever."""
+        """End all processes if this one cannot go on: the others would wait for it for ever."""
         if self.communicator:
             self.communicator.Abort(status)
 
 
-ALONE = Ranks()
+SINGLE_PROCESS = ProcessGroup()
 
 
-def start():
-    """Return the Ranks of this job: those that mpiexec has started.
+def start_processes():
+    """Return the ProcessGroup of this job: the processes that mpiexec has started.
 
-    Raises ParallelError where mpiexec has started several and mpi4py is missing or of another MPI.
+    Raises ParallelError if these are several and mpi4py is missing or of another MPI.
     """
     size = max(int(os.environ.get(name) or 1) for name in _SIZE)
     if size == 1:
-        return ALONE
+        return SINGLE_PROCESS
     try:
         from mpi4py import MPI
     except ImportError as error:
@@ -113,14 +93,18 @@ def start():
             f"mpiexec has started {size} processes, mpi4py sees {MPI.COMM_WORLD.size}: they are of "
             "different MPI libraries; use the mpiexec of the one that mpi4py was built for"
         )
-    return Ranks(MPI.COMM_WORLD)
+    return ProcessGroup(MPI.COMM_WORLD)
 
 
-def take_gpu(ranks):
-    """Give each rank of a machine a GPU of its own, in turns where there are fewer."""
-    if ranks.size > 1:
+def take_gpu(group):
+    """Give each process of a machine a GPU of its own, in turns if there are fewer."""
+    if group.size > 1:
         import cupy
         from mpi4py import MPI
 
-        here = ranks.communicator.Split_type(MPI.COMM_TYPE_SHARED)
+        here = group.communicator.Split_type(MPI.COMM_TYPE_SHARED)
         cupy.cuda.Device(here.rank % cupy.cuda.runtime.getDeviceCount()).use()
+
+
+ALONE = SINGLE_PROCESS  # until infogan.step takes no ranks any more
+ALONE.average_gradients = lambda parameters: None

@@ -1,25 +1,88 @@
-"""The step of a run: on several ranks, or as a CUDA graph."""
+"""The step of a run: as a CUDA graph, or shared by a process group, with its gradient norms."""
 
+import numpy as np
+
+from tinyinfogan.engine import nn
+from tinyinfogan.engine.device import array_module
 from tinyinfogan.engine.fast.cuda import graph
 from tinyinfogan.infogan.step import train_step
 from tinyinfogan.infogan.variants.step import draws
-from tinyinfogan.training.ranks import ALONE
+from tinyinfogan.training.ranks import SINGLE_PROCESS
 
 
-def stepper(model, adams, replay=True, ranks=ALONE):
-    """Return step(real, rng), which is train_step of a model and its optimisers(model).
-
-    real: this rank's part of the batch; of what is drawn for the whole batch it takes its own.
-    On a GPU, unless `replay` is False or MPI takes part, it becomes a CUDA graph (see
-    engine.graph); then all calls must have equally many images.
-    """
+def step_for(model, optimisers):
+    """Until infogan.variants.step has it."""
 
     def step(real, *drawn):
-        players = adams["d_adam"], adams["g_adam"]
-        return train_step(model, *players, real, iter(drawn), adams.get("q_adam"), ranks)
+        players = optimisers["d_adam"], optimisers["g_adam"]
+        values = train_step(model, *players, real, iter(drawn), optimisers.get("q_adam"))
+        return {name: value for name, value in values.items() if not name.endswith("_norm")}
 
-    if replay and model.device == "cuda" and ranks.size == 1:
-        step = graph.replayed(step, adams.values())
-    return lambda real, rng: step(
-        real, *(ranks.mine(drawn) for drawn in draws(model, len(real) * ranks.size, rng))
+    return step
+
+
+class SharedAdam:
+    """An Adam whose step first averages the gradients over a process group and notes their norm.
+
+    norm: √(Σ g²) over all parameters in the last step, an array with one element.
+    """
+
+    def __init__(self, adam, group=SINGLE_PROCESS):
+        self.adam, self.group, self.norm = adam, group, None
+        self.parameters, self.zero_grad = adam.parameters, adam.zero_grad
+
+    def step(self):
+        average_gradients(self.parameters, self.group)
+        gradients = [p.grad.ravel() for p in self.parameters if p.grad is not None]
+        if isinstance(gradients[0], np.ndarray):
+            self.norm = sum(g @ g for g in gradients) ** 0.5
+        else:  # a CUDA graph captures no g @ g
+            self.norm = sum((g * g).sum() for g in gradients) ** 0.5
+        self.adam.step()
+
+
+def average_gradients(parameters, group):
+    """Replace the gradients of all parameters by their means over a process group.
+
+    One all-reduce of one flat array: many small ones would each wait for the network.
+    """
+    if group.size == 1:
+        return
+    parameters = [p for p in parameters if p.grad is not None]
+    xp = array_module(parameters[0].data)
+    flat = group.sum(xp.concatenate([p.grad.ravel() for p in parameters])) / group.size
+    ends = np.cumsum([p.data.size for p in parameters])
+    for parameter, gradient in zip(parameters, xp.split(flat, ends[:-1]), strict=True):
+        parameter.grad = gradient.reshape(parameter.shape)
+
+
+def share_batch_norm(module, group):
+    """Let every batch norm in a module take its statistics over a process group."""
+    for _, part in module.named_modules():
+        if isinstance(part, nn.BatchNorm):
+            part.group = group if group.size > 1 else None
+
+
+def step_of_run(model, adams, replay=True, group=SINGLE_PROCESS):
+    """Return step(real, rng), the step of a model and its `optimisers(model)`.
+
+    real: this process's shard of the batch; of what is drawn for the whole batch it takes its own.
+    The step returns {"d_loss", "d_norm", "g_loss", "g_norm", code name: L_I, ...}, arrays on the
+    device with one element, in the order in which they come about.  On a GPU, unless `replay` is
+    False or the group has several processes, it becomes a CUDA graph; then all calls must have
+    equally many images.
+    """
+    shared = {name: SharedAdam(adam, group) for name, adam in adams.items()}
+    step = step_for(model, shared)
+
+    def with_norms(real, *drawn):
+        values = step(real, *drawn)
+        values |= {name.replace("adam", "norm"): adam.norm for name, adam in shared.items()}
+        order = dict.fromkeys(["d_loss", "d_norm", "g_loss", "g_norm", "q_norm", *values])
+        return {name: values[name] for name in order if name in values}
+
+    if replay and model.device == "cuda" and group.size == 1:
+        with_norms = graph.replayed(with_norms, adams.values())
+    return lambda real, rng: with_norms(
+        real, *(group.shard(drawn) for drawn in draws(model, len(real) * group.size, rng))
     )

@@ -1,0 +1,74 @@
+"""Numbers that are not finite: found before they are logged or saved, and named."""
+
+import numpy as np
+
+from tinyinfogan.engine.device import array_module, to_host
+from tinyinfogan.training.ranks import SINGLE_PROCESS
+
+ADVICE = (
+    "lower the learning rates (--d-lr, --g-lr) or the λs and start again, or give --on-nan rollback"
+)
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; the message is one line: what happened, and what to do."""
+
+
+def finite_values(history, done, parts, last_good, group=SINGLE_PROCESS):
+    """Return {name: values (steps,)} of the last steps on the host, the only copy from the device.
+
+    history: what the steps up to step `done` gave, a list, oldest first; entries of other names
+    than the last one's, from another version, are left out.  parts: {name: network or optimiser},
+    whose weights, running statistics and moments are looked through in this order.  last_good:
+    returns what the message says of the last good checkpoint.  group: the processes that train
+    together; values are means over them, and all come to the same end.
+
+    Raises TrainingError if any of all these is not finite, with the step, the term, the first
+    array concerned and the gradient norms of the last steps.
+    """
+    names = list(history[-1]) if history else []
+    rows = [[row[name] for name in names] for row in history if list(row) == names]
+    if not rows:
+        return {}
+    xp = array_module(rows[0][0])
+    table = to_host(xp.stack([xp.stack(row) for row in rows]))
+    table = group.sum(table) / group.size
+    arrays = {
+        f"{part}.{name}": xp.isfinite(array).all()
+        for part, state in parts.items()
+        for name, array in state.state_dict().items()
+    }
+    good = group.sum(to_host(xp.stack(list(arrays.values()))).astype(int)) == group.size
+    bad = next((name for name, fine in zip(arrays, good) if not fine), None)
+    if np.isfinite(table).all() and bad is None:
+        return dict(zip(names, table.T, strict=True))
+    raise TrainingError(f"{_what_happened(names, table, done, bad)}; {last_good()}; {ADVICE}")
+
+
+def _what_happened(names, table, done, array):
+    """Return as text the first number (steps, names) that is not finite, or else the array."""
+    wrong, end = np.argwhere(~np.isfinite(table)), len(table)
+    what = f"{array} is not finite after step {done}"
+    if len(wrong):
+        row, column = wrong[0]
+        what = f"{names[column]} is {table[row, column]} in step {done - end + row + 1}"
+        what += f", {array} the first array not finite" if array else ", all weights are finite"
+        end = row + 1
+    norms = ", ".join(
+        f"{name} {' '.join(f'{value:.3g}' for value in values[max(0, end - 5) : end])}"
+        for name, values in zip(names, table.T)
+        if name.endswith("_norm")
+    )
+    return f"{what}; gradient norms of the last steps: {norms}"
+
+
+def check_images(images, done, last_good):
+    """Raise TrainingError if G's images after step `done`, an array, are not finite.
+
+    Large weights can do that, finite ones, before any number of the training is not finite.
+    """
+    if not np.isfinite(images).all():
+        raise TrainingError(
+            f"the images of G are not finite after step {done}, though its weights are; "
+            f"{last_good()}; {ADVICE}"
+        )

@@ -1,0 +1,66 @@
+"""One writer at a time: the lock of a run's folder."""
+
+import contextlib
+import os
+import platform
+from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks: there nobody is kept out
+    fcntl = None
+
+LOCK = ".lock"
+
+
+class BusyError(RuntimeError):
+    """Another process writes to the run's folder; the message is one line that names it."""
+
+
+@contextlib.contextmanager
+def lock(folder):
+    """Keep every other process out of `folder`, which is made if it is missing, in the block.
+
+    The file `.lock` is locked in the block, and goes if the block ends well: see `unfinished`.  The
+    operating system unlocks what a process has locked, however it dies, so a file that was left
+    behind keeps nobody out.  Raises BusyError if a living process has it, and OSError.
+    """
+    path = Path(folder) / LOCK
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(path) as file:
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {platform.node()}")
+        file.flush()
+        yield
+        with contextlib.suppress(PermissionError):  # Windows, while the file is open
+            path.unlink(missing_ok=True)
+
+
+def unfinished(folder):
+    """Return whether what was done in `folder` under its lock has not come to its end."""
+    return (Path(folder) / LOCK).exists()
+
+
+def _locked(path):
+    """Return the open file `path`, locked."""
+    while True:
+        file = open(path, "a+")
+        try:
+            if fcntl is None:
+                return file
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The process before us may have removed the file while we waited for it.
+            if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        except BlockingIOError:
+            file.seek(0)
+            who = file.read() or "another process"
+            file.close()
+            raise BusyError(
+                f"{path.parent} is being written by {who}; wait for it, stop it, or give another "
+                "folder"
+            ) from None
+        except BaseException:
+            file.close()
+            raise
+        file.close()

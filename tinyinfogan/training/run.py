@@ -1,0 +1,149 @@
+"""A run in progress: its folder, lock, log, checkpoints, signals, pictures and progress bar."""
+
+import contextlib
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from tinyinfogan.evaluation import clustering
+from tinyinfogan.training import checkpoint, finite, folder, memory, report
+from tinyinfogan.training.lock import lock
+from tinyinfogan.training.ranks import SINGLE_PROCESS
+from tinyinfogan.training.signals import Stopped, noted_signals
+from tinyinfogan.view import plots, traversals
+
+
+class Run:
+    """What keeps a training: `with Run(...) as run:` around the loop.
+
+    out: the run's folder, or None to keep nothing, in memory, with a progress bar only.
+    config: as in config.json.  model, optimisers: what is trained, an InfoGAN and {name: Adam}.
+    resume: None for a new run, which replaces what is in the folder, else what `load_for_run`
+    returned.  keep: checkpoints to keep.  group: the processes that train together; rank 0 writes.
+
+    done: the steps done.  stopping: whether SIGINT (Ctrl-C) or SIGTERM has asked for the end.
+
+    In the block the folder is locked.  What is to be logged, drawn or saved is looked through
+    before: TrainingError is raised if a number is not finite any more, and the last checkpoint
+    stays.  Raises BusyError if another process writes to the folder, and OSError.
+    """
+
+    def __init__(self, out, config, model, optimisers, dataset, resume=None, keep=1,
+                 group=SINGLE_PROCESS):  # fmt: skip
+        self.out, self.config, self.keep = out and Path(out), config, keep
+        self.model, self.optimisers, self.dataset, self.group = model, optimisers, dataset, group
+        self.writes = bool(out) and group.rank == 0
+        self.fresh, self.done, self.history = resume is None, 0, []
+        if resume:
+            self.done = int(resume["step"])
+            self.history = checkpoint.history_of(resume, out, model.device)
+        self.stopping, self.checked = False, (None, {})
+
+    def __enter__(self):
+        settings, seconds = self.model.settings, 0.0
+        with contextlib.ExitStack() as stack:
+            if self.writes:
+                stack.enter_context(lock(self.out))
+                seconds = self._start_folder()
+            self.loop = stack.enter_context(contextlib.ExitStack())
+            self.bar = tqdm(total=settings.steps, initial=self.done, unit="step",
+                            dynamic_ncols=True, disable=self.group.rank > 0)  # fmt: skip
+            self.loop.enter_context(self.bar)
+            if self.out:
+                self.signals = self.loop.enter_context(noted_signals())
+                writer = checkpoint.Writer(self.out / checkpoint.NAME, self.keep)
+                self.writer = self.loop.enter_context(writer)
+            self.stack = stack.pop_all()
+        self.since = time.perf_counter() - seconds
+        return self
+
+    def __exit__(self, *error):
+        return self.stack.__exit__(*error)
+
+    def _start_folder(self):
+        """Make or clean the folder.  Return the seconds spent on the run before."""
+        folder.start_run(self.out, self.config, self.fresh)
+        count = f" on {self.group.size} processes" if self.group.size > 1 else ""
+        print(f"{self.model.settings.preset} on {self.dataset.name}, {self.model.device}{count}: "
+              f"writing to {self.out}")  # fmt: skip
+        memory.check(self.model, self.model.settings.batch_size // self.group.size, self.out)
+        return folder.cut_log(self.out, self.done)
+
+    def note(self, values):
+        """Take in what a step gave, {name: array}.  Raises what a checkpoint could not be."""
+        self.history.append(values)
+        self.done += 1
+        self.bar.update()
+        if self.out:
+            self.writer.check()
+            # Read once: a signal may come at any moment, and to some processes before others.
+            self.stopping = self.group.sum(np.array(len(self.signals))) > 0
+
+    def log(self):
+        """Write a line of the log, the means since the last one, and show it beside the bar."""
+        values, settings = self._finite(), self.model.settings
+        self.history, self.checked = [], (self.done, {})
+        if self.group.rank > 0:
+            return
+        accuracy, last = None, self.done == settings.steps
+        if self.dataset.labels is not None and settings.categorical:
+            limit = 10_000 if last else 2000
+            accuracy = clustering.code_table(self.model, self.dataset, limit).accuracy
+        steps_per_epoch = len(self.dataset.images) // settings.batch_size
+        record = {
+            "step": self.done,
+            "epoch": round(self.done / steps_per_epoch, 3),
+            **report.summary(settings, values),
+            "code_accuracy": accuracy,
+            "seconds": round(time.perf_counter() - self.since, 2),
+        }
+        if "rollback" in self.config:
+            record["rollback"] = self.config["rollback"]
+        if self.out:
+            folder.append_to_log(self.out, record)
+        self.bar.set_postfix_str(report.one_line(settings.spec, record))
+
+    def draw(self):
+        """Draw samples of G, always from the same latents, into samples/STEP.png."""
+        if not self.out:
+            return
+        self._finite()
+        drawn = traversals.samples(self.model)  # by all processes, which so come to the same end
+        finite.check_images(drawn, self.done, self._last_good)
+        if self.writes:
+            plots.save_grid(self.out / "samples" / f"{self.done:06d}.png", drawn, columns=10)
+
+    def save(self):
+        """Save a checkpoint.  Raises Stopped once it is written if a signal has come."""
+        values = self._finite()
+        if self.writes:
+            arrays = checkpoint.snapshot(
+                self.model, self.optimisers, self.done, self.config, values
+            )
+            self.writer.save(arrays)
+        if self.stopping:
+            self.writer.check(wait=True)
+            raise Stopped(self.signals[0] if self.signals else signal.SIGTERM)
+
+    def finish(self):
+        """Write what is made once, at the end, when the last checkpoint is on the disk."""
+        self.loop.close()
+        if self.writes:
+            report.finish(self.out, self.model, self.dataset)
+
+    def _finite(self):
+        """Return {name: values (steps,)} since the last line of the log, looked through."""
+        if self.checked[0] != self.done:
+            model = self.model
+            parts = {"D": model.discriminator, "G": model.generator, **self.optimisers}
+            self.checked = (
+                self.done,
+                finite.finite_values(self.history, self.done, parts, self._last_good, self.group),
+            )
+        return self.checked[1]
+
+    def _last_good(self):
+        return self.writer.last_good() if self.out else "nothing has been saved"
