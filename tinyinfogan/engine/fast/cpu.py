@@ -75,10 +75,18 @@ def _in_groups(add_up, *arrays, results=1):
     return [some.sum(axis=0) for some in sums]
 
 
-# Σ x², as a product of vectors, which makes no array of squares.
+# Σ x², as products of vectors, which make no array of squares.
 def squared_norm(x):
-    with one_blas_thread:
-        return np.vdot(x, x)
+    x, parts = x.ravel(), {}
+    if x.size < SMALL_PRODUCT:
+        with one_blas_thread:
+            return np.vdot(x, x)
+
+    def product(some):
+        parts[some.start] = np.vdot(x[some], x[some])
+
+    parallel_for(product, x.size)
+    return sum(parts[start] for start in sorted(parts))
 
 
 # --- activations ----------------------------------------------------------------------------------
