@@ -31,8 +31,7 @@ def known(name, factors):
 
 
 def factor_vae(codes, factors):
-    draw, rng = scores.drawing_from(codes, factors), np.random.default_rng(2)
-    return scores.factor_vae_score(draw, SIZES, rng, codes.std(axis=0), votes=200, batch=50)
+    return scores.factor_vae_score(codes, factors, np.random.default_rng(2), votes=200, batch=50)
 
 
 MEASURES = {
@@ -134,10 +133,7 @@ def test_a_factor_that_never_varies_is_left_out(factors):
     fixed = factors.copy()
     fixed[:, 0] = 1
     assert scores.mutual_information_gap(codes[:, 1:], fixed) > 0.99
-    draw = scores.drawing_from(codes, fixed)
-    sizes = (1, *SIZES[1:])
-    score = scores.factor_vae_score(draw, sizes, np.random.default_rng(0), codes.std(axis=0), 60)
-    assert score == 1
+    assert scores.factor_vae_score(codes, fixed, np.random.default_rng(0), votes=60) == 1
 
 
 @pytest.mark.parametrize(("codes", "factors", "words"), [

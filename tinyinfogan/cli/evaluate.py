@@ -34,7 +34,7 @@ def work(args):
     model, config = common.open_run(args)
     dataset = common.dataset_for(model, config, args.data)
     folder = Path(args.run) if Path(args.run).is_dir() else Path(args.run).parent
-    result = evaluate(model, dataset, folder, args.seed, model.device)
+    result = evaluate(model, dataset, folder, args.seed)
     text = json.dumps(result, indent=2)
     with files.replacing(folder / "evaluation.json") as file:
         file.write((text + "\n").encode())

@@ -22,40 +22,43 @@ MOST_EPOCHS = 20  # for small data
 AUGMENTATION = Augmentation(shift=2.0, rotation=8.0, zoom=0.1)
 
 
-class Classifier:
+class Classifier(nn.Sequential):
     """A convolutional network: images (N, H, W, C) -> features (N, 128) -> logits (N, classes).
 
-    H and W are multiples of 4, as all our networks take them.  rng: numpy Generator of the weights.
+    H and W are multiples of 4, as in all our networks.  rng: numpy Generator of the first weights.
     """
 
     def __init__(self, image_shape, classes, rng=None):
         H, W, C = image_shape
-        self.trunk = nn.Sequential(
-            nn.Conv2d(C, 16, 4, stride=2, padding=1, rng=rng), nn.LeakyReLU(),
+        flat = H // 4 * (W // 4) * 32
+        trunk = nn.Sequential(
+            nn.Conv2d(C, 16, 4, stride=2, padding=1, rng=rng),
+            nn.LeakyReLU(),
             nn.Conv2d(16, 32, 4, stride=2, padding=1, bias=False, rng=rng),
-            nn.BatchNorm(32), nn.LeakyReLU(),
-            nn.Reshape(H // 4 * (W // 4) * 32),
-            nn.Linear(H // 4 * (W // 4) * 32, 128, bias=False, rng=rng),
-            nn.BatchNorm(128), nn.LeakyReLU(),
-        )  # fmt: skip
-        self.head = nn.Linear(128, classes, rng=rng)
-        self.network = nn.Sequential(self.trunk, self.head)
+            nn.BatchNorm(32),
+            nn.LeakyReLU(),
+            nn.Reshape(flat),
+            nn.Linear(flat, 128, bias=False, rng=rng),
+            nn.BatchNorm(128),
+            nn.LeakyReLU(),
+        )
+        super().__init__(trunk, nn.Linear(128, classes, rng=rng))
 
     def read(self, images):
         """Return (features (N, 128), log-probabilities (N, classes)), NumPy arrays.
 
         images: (N, H, W, C), floats in [0, 1] or uint8.
         """
-        device = device_of(self.head.weight.data)
+        trunk, head = self.modules
         features, scores = [], []
-        self.network.eval()
+        self.eval()
         with no_grad():
             for start in range(0, len(images), 500):
                 batch = as_float(images[start : start + 500])
-                seen = self.trunk(Tensor(to_device(batch, device)))
+                seen = trunk(Tensor(to_device(batch, device_of(head.weight.data))))
                 features.append(seen.numpy())
-                scores.append(ops.log_softmax(self.head(seen)).numpy())
-        self.network.train()
+                scores.append(ops.log_softmax(head(seen)).numpy())
+        self.train()
         return np.concatenate(features), np.concatenate(scores)
 
 
@@ -63,25 +66,24 @@ def train_classifier(images, labels, classes, device="cpu", seed=0, progress=ite
     """Return a Classifier trained on images (N, H, W, C) and labels (N,).
 
     Adam on the cross-entropy for STEPS steps, the rate falling linearly to 0, each image moved a
-    little at random (`augment.warp`) each time it is seen.  progress: wraps the range of steps, as
-    tqdm does.
+    little at random (`augmentation.warp`) each time it is seen.  progress: wraps the range of
+    steps, as tqdm does.
     """
     rng = np.random.default_rng(seed)
     classifier = Classifier(images.shape[1:], classes, rng)
-    classifier.network.to(device)
-    adam = optim.Adam(classifier.network.parameters(), RATE, betas=(0.9, 0.999))
+    classifier.to(device)
+    adam = optim.Adam(classifier.parameters(), RATE, betas=(0.9, 0.999))
     batch = min(BATCH, len(images))
     per_epoch = len(images) // batch
     steps = min(STEPS, MOST_EPOCHS * per_epoch)
     for step in progress(range(steps)):
         if step % per_epoch == 0:
-            order = rng.permutation(len(images))
-        at = step % per_epoch * batch
-        chosen = order[at : at + batch]
+            order = rng.permutation(len(images))[: batch * per_epoch].reshape(per_epoch, batch)
+        chosen = order[step % per_epoch]
         x = Tensor(to_device(as_float(images[chosen]), device))
-        logits = classifier.network(warp(x, draw_maps(AUGMENTATION, batch, rng)))
+        log_p = ops.log_softmax(classifier(warp(x, draw_maps(AUGMENTATION, batch, rng))))
         truth = to_device(np.eye(classes, dtype=np.float32)[labels[chosen]], device)
-        loss = ops.sum(ops.log_softmax(logits) * truth) * (-1 / batch)
+        loss = ops.sum(log_p * truth) * (-1 / batch)
         loss.backward(retain_graph=False)
         adam.lr = RATE * (1 - step / steps)
         adam.step()
@@ -95,21 +97,20 @@ def cached_classifier(path, images, labels, device="cpu", progress=iter):
     A file there that is damaged, or of other data, is replaced.  Raises OSError.
     """
     classes = int(labels.max()) + 1
-    digest = "".join(
-        hashlib.sha256(np.ascontiguousarray(part)).hexdigest() for part in (images, labels)
-    )
+    hashes = (hashlib.sha256(np.ascontiguousarray(part)).hexdigest() for part in (images, labels))
+    digest = "".join(hashes)
     classifier = Classifier(images.shape[1:], classes)
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file.items())
         if str(arrays.pop("digest")) == digest:
-            classifier.network.load_state_dict(arrays)
-            classifier.network.to(device)
+            classifier.load_state_dict(arrays)
+            classifier.to(device)
             return classifier
     except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile):
         pass  # not there, or not whole
     classifier = train_classifier(images, labels, classes, device, progress=progress)
-    state = {k: to_host(a) for k, a in classifier.network.state_dict().items()}
+    state = {name: to_host(array) for name, array in classifier.state_dict().items()}
     with files.replacing(path) as file:
         np.savez(file, digest=digest, **state)
     return classifier
@@ -148,11 +149,11 @@ def fidelity(classifier, generated, categories, assignment, real, labels, other_
     named, agreement, per_category = scores.argmax(axis=1), None, None
     if assignment is not None:
         of_a_class = assignment[categories] >= 0
-        right = (assignment[categories] == named)[of_a_class]
-        agreement = float(right.mean()) if right.size else None
-        per_category = [float(right[categories[of_a_class] == k].mean()) if label >= 0
-                        and (categories == k).any() else None
-                        for k, label in enumerate(assignment)]  # fmt: skip
+        right = assignment[categories] == named
+        agreement = _share(right[of_a_class])
+        per_category = [
+            _share(right[(categories == k) & of_a_class]) for k in range(len(assignment))
+        ]
     return Fidelity(
         float(np.mean(real_scores.argmax(axis=1) == labels)),
         agreement,
@@ -163,6 +164,11 @@ def fidelity(classifier, generated, categories, assignment, real, labels, other_
         frechet_distance(real_features, features),
         frechet_distance(real_features, classifier.read(other_real)[0]),
     )
+
+
+def _share(right):
+    """Return the share that is true, or None if there is nothing."""
+    return float(right.mean()) if right.size else None
 
 
 def frechet_distance(a, b):

@@ -1,6 +1,6 @@
 """What the codes of a trained model do, in numbers, and the known failures by name.
 
-Nothing here needs labels but `mixed_classes`.  Images are drawn from an explicit numpy Generator.
+Nothing here needs labels but `mixed_classes` and `missing_classes`.
 """
 
 import itertools
@@ -14,19 +14,19 @@ from tinyinfogan.infogan.model import as_float
 
 # A failure is named from here on; all are shares but the first.
 UNREAD = 0.1  # nats of a code, or less
-DEAD = 0.1  # of an equal share of the real images
+DEAD = 0.1  # of an equal share of the images
 IGNORED = 0.15  # of the change that new noise and new codes together make, or less
 COLLAPSED = 0.5  # of the difference between two real images
-SHARED = 0.3  # of a class, in a category that is named after another
+SHARED = 0.3  # of a class, in a category that holds as much of another
 SPLIT = 0.25  # of a class, in each of two categories
-MIXED = 0.05  # of two classes, read as each other
+MIXED = 0.05  # of two classes, each predicted as the other
 
 
 class Measures(NamedTuple):
     """What `measure` finds.
 
     information: {code name: L_I in nats}, on generated images.
-    shares: {categorical code name: share of real images read as each category, a list}.
+    shares: {categorical code name: share of real images per predicted category, a list}.
     changes: {code name, "noise" or "everything": mean absolute change of a pixel, 0 to 1, when that
         alone is drawn anew}; a category is always drawn as another one.
     real_difference: the same between two real images drawn at random.
@@ -39,18 +39,18 @@ class Measures(NamedTuple):
 
 
 def measure(model, images, rng, n=1000):
-    """Return the Measures of a model on real images (N, H, W, C), of which 10 n are read.
+    """Return the Measures of a model on real images (N, H, W, C), of which 10 n are encoded.
 
     n: images generated for each number, from `rng`, a numpy Generator.
     """
-    some = images[rng.permutation(len(images))[: 10 * n]]
-    read = model.encode(some).probabilities
-    names = [code.name for code in model.spec.codes if code.size]
-    shares = {name: (np.bincount(p.argmax(axis=1), minlength=p.shape[1]) / len(p)).tolist()
-              for name, p in zip(names, read)}  # fmt: skip
-    pairs = some[: 2 * n]
-    half = len(pairs) // 2
-    difference = _difference(pairs[:half], pairs[half : 2 * half]) if half else 0.0
+    chosen = images[rng.permutation(len(images))[: 10 * n]]
+    probabilities = model.encode(chosen).probabilities
+    shares = {
+        f"c{i}": (np.bincount(p.argmax(axis=1), minlength=p.shape[1]) / len(p)).tolist()
+        for i, p in enumerate(probabilities)
+    }
+    half = min(2 * n, len(chosen)) // 2
+    difference = _difference(chosen[:half], chosen[half : 2 * half]) if half else 0.0
     return Measures(information(model, n, rng), shares, changes(model, n, rng), difference)
 
 
@@ -106,30 +106,33 @@ def _difference(images, others):
 
 
 def balance(shares):
-    """Return the entropy of shares over that of equal ones: 1 where all are used alike."""
+    """Return the entropy of shares over that of equal ones: 1 if all are used alike."""
     p = np.asarray(shares)
     return float(np.sum(p * np.log(1 / np.where(p > 0, p, 1))) / np.log(len(p)))
+
+
+# --- failures by name -----------------------------------------------------------------------------
 
 
 def failures(spec, found, table=None, assignment=None):
     """Return the known failures that `found`, a Measures, shows: a list of sentences.
 
-    table, assignment: the confusion of the first categorical code with the labels and what its
-    categories are named after (`metrics.assign_codes`), where there are labels.
+    table, assignment: if there are labels, the confusion of the first categorical code with them
+    and what its categories are named after (`clustering.assign_codes`).
     """
     sentences = []
     for name, shares in found.shares.items():
-        dead = [k for k, share in enumerate(shares) if share < DEAD / len(shares)]
-        if dead:
-            listed = ", ".join(f"{name}={k} ({100 * shares[k]:.1f} %)" for k in dead)
+        if dead := _rare(shares, f"{name}="):
             kind = "Dead category" if len(dead) == 1 else "Dead categories"
-            sentences.append(f"{kind}: hardly any real image is read as {listed}.")
+            sentences.append(f"{kind}: hardly any real image is read as {', '.join(dead)}.")
     for code in spec.codes:
         nats = found.information[code.name]
         if nats < UNREAD:
             ignored, change = _ignored(found, code.name)
-            says = "is ignored: a new value" if ignored else "cannot be read: a new value"
-            sentences.append(f"{code.name} {says} {change}, and L_I is {nats:.2f} nats.")
+            says = "is ignored" if ignored else "cannot be read"
+            sentences.append(
+                f"{code.name} {says}: a new value {change}, and L_I is {nats:.2f} nats."
+            )
     ignored, change = _ignored(found, "noise")
     if spec.noise and ignored:
         sentences.append(f"The noise is ignored: new noise {change}.")
@@ -141,12 +144,30 @@ def failures(spec, found, table=None, assignment=None):
     return sentences + ([] if table is None else mixed_classes(table, assignment))
 
 
+def _rare(shares, prefix=""):
+    """Return what has less than DEAD of an equal share: a list such as ["c0=3 (0.2 %)"]."""
+    least = DEAD / len(shares)
+    return [f"{prefix}{k} ({100 * s:.1f} %)" for k, s in enumerate(shares) if s < least]
+
+
 def _ignored(found, name):
     """Return (whether it is, how much it changes the image in words)."""
     change, everything = found.changes[name], max(found.changes["everything"], 1e-12)
-    words = (f"changes a pixel by {change:.3f} on average, {100 * change / everything:.0f} % of "
-             "what new noise and codes together do")  # fmt: skip
+    words = (
+        f"changes a pixel by {change:.3f} on average, {100 * change / everything:.0f} % of what "
+        "new noise and codes together do"
+    )
     return change < IGNORED * everything, words
+
+
+def missing_classes(shares):
+    """Return a sentence for the classes that G hardly ever draws, in a list.
+
+    shares: the share of generated images that a classifier names as each class.
+    """
+    if rare := ", ".join(_rare(shares)):
+        return [f"Modes are missing: hardly any generated image looks like class {rare}."]
+    return []
 
 
 def mixed_classes(table, assignment, name="c0"):
@@ -154,23 +175,24 @@ def mixed_classes(table, assignment, name="c0"):
 
     table (K, L): counts, rows = category.  assignment (K,): classes, -1 for none.
     """
-    sentences = []
+    sentences, told = [], []
     shares = table / np.maximum(table.sum(axis=0), 1)  # of each class
-    told = set()
-    for k, named in enumerate(assignment):
-        guests = [label for label in range(table.shape[1])
-                  if label != named and shares[k, label] >= SHARED]  # fmt: skip
-        sharing = sorted(guests + ([named] if named >= 0 and shares[k, named] >= SHARED else []))
-        if guests and len(sharing) > 1:
-            told.add(frozenset(sharing))
-            listed = " and ".join(f"{100 * shares[k, label]:.0f} % of {label}" for label in sharing)
+
+    def percent(k, label):
+        return f"{100 * shares[k, label]:.0f} %"
+
+    for k in range(len(table)):
+        sharing = np.flatnonzero(shares[k] >= SHARED)
+        if len(sharing) > 1:
+            told.append(set(sharing))
+            listed = " and ".join(f"{percent(k, label)} of {label}" for label in sharing)
             sentences.append(f"Classes share a category: {name}={k} holds {listed}.")
     for label in range(table.shape[1]):
         parts = np.flatnonzero(shares[:, label] >= SPLIT)
         # A category that is chiefly another class's is shared, which has been said.
         parts = [k for k in parts if table[k].argmax() == label]
         if len(parts) > 1:
-            listed = " and ".join(f"{name}={k} ({100 * shares[k, label]:.0f} %)" for k in parts)
+            listed = " and ".join(f"{name}={k} ({percent(k, label)})" for k in parts)
             sentences.append(f"A class is split: images of {label} are read as {listed}.")
     category_of = {label: k for k, label in enumerate(assignment) if label >= 0}
     pairs = []
@@ -182,6 +204,7 @@ def mixed_classes(table, assignment, name="c0"):
     if pairs:
         worst = [words for _, words in sorted(pairs, reverse=True)]
         more = f" and {len(worst) - 4} pairs more" if len(worst) > 4 else ""
-        sentences.append(f"Classes are mixed, images of each read as the other: "
-                         f"{', '.join(worst[:4])}{more}.")  # fmt: skip
+        sentences.append(
+            f"Classes are mixed, images of each read as the other: {', '.join(worst[:4])}{more}."
+        )
     return sentences
