@@ -11,12 +11,11 @@ import pytest
 from PIL import Image
 
 from tinyinfogan import data
-from tinyinfogan import train as training
-from tinyinfogan.cli import common, encode, evaluate, sample
+from tinyinfogan.cli import common, encode, evaluate, sample, train
 from tinyinfogan.evaluation import evaluate as evaluation
 from tinyinfogan.evaluation import fidelity, measures
 from tinyinfogan.evaluation.text import as_text
-from tinyinfogan.training import checkpoint
+from tinyinfogan.training import checkpoint, report
 
 MAINS = {"evaluate": evaluate.main, "encode": encode.main, "sample": sample.main}
 
@@ -28,8 +27,8 @@ def trained(folder, *options, labels=True):
     argv = ["--data", str(path), "--out", str(folder / "run"), "--channels", "2", "--hidden", "16",
             "--steps", "4", "--batch-size", "20", *options]  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training.report, "finish", lambda *_: None)
-        assert training.main(argv) == 0
+        patch.setattr(report, "finish", lambda *_: None)
+        assert train.main(argv) == 0
     return str(folder / "run")
 
 
@@ -131,12 +130,12 @@ def test_nothing_is_damaged_where_the_disk_is_full(run, tmp_path, capsys, few, m
 
 
 def test_the_report_of_training_names_failures(run, tmp_path, capsys, few, monkeypatch):
-    drawn = [name for name in dir(training.report.plots) if name.startswith("save_")]
+    drawn = [name for name in dir(report.plots) if name.startswith("save_")]
     for name in drawn:
-        monkeypatch.setattr(training.report.plots, name, lambda *_: None)
+        monkeypatch.setattr(report.plots, name, lambda *_: None)
     dataset = data.Dataset(data.load().images[:100], data.load().labels[:100])
     monkeypatch.setattr(measures, "failures", lambda *_: ["The noise is ignored."])
-    training.report.finish(tmp_path, checkpoint.load(run), dataset)
+    report.finish(tmp_path, checkpoint.load(run), dataset)
     assert "warning: The noise is ignored.\n" in capsys.readouterr().out
 
 
