@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tinyinfogan import data, train
+from tinyinfogan import data
 from tinyinfogan.cli.train import main
-from tinyinfogan.data import ChoiceError, DataError, load, published
+from tinyinfogan.data import ChoiceError, DataError, decoders, load, published
+from tinyinfogan.training import report
 
 needs_scipy = pytest.mark.skipif(importlib.util.find_spec("scipy") is None, reason="no SciPy")
 
@@ -158,7 +159,7 @@ def test_faces_of_any_size_become_grey_squares(folder):
 def test_decoded_once_and_mapped(folder, cache, monkeypatch):
     write_celeba(folder, dict.fromkeys(range(30), FACE))
     first = load(folder, "celeba").images
-    monkeypatch.setattr(published, "_decode", None)  # would fail
+    monkeypatch.setattr(decoders, "decode", None)  # would fail
     images = load(folder, "celeba").images
     assert isinstance(images, np.memmap) and not images.flags.writeable
     np.testing.assert_array_equal(images, first)
@@ -293,7 +294,7 @@ def test_pictures_that_are_too_large_or_too_small(folder, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
         error_of("chairs", folder, "decompression bomb")
-    monkeypatch.setattr(published, "LARGEST_PICTURE", 100)
+    monkeypatch.setattr(decoders, "LARGEST_PICTURE", 100)
     error_of("chairs", folder, "renders/1.png", f"{len(CHAIR)} bytes")
     error_of("celeba", folder, "000001.jpg", f"{len(FACE)} bytes")
 
@@ -302,8 +303,8 @@ def test_pictures_that_are_too_large_or_too_small(folder, monkeypatch):
 
 
 def test_sums_are_sums_and_addresses_end_with_the_name():
-    for entry in published.PUBLISHED.values():
-        for file in entry.files:
+    for files in published.FILES.values():
+        for file in files:
             assert file.sha256 is None or len(bytes.fromhex(file.sha256)) == 32
             assert all(url.endswith(f"/{file.name}") for url in file.urls)
             assert all(url.startswith("https://") for url in file.urls) or file.sha256
@@ -334,7 +335,7 @@ def test_the_command_says_so(tmp_path, capsys):
 
 
 def test_a_run_knows_its_data(tmp_path, folder, monkeypatch):
-    monkeypatch.setattr(train.report, "finish", lambda *_: None)  # pictures, which take long
+    monkeypatch.setattr(report, "finish", lambda *_: None)  # pictures, which take long
     write_fashion(folder, 8)
     out = tmp_path / "run"
     small = ["--batch-size", "4", "--channels", "2", "--hidden", "4", "--steps"]

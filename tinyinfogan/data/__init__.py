@@ -1,7 +1,14 @@
-"""Datasets in: `load()` gives a named data set or the user's own images."""
+"""Data sets: `load` gives a named one or the user's own images, `from_arrays` checks arrays."""
 
-from tinyinfogan.data.datasets import Dataset, from_arrays, load, of_run, pad
+from importlib import import_module
+
 from tinyinfogan.data.errors import ChoiceError, DataError
-from tinyinfogan.data.published import NAMES
 
 __all__ = ["NAMES", "ChoiceError", "DataError", "Dataset", "from_arrays", "load", "of_run", "pad"]
+
+
+def __getattr__(name):
+    """Import the data sets once they are asked for: a reader of files needs none of them."""
+    if name in __all__:
+        return getattr(import_module("tinyinfogan.data.datasets"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,6 +1,4 @@
-"""load(): a named data set or the user's own images, as uint8 arrays."""
-
-from __future__ import annotations
+"""A named data set, the user's own images or the caller's arrays, as uint8 arrays."""
 
 import zipfile
 from os import PathLike
@@ -13,20 +11,22 @@ from tinyinfogan.data import published, sprites
 from tinyinfogan.data.errors import DataError, reading
 from tinyinfogan.data.idx import find_idx, read_idx
 from tinyinfogan.data.image_folder import list_images, read_images
+from tinyinfogan.data.published import NAMES as NAMES
 from tinyinfogan.storage.npz import read_npz
 
 BUNDLED_MNIST = Path(__file__).parent / "mnist"
 SPRITES = 50_000  # images, 205 MB, drawn in two seconds
+MOST_CLASSES = 256  # a table of them, and its picture, grows with the largest label
 KNOWN_KINDS = (
     "a folder with train-images-idx3-ubyte(.gz), a folder of PNG or JPEG images, or an .npz file"
 )
 
 
 class Dataset(NamedTuple):
-    """Images and, where there are any, labels and a test split.
+    """Images and, if there are any, labels and a test split.
 
     images: uint8 (N, H, W, C) in 0..255, C is 1 or 3; test_images the same with its own N, or None.
-    labels: int64 (N,), not negative, or None; test_labels the same for test_images.
+    labels: int64 (N,), from 0 to 255, or None; test_labels the same for test_images.
     name: the data set's name, or the name of the user's folder or file.
     factors: int64 (N, 5), the factors of variation that `sprites.render` drew each image from, or
     None for other data.
@@ -55,16 +55,15 @@ def load(path: str | PathLike | None = None, name: str | None = None) -> Dataset
     Without a name, `path` is one of
       - a folder with IDX files under MNIST's names, plain or gzip; only the training images are
         required: train-images-idx3-ubyte, train-labels-idx1-ubyte, and the same with t10k;
-      - an .npz file with `images`, (N, H, W) or (N, H, W, C), uint8 or floats in [0, 1], and
-        optionally `labels`, integers (N,);
+      - an .npz file with `images` and, optionally, `labels`, as for `from_arrays`;
       - a folder of PNG or JPEG images of one size; sub-folders, if they hold the images, are the
         classes 0, 1, … in sorted order.
 
-    Raises ChoiceError where a name does not go with, or without, a path, and DataError, of which
-    that is a kind, and nothing else, for anything wrong with the data.
+    Raises ChoiceError if a name does not go with, or without, a path, and DataError, of which that
+    is a kind, and nothing else, for anything wrong with the data.
     """
     if name is not None:
-        return _load_named(name, path)
+        return _load_named(name, None if path is None else Path(path))
     if path is None:
         return _load_idx_folder(BUNDLED_MNIST, "mnist")
     path = Path(path)
@@ -72,12 +71,12 @@ def load(path: str | PathLike | None = None, name: str | None = None) -> Dataset
         name = path.resolve().stem if path.is_file() else path.resolve().name
         if not path.exists():
             raise DataError(f"{path}: does not exist; give {KNOWN_KINDS}")
+        if path.is_dir() and find_idx(path, "train-images", 3):
+            return _load_idx_folder(path, name)
         if path.is_dir():
-            if find_idx(path, "train-images", 3):
-                return _load_idx_folder(path, name)
             return _load_image_folder(path, name)
         if path.suffix.lower() == ".npz":
-            return _load_npz(path, name)
+            return _load_npz(path)._replace(name=name)
         raise DataError(f"{path}: not a known kind of data; give {KNOWN_KINDS}")
 
 
@@ -100,24 +99,23 @@ def pad(dataset: Dataset, pixels: int) -> Dataset:
     if not pixels:
         return dataset
     around = ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0))
-    test_images = dataset.test_images
+    tests = dataset.test_images
     return dataset._replace(
         images=np.pad(dataset.images, around),
-        test_images=None if test_images is None else np.pad(test_images, around),
+        test_images=None if tests is None else np.pad(tests, around),
     )
 
 
 def of_run(config: dict) -> Dataset:
     """Return the data that a run was trained on, padded as there.  config: as in its config.json.
 
-    Raises DataError as `load` does, which is also what a folder that was moved gives.
+    Raises DataError as `load` does, also if the folder with the data was moved.
     """
     dataset = load(config.get("data"), config.get("dataset"))
     return pad(dataset, config.get("settings", {}).get("pad", 0))
 
 
-def _load_named(name: str, path: str | PathLike | None) -> Dataset:
-    path = None if path is None else Path(path)
+def _load_named(name: str, path: Path | None) -> Dataset:
     published.check_choice(name, path)
     if path is not None and not path.is_dir():
         raise DataError(f"{path}: is not a folder; give the one that the files of {name} are in")
@@ -127,13 +125,13 @@ def _load_named(name: str, path: str | PathLike | None) -> Dataset:
         factors = sprites.draw(SPRITES, np.random.default_rng(0))
         return Dataset(sprites.render(factors), factors[:, 0], name=name, factors=factors)
     if name == "fashion-mnist":
-        return _load_idx_folder(published.folder_of(name, path), name)
+        return _load_idx_folder(published.sources(name, path)[0].parent, name)
     return Dataset(name=name, **published.decoded(name, path))
 
 
 def _load_idx_folder(folder: Path, name: str) -> Dataset:
-    images, labels = _read_idx_split(folder, "train")
-    test_images, test_labels = _read_idx_split(folder, "t10k")
+    images, labels = _read_split(folder, "train")
+    test_images, test_labels = _read_split(folder, "t10k")
     if test_images is not None and test_images.shape[1:] != images.shape[1:]:
         raise DataError(
             f"{folder}: test images are {test_images.shape[1:]} but training images are "
@@ -142,14 +140,16 @@ def _load_idx_folder(folder: Path, name: str) -> Dataset:
     return Dataset(images, labels, test_images, test_labels, name)
 
 
-def _read_idx_split(folder: Path, split: str) -> tuple[np.ndarray | None, np.ndarray | None]:
+def _read_split(folder: Path, split: str) -> tuple[np.ndarray | None, np.ndarray | None]:
     images_path = find_idx(folder, f"{split}-images", 3)
     labels_path = find_idx(folder, f"{split}-labels", 1)
-    if images_path is None:
-        if labels_path is not None:
-            raise DataError(f"{labels_path}: there are no images for these labels; add the "
-                            f"{split}-images file or remove this one")
+    if images_path is None and labels_path is None:
         return None, None
+    if images_path is None:
+        raise DataError(
+            f"{labels_path}: there are no images for these labels; add the {split}-images file or "
+            "remove this one"
+        )
     images = _check_images(read_idx(images_path, axes=3), images_path)
     if labels_path is None:
         return images, None
@@ -160,66 +160,61 @@ def _load_image_folder(folder: Path, name: str) -> Dataset:
     paths, labels = list_images(folder)
     if not paths:
         raise DataError(f"{folder}: no data found in this folder; give {KNOWN_KINDS}")
-    images = read_images(paths)
-    return Dataset(images, None if labels is None else np.array(labels, np.int64), name=name)
+    return from_arrays(read_images(paths), labels, name)
 
 
-def _load_npz(path: Path, name: str) -> Dataset:
-    if not zipfile.is_zipfile(path):
-        raise DataError(f"{path}: not an .npz archive, or cut short; save it with np.savez")
+def _load_npz(path: Path) -> Dataset:
     with reading(path, "an .npz of plain arrays"), open(path, "rb") as file:
+        if not zipfile.is_zipfile(file):
+            raise ValueError("not an .npz archive, or cut short; save it with np.savez")
         arrays = read_npz(file, ("images", "labels"))
         if "images" not in arrays:
-            found = [name.removesuffix(".npy") for name in zipfile.ZipFile(file).namelist()[:5]]
-            raise DataError(
-                f"{path}: expected an array named 'images', found {found}; "
+            raise ValueError(
+                f"expected an array named 'images', found {zipfile.ZipFile(file).namelist()[:5]}; "
                 "save it with np.savez(path, images=images, labels=labels)"
             )
-    return from_arrays(arrays["images"], arrays.get("labels"), str(path))._replace(name=name)
+        return from_arrays(arrays["images"], arrays.get("labels"), str(path))
 
 
-MOST_CLASSES = 256  # a table of them, and its picture, grows with the largest label
-
-
-def _check_images(images: np.ndarray, path: Path | str) -> np.ndarray:
+def _check_images(images: np.ndarray, name: str | Path) -> np.ndarray:
     """Return images of any accepted shape and dtype as uint8 (N, H, W, C)."""
-    shape = images.shape
+    shape, dtype = images.shape, images.dtype
     if images.ndim == 3:
         images = images[..., None]
     if images.ndim != 4 or images.shape[3] not in (1, 3):
         raise DataError(
-            f"{path}: images have the shape {shape}; expected (N, H, W), (N, H, W, 1) or "
+            f"{name}: images have the shape {shape}; expected (N, H, W), (N, H, W, 1) or "
             "(N, H, W, 3)"
         )
     if images.size == 0:
-        raise DataError(f"{path}: holds no images, its shape is {shape}; give at least one")
-    if images.dtype.kind == "f":
+        raise DataError(f"{name}: holds no images, its shape is {shape}; give at least one")
+    if dtype.kind == "f":
         # Written so that NaN, for which every comparison is false, is refused as well.
         if not (images.min() >= 0 and images.max() <= 1):
             raise DataError(
-                f"{path}: images of {images.dtype} must be finite and in [0, 1], found "
-                f"{images.min()} to {images.max()}; rescale them, or store uint8 in 0..255"
+                f"{name}: images of {dtype} must be finite and in [0, 1], found {images.min()} to "
+                f"{images.max()}; rescale them, or store uint8 in 0..255"
             )
         images = np.rint(images * 255).astype(np.uint8)
-    if images.dtype != np.uint8:
+    elif dtype != np.uint8:
         raise DataError(
-            f"{path}: images have the dtype {images.dtype}; expected uint8 in 0..255 or floats "
-            "in [0, 1]"
+            f"{name}: images have the dtype {dtype}; expected uint8 in 0..255 or floats in [0, 1]"
         )
     return np.ascontiguousarray(images)
 
 
-def _check_labels(labels: np.ndarray, count: int, path: Path | str) -> np.ndarray:
+def _check_labels(labels: np.ndarray, count: int, name: str | Path) -> np.ndarray:
     """Return labels of any integer dtype as int64 (count,)."""
     if labels.dtype.kind not in "iu":
-        raise DataError(f"{path}: labels have the dtype {labels.dtype}; expected integers")
+        raise DataError(f"{name}: labels have the dtype {labels.dtype}; expected integers")
     if labels.shape != (count,):
         raise DataError(
-            f"{path}: {count} images but labels of shape {labels.shape}; expected one label for "
+            f"{name}: {count} images but labels of shape {labels.shape}; expected one label for "
             f"each image, ({count},)"
         )
     for label in (labels.min(), labels.max()):
         if not 0 <= label < MOST_CLASSES:
-            raise DataError(f"{path}: label {label}, expected 0 to {MOST_CLASSES - 1}; number "
-                            "classes from 0")  # fmt: skip
+            raise DataError(
+                f"{name}: label {label}, expected 0 to {MOST_CLASSES - 1}; number classes from 0"
+            )
     return labels.astype(np.int64)

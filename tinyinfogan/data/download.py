@@ -1,10 +1,13 @@
-"""Downloads: a file is whole, with the right sum, or it is not there."""
+"""Downloads: a file is whole, with the right sum, or it is not there.
 
-from __future__ import annotations
+This is ours, and not pooch's, because tests/data/test_download.py shows what pooch 1.9 would lose:
+a broken transfer starts again at its first byte and fails again (`test_a_broken_transfer_goes_on`),
+half a file is taken for whole if the server does not say how long it is and no sum is published
+(`test_without_a_sum_the_length_must_be_right`), and a server that drips is never left.
+"""
 
 import gzip
 import hashlib
-import http.client
 import os
 import sys
 import time
@@ -12,10 +15,8 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from tqdm import tqdm
-
-from tinyinfogan.data.errors import DataError
-from tinyinfogan.storage import files
+from tinyinfogan.data.errors import DataError, one_line
+from tinyinfogan.storage.files import replacing
 
 TIMEOUT = 30.0  # seconds without a byte, after which the next mirror has its turn
 SLOWEST = 1024  # bytes per second over TIMEOUT; a server that only drips counts as stalled
@@ -26,8 +27,8 @@ PIECE_BYTES = 1 << 16
 class File(NamedTuple):
     """A published file.
 
-    urls: mirrors, in the order to try them.  sha256: of the file, or of what it unpacks to where
-    `gzipped`, since repacks differ in the gzip header; None where no sum is published: the server
+    urls: mirrors, in the order to try them.  sha256: of the file, or of what it unpacks to if
+    `gzipped`, since repacks differ in the gzip header; None if no sum is published: the server
     must then say how long the file is, and the reader checks its structure.
     """
 
@@ -37,51 +38,40 @@ class File(NamedTuple):
     gzipped: bool = False
 
 
-class _TransferError(Exception):
-    """This mirror failed; the message is one short reason."""
-
-
-class _BrokenOff(_TransferError):
-    """The connection ended early.  validator: the server's name for this version, or None."""
-
-    def __init__(self, message, validator):
-        super().__init__(message)
-        self.validator = validator
-
-
 def cache_folder() -> Path:
     """Return the folder for downloads: TINYINFOGAN_DATA, else one in the platform's cache."""
     if folder := os.environ.get("TINYINFOGAN_DATA"):
         return Path(folder).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+        base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
     elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "tinyinfogan"
+        base = "~/Library/Caches"
+    return Path(base).expanduser() / "tinyinfogan"
 
 
 def fetch(wanted: tuple[File, ...], folder: Path) -> None:
     """Download what is not in `folder` yet, or is there with another sum.
 
     Every mirror is tried in turn, whatever is wrong with the one before.  Raises DataError, which
-    names the files that are missing and the folder to put them in, where none of them helps.
+    names the files that are missing and the folder to put them in, if none of them helps.
     """
+    from http.client import HTTPException
+
     missing = [file for file in wanted if not _is_whole(folder / file.name, file)]
     for index, file in enumerate(missing):
         reasons = []
         for url in file.urls:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                with files.replacing(folder / file.name) as temporary:
+                with replacing(folder / file.name) as temporary:
                     _transfer(url, temporary, file)
                     temporary.flush()
-                    if not _is_whole(temporary.name, file):
-                        raise _TransferError("the SHA-256 of what it sent is wrong")
+                    if not _is_whole(Path(temporary.name), file):
+                        raise ValueError("the SHA-256 of what it sent is wrong")
                 break
-            except (_TransferError, OSError, ValueError, http.client.HTTPException) as error:
-                reasons.append(f"{url}: {' '.join(str(error).split()) or type(error).__name__}")
+            except (OSError, ValueError, HTTPException) as error:
+                reasons.append(f"{url}: {one_line(error)}")
         else:
             names = ", ".join(other.name for other in missing[index:])
             raise DataError(
@@ -90,15 +80,13 @@ def fetch(wanted: tuple[File, ...], folder: Path) -> None:
             )
 
 
-def _is_whole(path: str | Path, file: File) -> bool:
-    """Whether there is a file at `path`, with the sum that `file` has."""
-    if not Path(path).is_file():
-        return False
+def _is_whole(path: Path, file: File) -> bool:
+    """Return whether there is a file at `path`, with the sum that `file` has."""
     if file.sha256 is None:
-        return True
+        return path.is_file()
     digest = hashlib.sha256()
     try:
-        with gzip.open(path) if file.gzipped else open(path, "rb") as stream:
+        with (gzip.open if file.gzipped else open)(path, "rb") as stream:
             while piece := stream.read(1 << 20):
                 digest.update(piece)
     except (OSError, EOFError, ValueError, zlib.error):
@@ -107,72 +95,58 @@ def _is_whole(path: str | Path, file: File) -> bool:
 
 
 def _transfer(url: str, output: BinaryIO, file: File) -> None:
-    """Write what is at `url` to `output`, all of it, going on after broken connections."""
-    # A broken transfer goes on only if the server can tell that its file is still the same one
-    # (RFC 9110, If-Range), so that no file is ever sewn together from two.
-    validator, resumes = None, 0
-    with tqdm(desc=file.name, unit="B", unit_scale=True, dynamic_ncols=True, delay=1) as bar:
-        while True:
-            try:
-                return _receive(url, output, validator, bar, file.sha256 is not None)
-            except _BrokenOff as error:
-                validator, resumes = error.validator, resumes + 1
-                if validator is None or resumes > RESUMES:
-                    raise
+    """Write what is at `url` to `output`, all of it, going on after broken connections.
 
-
-def _receive(url, output, validator, bar, length_optional):
-    """Write the answer to one request, for the part from where `output` is at.
-
-    validator: names the version that the part before is of.  Raises _BrokenOff, with the validator
-    for the next request, where the answer is cut short, and _TransferError where it is wrong.
+    Raises OSError, ValueError or HTTPException, with one short reason.
     """
-    import urllib.request  # here, since it takes long to import and most runs need none of it
+    import urllib.request
+
+    from tqdm import tqdm
 
     headers = {"User-Agent": "tinyinfogan", "Accept-Encoding": "identity"}
-    start = output.tell()
-    if start:
-        headers |= {"Range": f"bytes={start}-", "If-Range": validator}
-    request = urllib.request.Request(url, headers=headers)
-    with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
-        if response.status == 206:
-            if not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
-                raise _TransferError("it sent another part of the file than was asked for")
-        elif response.status == 200:  # all of it, from the start
-            start = 0
-            output.seek(0)
-            output.truncate()
-        else:
-            raise _TransferError(f"HTTP status {response.status}")
-        length = response.headers.get("Content-Length")
-        if length is None and not length_optional:
-            raise _TransferError("it does not say how long the file is, and no sum is published")
-        bar.total, bar.n = None if length is None else start + int(length), start
-        error = _copy(response, output, bar)
-        if error is None and (length is None or output.tell() == bar.total):
-            return
-        etag = response.headers.get("ETag")
-        if etag and etag.startswith("W/"):  # a weak one, which does not promise the same bytes
-            etag = None
-        reason = f" ({error})" if error else ""
-        total = "unknown" if length is None else bar.total
-        raise _BrokenOff(f"it stopped after {output.tell()} bytes of {total}{reason}", etag)
+    with tqdm(desc=file.name, unit="B", unit_scale=True, dynamic_ncols=True, delay=1) as bar:
+        for _ in range(1 + RESUMES):
+            request, start = urllib.request.Request(url, headers=headers), output.tell()
+            with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
+                if response.status == 200:  # all of it, from the start
+                    start = output.seek(0)
+                    output.truncate()
+                elif response.status != 206:
+                    raise ValueError(f"HTTP status {response.status}")
+                elif not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+                    raise ValueError("it sent another part of the file than was asked for")
+                length = response.headers.get("Content-Length")
+                if length is None and file.sha256 is None:
+                    raise ValueError("it does not say how long the file is: no sum is published")
+                bar.total, bar.n = None if length is None else start + int(length), start
+                problem = _copy(response, output, bar)
+                if not problem and bar.total in (None, output.tell()):
+                    return
+            # It goes on only if the server can tell that its file is still the same one (RFC 9110,
+            # If-Range; weak tags cannot), so that no file is ever sewn together from two.
+            etag = response.headers.get("ETag")
+            if not etag or etag.startswith("W/"):
+                break
+            headers |= {"Range": f"bytes={output.tell()}-", "If-Range": etag}
+        raise ValueError(f"it stopped after {output.tell()} bytes of {bar.total}{problem}")
 
 
-def _copy(response, output, bar):
-    """Copy to the end of the response.  Returns None, or the error that ended it early."""
+def _copy(response, output, bar) -> str:
+    """Copy to the end of the response.  Return what ended it early, in brackets, or nothing."""
+    from http.client import HTTPException
+
     since, received = time.monotonic(), 0
     while True:
         try:
             piece = response.read1(PIECE_BYTES)
-        except (OSError, http.client.HTTPException) as error:
-            return error
+        except (OSError, HTTPException) as error:
+            return f" ({one_line(error)})"
         if not piece:
-            return None
+            return ""
         output.write(piece)
         bar.update(len(piece))
         received += len(piece)
         if time.monotonic() - since > TIMEOUT:
             if received < SLOWEST * TIMEOUT:
-                raise _TransferError(f"only {received} bytes in {TIMEOUT:g} seconds")
+                raise ValueError(f"only {received} bytes in {TIMEOUT:g} seconds")
             since, received = time.monotonic(), 0

@@ -1,10 +1,6 @@
 """The one error that bad data raises."""
 
-from __future__ import annotations
-
-from collections.abc import Iterator
 from contextlib import contextmanager
-from os import PathLike
 
 
 class DataError(ValueError):
@@ -16,10 +12,10 @@ class ChoiceError(DataError):
 
 
 @contextmanager
-def reading(path: str | PathLike, kind: str) -> Iterator[None]:
+def reading(path, kind):
     """Raise DataError, with `path` in its message, for whatever the block raises.
 
-    `kind` says what the path should have been ("an IDX file", …). DataError passes unchanged.
+    `kind` says what the path should have been ("an IDX file", …).  DataError passes unchanged.
     """
     try:
         yield
@@ -28,7 +24,11 @@ def reading(path: str | PathLike, kind: str) -> Iterator[None]:
     # gzip, zipfile, NumPy and Pillow share no base class for "these bytes are bad", and a hostile
     # file can provoke almost any exception in them; the cause stays chained for the curious.
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(
-            f"{path}: cannot be read as {kind} ({reason}); replace the file or remove it"
+            f"{path}: cannot be read as {kind} ({one_line(error)}); replace the file or remove it"
         ) from error
+
+
+def one_line(error):
+    """Return an error's message as one line, or its type if it has none."""
+    return " ".join(str(error).split()) or type(error).__name__

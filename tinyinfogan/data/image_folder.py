@@ -1,34 +1,31 @@
 """Folders of PNG and JPEG files."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 
 import numpy as np
 
 from tinyinfogan.data.errors import DataError, reading
-from tinyinfogan.storage import space
 from tinyinfogan.storage.npz import LARGEST_DEFLATE_RATIO
+from tinyinfogan.storage.space import require_memory
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 FORMATS = ("PNG", "JPEG")  # the only decoders that Pillow may try, whatever a file is called
-# Pixels in a byte, at most: eight of one bit in each byte that deflate packed; JPEG packs less.
+# Pixels per byte, at most: eight of one bit in each byte that deflate packed; JPEG packs less.
 LARGEST_RATIO = 8 * LARGEST_DEFLATE_RATIO
 GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B")
 
 
-def list_images(folder: Path) -> tuple[list[Path], list[int] | None]:
+def list_images(folder):
     """Return the image files of `folder`, sorted by name, and their labels.
 
-    Images straight in the folder have no labels (None). Where sub-folders hold the images (the
+    Images straight in the folder have no labels (None).  If sub-folders hold the images (the
     "ImageFolder" layout), each such sub-folder is a class, numbered from 0 in sorted order.
-    Hidden files are skipped. Raises DataError if there are images on both levels.
+    Hidden files are skipped.  Raises DataError if there are images on both levels.
     """
     paths = _images_in(folder)
-    folders = [entry for entry in sorted(folder.iterdir())
-               if entry.is_dir() and not entry.name.startswith(".")]
-    classes = [members for members in map(_images_in, folders) if members]
+    classes = [_images_in(entry) for entry in _visible(folder) if entry.is_dir()]
+    classes = [members for members in classes if members]
     if paths and classes:
         raise DataError(
             f"{folder}: holds images both itself ({paths[0].name}) and in sub-folders "
@@ -40,71 +37,61 @@ def list_images(folder: Path) -> tuple[list[Path], list[int] | None]:
     return [path for members in classes for path in members], labels
 
 
-def read_images(paths: list[Path]) -> np.ndarray:
+def read_images(paths):
     """Return the files as one uint8 array (N, H, W, C), in the given order.
 
     C is 1 if every file is grey and 3 otherwise; palettes become RGB, transparency is laid over
-    black, 16-bit grey is scaled to 8 bits. Orientation tags of cameras are not applied.
+    black, 16-bit grey is scaled to 8 bits.  Orientation tags of cameras are not applied.
     Raises DataError for a file that is corrupt, or not the size of the first one.
     """
-    from PIL import Image  # here, since only this kind of data needs Pillow
-
-    # Headers first: a file of the wrong size is found before any pixels are decoded, and the one
-    # array that holds everything can be made in its final shape.
-    first_size, channels = None, 1
-    for path in paths:
-        with reading(path, "a PNG or JPEG image"), Image.open(path, formats=FORMATS) as image:
-            first_size = first_size or image.size
-            if image.size != first_size:
-                raise DataError(
-                    f"{path}: is {_pixels(image.size)} but {paths[0]} is {_pixels(first_size)} "
-                    "(width x height); resize or crop all images to one size"
-                )
-            check_claim(path, image, path.stat().st_size)
-            if image.mode not in GREY_MODES:
-                channels = 3
-            image.verify()  # a PNG's checksums, which decoding does not look at
-
-    width, height = first_size
-    with reading(paths[0].parent, "images that fit into memory"):
-        space.require_memory(len(paths) * height * width * channels, "all of them")
-    images = np.empty((len(paths), height, width, channels), np.uint8)
+    images = None
     for index, path in enumerate(paths):
-        with reading(path, "a PNG or JPEG image"), Image.open(path, formats=FORMATS) as image:
-            images[index] = pixels_of(image)  # a grey image among colour ones broadcasts over C
+        pixels = decode(path, path)
+        if images is None:
+            with reading(path.parent, "images that fit into memory"):
+                require_memory(len(paths) * pixels.size, "all of them")
+            images = np.empty((len(paths), *pixels.shape), np.uint8)
+        if pixels.shape[:2] != images.shape[1:3]:
+            raise DataError(
+                f"{path}: is {pixels.shape[1]}x{pixels.shape[0]} but {paths[0]} is "
+                f"{images.shape[2]}x{images.shape[1]} (width x height); resize or crop all images "
+                "to one size"
+            )
+        if pixels.shape[2] > images.shape[3]:  # the first that is not grey
+            images = np.repeat(images, 3, axis=3)
+        images[index] = pixels  # a grey image among colour ones broadcasts over C
     return images
 
 
-def check_claim(name: Path | str, image, size: int) -> None:
-    """Raise DataError where an open Pillow image has more pixels than `size` bytes can hold.
+def decode(source, name):
+    """Return the pixels of a PNG or JPEG file, uint8 (H, W, 1) if it is grey, else (H, W, 3).
 
-    Raises MemoryError where they do not fit into memory.
+    source: its path, or its content as a BytesIO.  Raises DataError, which calls it `name`, for one
+    that is corrupt or does not fit into memory.
     """
-    if math.prod(image.size) > size * LARGEST_RATIO:
-        raise DataError(
-            f"{name}: claims {_pixels(image.size)}, more than a file of {size} bytes can hold; "
-            "replace or remove it"
-        )
-    space.require_memory(20 * math.prod(image.size), "the picture")  # five copies of RGBA
-
-
-def pixels_of(image) -> np.ndarray:
-    """Return an open Pillow image as (H, W, 1) if it is grey, else (H, W, 3)."""
     from PIL import Image
 
-    mode = image.mode
-    if mode.startswith("I"):  # Pillow's own conversion of 16-bit grey clips at 255
-        return np.rint(np.asarray(image) / 257).astype(np.uint8)[..., None]
-    if "A" in image.getbands() or "transparency" in image.info:
-        black = Image.new("RGBA", image.size, "black")
-        image = Image.alpha_composite(black, image.convert("RGBA"))
-    return np.atleast_3d(np.asarray(image.convert("L" if mode in GREY_MODES else "RGB")))
+    with reading(name, "a PNG or JPEG image"):
+        size = source.stat().st_size if isinstance(source, Path) else len(source.getbuffer())
+        with Image.open(source, formats=FORMATS) as image:
+            count = math.prod(image.size)
+            if count > size * LARGEST_RATIO:
+                raise ValueError(f"{size} bytes cannot hold the {count} pixels that it claims")
+            require_memory(20 * count, "the picture")  # five copies of RGBA
+            image.verify()  # a PNG's checksums, which decoding does not look at
+        with Image.open(source, formats=FORMATS) as image:
+            if image.mode.startswith("I"):  # Pillow's own conversion of 16-bit grey clips at 255
+                return np.rint(np.asarray(image) / 257).astype(np.uint8)[..., None]
+            mode = "L" if image.mode in GREY_MODES else "RGB"
+            if "A" in image.getbands() or "transparency" in image.info:
+                black = Image.new("RGBA", image.size, "black")
+                image = Image.alpha_composite(black, image.convert("RGBA"))
+            return np.atleast_3d(np.asarray(image.convert(mode)))
 
 
-def _images_in(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES
-                  and not path.name.startswith(".") and path.is_file())
+def _images_in(folder):
+    return [p for p in _visible(folder) if p.suffix.lower() in SUFFIXES and p.is_file()]
 
 
-def _pixels(size: tuple[int, int]) -> str:
-    return f"{size[0]}x{size[1]}"
+def _visible(folder):
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))

@@ -9,34 +9,30 @@ SciPy reads such files too, but takes the memory that lengths claim unseen, and 
 zlib's checksums, so that damaged pictures would be taken for whole.
 """
 
-from __future__ import annotations
-
 import math
 import struct
 import zlib
-from pathlib import Path
 
 import numpy as np
 
-from tinyinfogan.storage import space
 from tinyinfogan.storage.npz import LARGEST_DEFLATE_RATIO
+from tinyinfogan.storage.space import require_memory
 
 HEADER_BYTES = 128
 ENDING = b"\x00\x01IM"  # of the header: format 5, little-endian
 INT32, UINT32, MATRIX, COMPRESSED = 5, 6, 14, 15  # types of elements
-DTYPES = {1: "i1", 2: "u1", 3: "<i2", 4: "<u2", 5: "<i4", 6: "<u4", 7: "<f4", 9: "<f8",
-          12: "<i8", 13: "<u8"}  # fmt: skip
+DTYPES = dict(zip((1, 2, 3, 4, 5, 6, 7, 9, 12, 13), "i1 u1 i2 u2 i4 u4 f4 f8 i8 u8".split()))
 NUMERIC = range(6, 16)  # classes; the others are cells, structures, objects, text and functions
 
 
-def read_mat(path: Path) -> dict[str, np.ndarray]:
+def read_mat(path):
     """Return {name: array} of a .mat file, with the dtypes that the values are stored as.
 
     What lengths claim is checked against what is there before memory is taken, and zlib's checksums
-    are checked where there are any.  Raises ValueError, zlib.error or struct.error for a file that
-    is not of this kind or damaged, and MemoryError where it cannot fit.
+    are checked if there are any.  Raises ValueError, zlib.error or struct.error for a file that is
+    not of this kind or damaged, and MemoryError if it cannot fit.
     """
-    space.require_memory(path.stat().st_size, "the file")
+    require_memory(path.stat().st_size, "the file")
     content, arrays, at = memoryview(path.read_bytes()), {}, HEADER_BYTES
     if content[HEADER_BYTES - len(ENDING) : HEADER_BYTES] != ENDING:
         raise ValueError("it is not a little-endian .mat file of version 5 to 7")
@@ -44,8 +40,8 @@ def read_mat(path: Path) -> dict[str, np.ndarray]:
         kind, size = struct.unpack_from("<II", content, at)
         at += 8 + size  # neither of the two is padded
         if kind not in (MATRIX, COMPRESSED) or at > len(content):
-            raise ValueError(f"an element of type {kind} and {size} bytes, expected {MATRIX} or "
-                             f"{COMPRESSED} and no more than there are")  # fmt: skip
+            expected = f"expected {MATRIX} or {COMPRESSED} and no more than there are"
+            raise ValueError(f"an element of type {kind} and {size} bytes, {expected}")
         element = content[at - size : at]
         name, array = _array(_inflate(element) if kind == COMPRESSED else element)
         if name in arrays:
@@ -59,9 +55,9 @@ def _inflate(packed):
     start = zlib.decompressobj().decompress(packed[:1024], 8)  # no block needs more to begin
     kind, size = struct.unpack("<II", start)
     if kind != MATRIX or size > LARGEST_DEFLATE_RATIO * len(packed):
-        raise ValueError(f"an element of type {kind} claims {size} bytes, expected {MATRIX} and "
-                         f"what {len(packed)} bytes can hold")  # fmt: skip
-    space.require_memory(2 * size, "an array")  # zlib joins pieces
+        expected = f"expected {MATRIX} and what {len(packed)} bytes can hold"
+        raise ValueError(f"an element of type {kind} claims {size} bytes, {expected}")
+    require_memory(2 * size, "an array")  # zlib joins pieces
     stream = zlib.decompressobj()
     content = memoryview(stream.decompress(packed, 8 + size + 1))[8:]
     if not stream.eof or stream.unused_data or len(content) != size:
@@ -80,7 +76,8 @@ def _array(content):
         raise ValueError(f"{name!r} is not an array of real numbers")
     if flags[0] not in NUMERIC or kind not in DTYPES:
         raise ValueError(f"{name!r} has class {flags[0]} and type {kind}, expected numbers")
-    shape, dtype = np.frombuffer(shape[:128], "<i4").tolist(), np.dtype(DTYPES[kind])
+    shape = np.frombuffer(shape[:128], "<i4").tolist()
+    dtype = np.dtype("<" + DTYPES[kind])
     if min(shape, default=-1) < 0 or math.prod(shape) * dtype.itemsize != len(values):
         raise ValueError(f"{name!r}, {shape} of {dtype}, has {len(values)} bytes")
     return name, np.frombuffer(values, dtype).reshape(shape, order="F")

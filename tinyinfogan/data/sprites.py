@@ -2,12 +2,10 @@
 
 The grid of factors is that of dSprites (Matthey et al. 2017, https://github.com/google-deepmind/
 dsprites-dataset): 3 shapes x 6 scales x 40 orientations x 32 x 32 positions, 737,280 images of
-64x64.  The shapes and the drawing are our own.  Where dSprites takes 40 orientations from 0 to 2π,
-both included, ours are 40 different ones; edges are antialiased; all shapes of one scale have the
-same area.  A square looks the same after 10 orientations and an ellipse after 20, as there.
+64x64.  The shapes and the drawing are our own.  dSprites takes 40 orientations from 0 to 2π, both
+included; ours are 40 different ones.  Edges are antialiased; all shapes of one scale have the same
+area.  A square looks the same after 10 orientations and an ellipse after 20, as there.
 """
-
-from __future__ import annotations
 
 import functools
 import math
@@ -23,23 +21,21 @@ LARGEST_AREA = 18.0**2  # square pixels, of every shape at the largest scale
 SMALLEST_SCALE = 0.5  # lengths, relative to the largest scale
 
 
-def render(factors: np.ndarray) -> np.ndarray:
+def render(factors):
     """Return the images of `factors`, uint8 (N, 64, 64, 1), 0 outside the shape and 255 inside.
 
-    factors: integers (N, 5), one row for an image, columns as in NAMES, each from 0 to SIZES - 1;
+    factors: integers (N, 5), one row per image, columns as in NAMES, each from 0 to SIZES - 1;
     orientation turns anticlockwise, x goes to the right and y down.
     Raises ValueError for other shapes, types and values.
     """
     factors = np.asarray(factors)
     if factors.ndim != 2 or factors.shape[1] != len(SIZES) or factors.dtype.kind not in "iu":
-        raise ValueError(
-            f"factors are {factors.dtype} {factors.shape}, expected integers (N, {len(SIZES)})"
-        )
+        found = f"factors are {factors.dtype} {factors.shape}"
+        raise ValueError(f"{found}, expected integers (N, {len(SIZES)})")
     for name, size, values in zip(NAMES, SIZES, factors.T):
         if len(values) and not (0 <= values.min() and values.max() < size):
-            raise ValueError(
-                f"{name} is from {values.min()} to {values.max()}, expected 0 to {size - 1}"
-            )
+            found = f"{name} is from {values.min()} to {values.max()}"
+            raise ValueError(f"{found}, expected 0 to {size - 1}")
     shape, scale, orientation, x, y = factors.T
     images = np.zeros((len(factors), IMAGE_SIZE, IMAGE_SIZE), np.uint8)
     windows = np.lib.stride_tricks.sliding_window_view(
@@ -49,15 +45,15 @@ def render(factors: np.ndarray) -> np.ndarray:
     return images[..., None]
 
 
-def draw(count: int, rng: np.random.Generator) -> np.ndarray:
+def draw(count, rng):
     """Return the factors of `count` different images, drawn uniformly, int64 (count, 5)."""
     chosen = rng.choice(math.prod(SIZES), count, replace=False)
     return np.stack(np.unravel_index(chosen, SIZES), axis=1)
 
 
 @functools.cache
-def _patches() -> np.ndarray:
-    """Every shape, scale and orientation in the middle of a patch, uint8 (3, 6, 40, 32, 32).
+def _patches():
+    """Return every shape, scale and orientation in the middle of a patch, uint8 (3, 6, 40, 32, 32).
 
     A pixel is as bright as the share of it that the shape covers, taken as 1/2 - d, cut to [0, 1],
     where d is the signed distance of its centre from the edge in pixels, negative inside.

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and .npz files of which nothing is believed."""
+"""Files that are whole or not there."""
 
 import contextlib
 import os
@@ -50,7 +50,7 @@ def remove_temporaries(folder):
 
 
 def append(path, line):
-    """Append `line`, bytes, to a file: all of it, or, where that fails with OSError, nothing."""
+    """Append `line`, bytes, to a file: all of it or, if that fails with OSError, nothing."""
     with open(path, "ab", buffering=0) as file:
         before = file.tell()
         try:
@@ -60,5 +60,3 @@ def append(path, line):
         except BaseException:
             file.truncate(before)
             raise
-
-

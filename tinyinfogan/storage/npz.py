@@ -1,4 +1,4 @@
-"""Read .npz files of which nothing is believed."""
+"""Read .npz files without believing what they claim."""
 
 import math
 import os
@@ -6,7 +6,7 @@ import zipfile
 
 import numpy as np
 
-from tinyinfogan.storage import space
+from tinyinfogan.storage.space import require_memory
 
 # Deflate spends at least one bit on a match of at most 258 bytes and so never shrinks its input
 # by more than this (https://zlib.net/zlib_tech.html): a larger claim in a header is false.
@@ -16,7 +16,7 @@ LARGEST_DEFLATE_RATIO = 1032
 def members_of(archive, file):
     """Return all members of a zip archive, which is open and in `file`, a seekable binary file.
 
-    Raises ValueError where members are missing, or claim more bytes than the file can hold.
+    Raises ValueError if members are missing, or claim more bytes than the file can hold.
     """
     members, size = archive.infolist(), file.seek(0, os.SEEK_END)
     if sum(member.compress_size for member in members) > size:
@@ -28,9 +28,8 @@ def members_of(archive, file):
         raise ValueError("its directory is damaged")
     ratios = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: LARGEST_DEFLATE_RATIO}
     for member in members:
-        if member.file_size > member.compress_size * ratios.get(member.compress_type, 0):
-            raise ValueError(f"{member.filename!r} claims {member.file_size} bytes, more than the "
-                             "file can hold")  # fmt: skip
+        if (claim := member.file_size) > member.compress_size * ratios.get(member.compress_type, 0):
+            raise ValueError(f"{member.filename!r} claims {claim} bytes, more than there can be")
     return members
 
 
@@ -45,31 +44,30 @@ def read_npz(file, names=None):
     arrays = {}
     with zipfile.ZipFile(file) as archive:
         for member in members_of(archive, file):
-            archive.open(member).close()  # raises where the directory and the member differ
             name = member.filename.removesuffix(".npy")
-            if names is not None and name not in names:
-                continue
-            if name in arrays:
-                raise ValueError(f"{name} is there twice")
-            arrays[name] = _read_member(archive, member, name)
+            with archive.open(member) as stream:  # raises if the directory and the member differ
+                if names is not None and name not in names:
+                    continue
+                if name in arrays:
+                    raise ValueError(f"{name} is there twice")
+                require_memory(member.file_size, name)
+                arrays[name] = _read_array(stream, member.file_size, name)
     return arrays
 
 
-def _read_member(archive, member, name):
-    space.require_memory(member.file_size, name)
-    with archive.open(member) as stream:
-        version = np.lib.format.read_magic(stream)
-        if version == (1, 0):
-            shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
-        elif version == (2, 0):
-            shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
-        else:
-            raise ValueError(f"{name} is of .npy version {version}, expected (1, 0) or (2, 0)")
-        claimed = stream.tell() + math.prod(shape) * dtype.itemsize
-    if claimed != member.file_size and not dtype.hasobject:  # those NumPy refuses, and says why
-        raise ValueError(f"{name}, {shape} of {dtype}, claims {claimed} bytes and has "
-                         f"{member.file_size}")  # fmt: skip
-    with archive.open(member) as stream:
-        array = np.lib.format.read_array(stream, allow_pickle=False)
-        stream.read(1)  # the end: zipfile checks the checksum there
+def _read_array(stream, size, name):
+    """Return the array of a member of `size` bytes."""
+    version = np.lib.format.read_magic(stream)
+    if version == (1, 0):
+        shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+    elif version == (2, 0):
+        shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
+    else:
+        raise ValueError(f"{name} is of .npy version {version}, expected (1, 0) or (2, 0)")
+    claim = stream.tell() + math.prod(shape) * dtype.itemsize
+    if claim != size and not dtype.hasobject:  # those NumPy refuses, and says why
+        raise ValueError(f"{name}, {shape} of {dtype}, claims {claim} bytes and has {size}")
+    stream.seek(0)
+    array = np.lib.format.read_array(stream, allow_pickle=False)
+    stream.read(1)  # the end: zipfile checks the checksum there
     return array

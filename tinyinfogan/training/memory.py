@@ -9,10 +9,20 @@ from tinyinfogan.engine import Tensor, no_grad
 from tinyinfogan.engine.device import to_device
 from tinyinfogan.infogan.model import InfoGAN
 from tinyinfogan.infogan.settings import Settings
-from tinyinfogan.storage.space import free_memory, in_units, require_space
+from tinyinfogan.storage import space
+from tinyinfogan.storage.space import in_units, require_space
 
 PER_OUTPUT = 3
 """Bytes that a step takes at its peak for each byte that the layers put out: measured."""
+
+
+def free_memory(device):
+    """Return the bytes of memory that can still be had on `device`, or None if not known."""
+    if device == "cuda":
+        import cupy
+
+        return cupy.cuda.runtime.memGetInfo()[0] + cupy.get_default_memory_pool().free_bytes()
+    return space.free_memory()
 
 
 def training_memory(model, batch_size):
