@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tinyinfogan.training import checkpoint, report
+from tinyinfogan.training import checkpoint, folder
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = (
@@ -34,9 +34,10 @@ def arguments(data, out):
 
 def start(data, out, pictures=True):
     """Start the command in a process of its own; pictures: those of the end, which take a while."""
-    code = "import sys; from tinyinfogan import train; sys.exit(main())"
+    code = "import sys; from tinyinfogan.cli.train import main; sys.exit(main())"
     if not pictures:
-        code = code.replace("; sys", "; train.report.finish = lambda *_: None; sys")
+        quiet = "from tinyinfogan.training import report; report.finish = lambda *_: None"
+        code = f"{quiet}; {code}"
     return subprocess.Popen(
         [sys.executable, "-c", code, *arguments(data, out)],
         cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, text=True,
@@ -72,7 +73,7 @@ def whole(data, out, pictures=True):
 def remains(out):
     """Return {name: bytes} of what two equal runs must leave: all, but for the seconds."""
     found = {str(p.relative_to(out)): p.read_bytes() for p in out.rglob("*") if p.is_file()}
-    records = [{k: v for k, v in r.items() if k != "seconds"} for r in report.read_log(out)]
+    records = [{k: v for k, v in r.items() if k != "seconds"} for r in folder.read_log(out)]
     assert found["metrics.jsonl"].count(b"\n") == len(records)
     found["metrics.jsonl"] = repr(records).encode()
     for name in [n for n in found if n.endswith(".npz")]:

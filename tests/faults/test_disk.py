@@ -12,10 +12,9 @@ import harness
 import numpy as np
 import pytest
 
-from tinyinfogan import train
 from tinyinfogan.cli.train import main
 from tinyinfogan.storage import files
-from tinyinfogan.training import guard
+from tinyinfogan.training import folder, lock, report
 
 SHORT = "short"
 
@@ -29,7 +28,7 @@ class Disk:
 
     def __init__(self, monkeypatch, at=None, fault=None):
         self.at, self.fault, self.count = at, fault, 0
-        for module in (files, guard):
+        for module in (files, lock):
             monkeypatch.setattr(module, "open", self.open, raising=False)
         for name in ("fsync", "replace"):
             monkeypatch.setattr(os, name, self.failing(getattr(os, name)))
@@ -69,7 +68,7 @@ class Raw(io.FileIO):
 def command(tmp_path, monkeypatch, capsys):
     """command(out) -> (status, stderr's last line): start or go on with a short run, here."""
     data = harness.write_data(tmp_path)
-    monkeypatch.setattr(train.report, "finish", lambda *_: None)
+    monkeypatch.setattr(report, "finish", lambda *_: None)
 
     def run(out):
         argv = harness.arguments(data, out)
@@ -157,5 +156,5 @@ def test_a_clock_that_jumps(command, tmp_path, monkeypatch):
     went_by = time.perf_counter() - since
     assert next(calls) > 1
     harness.assert_same(tmp_path / "jumped", harness.remains(tmp_path / "whole"))
-    seconds = [record["seconds"] for record in train.report.read_log(tmp_path / "jumped")]
+    seconds = [record["seconds"] for record in folder.read_log(tmp_path / "jumped")]
     assert seconds == sorted(seconds) and 0 <= seconds[-1] <= went_by

@@ -30,7 +30,7 @@ from tinyinfogan import data
 from tinyinfogan.data import DataError
 from tinyinfogan.infogan.model import InfoGAN
 from tinyinfogan.infogan.settings import Settings
-from tinyinfogan.training import checkpoint, report
+from tinyinfogan.training import checkpoint, folder
 
 SECONDS, MEMORY = 1.0, 512 << 20
 PIXELS = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
@@ -66,7 +66,7 @@ def published(name):
         with (
             tempfile.TemporaryDirectory() as cache,
             mock.patch.dict(os.environ, {"TINYINFOGAN_DATA": cache}),
-            mock.patch("tinyinfogan.data.published.tqdm", lambda members, **_: members),
+            mock.patch("tqdm.tqdm", lambda members, **_: members),
         ):
             return data.load(folder, name)[:4]
 
@@ -100,13 +100,13 @@ READERS = {
     "jpeg": Reader("a.jpg", data.load, DataError, lambda f: image("JPEG", PHOTO), False),
     "checkpoint": Reader("checkpoint.npz", checkpoint.read, checkpoint.CheckpointError, sealed,
                          True),
-    "config": Reader("config.json", checkpoint.last, checkpoint.CheckpointError,
+    "config": Reader("config.json", checkpoint.load_for_run, checkpoint.CheckpointError,
                      lambda f: json.dumps(CONFIG).encode(), False),
     "mat": Reader("train_32x32.mat", published("svhn"), DataError, lambda f: SVHN, True),
     "celeba": Reader("img_align_celeba.zip", published("celeba"), DataError, lambda f: CELEBA,
                      True),
     "chairs": Reader("rendered_chairs.tar", published("chairs"), DataError, lambda f: CHAIRS, True),
-    "log": Reader("metrics.jsonl", report.read_log, (), lambda f: b'{"step": 1}\n' * 9, False),
+    "log": Reader("metrics.jsonl", folder.read_log, (), lambda f: b'{"step": 1}\n' * 9, False),
 }  # fmt: skip
 
 
@@ -299,7 +299,7 @@ def check_checkpoints(tmp_path, cases, number):
         try:
             checkpoint.save(path, {"format": np.array(2), "step": np.array(0)} | made)
             with limited_memory():
-                found, whole, its_settings = checkpoint.last(tmp_path)
+                found, whole, its_settings = checkpoint.load_for_run(tmp_path)
                 checkpoint.history_of(found, path)
                 checkpoint.model_of(found, path, its_settings, whole["image_shape"])
                 checkpoint.load(tmp_path)

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_train import TINY, config_for, digits  # noqa: F401
+from test_train import TINY, config_for, digits, hook  # noqa: F401
 
 from tinyinfogan import train
-from tinyinfogan.infogan.step import train_step
-from tinyinfogan.training import guard, report
+from tinyinfogan.training.signals import Stopped
 
 PARTS = 100  # of the time; the first ten are for warming up
 
@@ -25,22 +24,24 @@ def resident():
 @pytest.mark.faults
 def test_soak(digits, tmp_path, request, monkeypatch):  # noqa: F811
     seconds = request.config.getoption("--soak")
-    step, since, sums = train_step, time.perf_counter(), np.zeros((PARTS, 3))
+    since, sums = time.perf_counter(), np.zeros((PARTS, 3))
 
-    def noted(*args):
-        part = int(PARTS * (time.perf_counter() - since) / seconds)
-        if part >= PARTS:
-            signal.raise_signal(signal.SIGTERM)
-        before = time.thread_time()
-        values = step(*args)
-        sums[min(part, PARTS - 1)] += 1, time.thread_time() - before, resident()
-        return values
+    def noted(step, model):
+        def call(*args):
+            part = int(PARTS * (time.perf_counter() - since) / seconds)
+            if part >= PARTS:
+                signal.raise_signal(signal.SIGTERM)
+            before = time.thread_time()
+            values = step(*args)
+            sums[min(part, PARTS - 1)] += 1, time.thread_time() - before, resident()
+            return values
 
-    monkeypatch.setattr(train, "train_step", noted)
+        return call
+
+    hook(monkeypatch, noted)
     handles = os.listdir("/proc/self/fd")
     config = config_for(TINY) | {"settings": config_for(TINY)["settings"] | {"steps": 10**7}}
-    report.start_run(tmp_path, config, fresh=True)
-    with pytest.raises(guard.Stopped):
+    with pytest.raises(Stopped):
         train.train(digits, config, tmp_path, checkpoint_every=100, log_every=50, keep=3)
 
     steps, step_time, memory = sums[sums[:, 0] > 0].T

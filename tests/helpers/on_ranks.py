@@ -6,75 +6,75 @@ from dataclasses import replace
 import numpy as np
 from numpy.testing import assert_allclose, assert_array_equal
 
-from tinyinfogan import train
 from tinyinfogan.engine import Tensor, nn
 from tinyinfogan.infogan.model import InfoGAN
 from tinyinfogan.infogan.settings import MNIST
 from tinyinfogan.infogan.variants.step import optimisers
-from tinyinfogan.training import ranks as parallel
-from tinyinfogan.training.step import stepper
+from tinyinfogan.training.ranks import SINGLE_PROCESS, start_processes
+from tinyinfogan.training.seeds import LATENTS, rng_for
+from tinyinfogan.training.step import average_gradients, share_batch_norm, step_of_run
 
 
-def batch_norm_of_a_shared_batch(ranks, rng):
+def batch_norm_of_a_shared_batch(group, rng):
     """Values, gradients and running statistics are those of one process with the whole batch."""
     x, cotangent = rng.standard_normal((2, 12, 3, 2)) * [3, 0.5] + [10, 0]
     whole, shared = (nn.BatchNorm(2).to(dtype=np.float64) for _ in range(2))
-    ranks.sync_batch_norm(shared)
-    inputs = Tensor(x, requires_grad=True), Tensor(ranks.mine(x), requires_grad=True)
+    share_batch_norm(shared, group)
+    inputs = Tensor(x, requires_grad=True), Tensor(group.shard(x), requires_grad=True)
     for norm, each in zip((whole, shared), inputs, strict=True):
         norm.gamma.data[:] = 2, 3
-        part = cotangent if norm is whole else ranks.mine(cotangent)
+        part = cotangent if norm is whole else group.shard(cotangent)
         y = norm(each)
         y.backward(part)
         norm.y = y.data
-    assert_allclose(shared.y, ranks.mine(whole.y), rtol=1e-10)
-    assert_allclose(inputs[1].grad, ranks.mine(inputs[0].grad), rtol=1e-9, atol=1e-12)
+    assert_allclose(shared.y, group.shard(whole.y), rtol=1e-10)
+    assert_allclose(inputs[1].grad, group.shard(inputs[0].grad), rtol=1e-9, atol=1e-12)
     assert_allclose(shared.running_mean, whole.running_mean, rtol=1e-12)
     assert_allclose(shared.running_var, whole.running_var, rtol=1e-12)
-    ranks.average_gradients(shared.parameters())
+    average_gradients(shared.parameters(), group)
     for own, expected in zip(shared.parameters(), whole.parameters(), strict=True):
-        assert_allclose(own.grad * ranks.size, expected.grad, rtol=1e-9)
+        assert_allclose(own.grad * group.size, expected.grad, rtol=1e-9)
 
 
-def sums_and_parts(ranks, rng):
+def sums_and_parts(group, rng):
     everything = np.arange(24.0).reshape(12, 2)
-    assert_array_equal(ranks.sum(ranks.mine(everything).sum(axis=0)), everything.sum(axis=0))
-    assert len(ranks.mine(everything)) == 12 // ranks.size
-    assert ranks.gather(ranks.rank) == list(range(ranks.size))
+    assert_array_equal(group.sum(group.shard(everything).sum(axis=0)), everything.sum(axis=0))
+    assert len(group.shard(everything)) == 12 // group.size
+    assert group.gather(group.rank) == list(range(group.size))
 
 
-def gradients_are_averaged(ranks, rng):
+def gradients_are_averaged(group, rng):
     parameters = [Tensor(np.zeros(shape), requires_grad=True) for shape in ((2, 3), (1,), (4,))]
     for parameter in parameters[:2]:
-        parameter.grad = np.full(parameter.shape, float(ranks.rank))
-    ranks.average_gradients(parameters)
+        parameter.grad = np.full(parameter.shape, float(group.rank))
+    average_gradients(parameters, group)
     for parameter in parameters[:2]:
-        assert_array_equal(parameter.grad, np.full(parameter.shape, (ranks.size - 1) / 2))
+        assert_array_equal(parameter.grad, np.full(parameter.shape, (group.size - 1) / 2))
     assert parameters[2].grad is None
 
 
-def training_follows_one_process(ranks, rng):
+def training_follows_one_process(group, rng):
     """20 steps in float64: in float32, Adam's first steps are the signs of rounding errors."""
     settings = replace(MNIST, channels=4, hidden=16, batch_size=16)
     images = rng.random((20, 16, 28, 28, 1))
     models = []
-    for shared in (parallel.ALONE, ranks):
+    for shared in (SINGLE_PROCESS, group):
         model = InfoGAN(settings, (28, 28, 1), np.random.default_rng(1))
         for network in (model.generator, model.discriminator):
             network.to(dtype=np.float64)
-            shared.sync_batch_norm(network)
-        step = stepper(model, optimisers(model), ranks=shared)
+            share_batch_norm(network, shared)
+        step = step_of_run(model, optimisers(model), group=shared)
         for number, real in enumerate(images):
-            step(shared.mine(real), train.generator_for(0, train.LATENTS, number))
+            step(shared.shard(real), rng_for(0, LATENTS, number))
         models.append(model.state_dict())
     for name, array in models[0].items():
         assert_allclose(models[1][name], array, rtol=1e-5, atol=1e-5 * abs(array).max())
 
 
 if __name__ == "__main__":
-    ranks = parallel.start()
-    assert ranks.size == int(sys.argv[1]), ranks.size
+    group = start_processes()
+    assert group.size == int(sys.argv[1]), group.size
     for check in (sums_and_parts, gradients_are_averaged, batch_norm_of_a_shared_batch,
                   training_follows_one_process):  # fmt: skip
-        check(ranks, np.random.default_rng(5))
-    print(f"rank {ranks.rank} agrees")
+        check(group, np.random.default_rng(5))
+    print(f"rank {group.rank} agrees")

@@ -13,8 +13,8 @@ from tinyinfogan.engine import optim
 from tinyinfogan.evaluation import clustering
 from tinyinfogan.infogan.model import InfoGAN
 from tinyinfogan.infogan.settings import PRESETS, Settings
-from tinyinfogan.storage import files, npz
-from tinyinfogan.training import checkpoint, report
+from tinyinfogan.storage import files, npz, space
+from tinyinfogan.training import checkpoint, folder
 
 SMALL = Settings("mnist", noise=1, channels=1, hidden=2, batch_size=2, steps=9)
 CONFIG = {"settings": asdict(SMALL), "image_shape": [8, 8, 1], "data": None, "seed": 0}
@@ -234,7 +234,7 @@ def test_npz_members_that_unpack_without_bound_are_refused(tmp_path):
 
 def test_npz_larger_than_memory_is_refused(tmp_path, monkeypatch):
     np.savez_compressed(tmp_path / "a.npz", images=np.zeros(10**8, np.uint8))
-    monkeypatch.setattr(files.resources, "free_memory", lambda: 10**7)
+    monkeypatch.setattr(space, "free_memory", lambda: 10**7)
     with open(tmp_path / "a.npz", "rb") as file:
         with pytest.raises(MemoryError, match="images takes 100 MB of memory, 10 MB are free"):
             npz.read_npz(file)
@@ -262,7 +262,7 @@ def test_the_trained_model_in_the_package_knows_digits():
     model, digits = checkpoint.load(), data.load()
     accuracy = clustering.code_table(model, digits, limit=2000).accuracy
     assert accuracy > 0.95
-    logged = report.read_log(checkpoint.TRAINED)[-1]
+    logged = folder.read_log(checkpoint.TRAINED)[-1]
     assert abs(accuracy - logged["code_accuracy"]) < 0.02
 
 

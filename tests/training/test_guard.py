@@ -11,13 +11,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_train import TINY, digits, run, without_time  # noqa: F401
+from test_train import TINY, digits, hook, run, without_time  # noqa: F401
 
-from tinyinfogan import train
 from tinyinfogan.cli.train import main
 from tinyinfogan.infogan.model import InfoGAN
-from tinyinfogan.infogan.step import train_step
-from tinyinfogan.training import checkpoint, guard, memory, report
+from tinyinfogan.storage import space
+from tinyinfogan.training import checkpoint, folder, lock, memory, report, step
+from tinyinfogan.training.finite import TrainingError
+from tinyinfogan.training.signals import Stopped, noted_signals
 
 FAST = ["--channels", "2", "--hidden", "8", "--batch-size", "10", "--device", "cpu"]
 
@@ -31,7 +32,7 @@ def images(tmp_path):
 
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch):
-    monkeypatch.setattr(train.report, "finish", lambda *_: None)
+    monkeypatch.setattr(report, "finish", lambda *_: None)
 
 
 def command(capsys, *argv):
@@ -48,8 +49,8 @@ def command(capsys, *argv):
 @pytest.fixture()
 def holder(tmp_path):
     """A process that holds the lock of tmp_path / "run"."""
-    code = ("import sys, time; from tinyinfogan import guard\n"
-            f"with guard.lock({str(tmp_path / 'run')!r}):\n"
+    code = ("import time; from tinyinfogan.training.lock import lock\n"
+            f"with lock({str(tmp_path / 'run')!r}):\n"
             "    print('mine', flush=True)\n"
             "    time.sleep(60)")  # fmt: skip
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
@@ -63,12 +64,12 @@ def test_a_second_process_is_told_who_has_the_run(holder, tmp_path, images, caps
     argv = [*FAST, "--steps", 2, "--data", images, "--out", tmp_path / "run"]
     status, _, message = command(capsys, *argv)
     assert status == 1 and f"process {holder.pid} on " in message and "another folder" in message
-    assert os.listdir(tmp_path / "run") == [guard.LOCK]
+    assert os.listdir(tmp_path / "run") == [lock.LOCK]
     holder.kill()
     holder.wait()
-    assert guard.unfinished(tmp_path / "run")
+    assert lock.unfinished(tmp_path / "run")
     assert command(capsys, *argv)[0] == 0
-    assert not guard.unfinished(tmp_path / "run")
+    assert not lock.unfinished(tmp_path / "run")
 
 
 # --- signals --------------------------------------------------------------------------------------
@@ -76,13 +77,18 @@ def test_a_second_process_is_told_who_has_the_run(holder, tmp_path, images, caps
 SLOW = """
 import sys, time
 from tinyinfogan import train
-step = train_step
+from tinyinfogan.cli.train import main
+from tinyinfogan.training import report
+make = train.step_of_run
 def slow(*args):
-    print("step", flush=True)
-    time.sleep({seconds})
-    return step(*args)
-train_step = slow
-train.report.finish = lambda *_: None
+    step = make(*args)
+    def call(*batch):
+        print("step", flush=True)
+        time.sleep({seconds})
+        return step(*batch)
+    return call
+train.step_of_run = slow
+report.finish = lambda *_: None
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -92,8 +98,8 @@ def stopped(images, out, seconds, *signals):
     argv = [sys.executable, "-c", SLOW.format(seconds=seconds), *FAST, "--steps", "50",
             "--data", images, "--out", str(out)]  # fmt: skip
     process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while process.stdout.readline() != "step\n":
-        pass
+    while (line := process.stdout.readline()) != "step\n":
+        assert line, process.communicate()[1]
     for signum in signals:
         time.sleep(0.1)  # signals that wait together are delivered in the order of their numbers
         process.send_signal(signum)
@@ -123,7 +129,7 @@ def test_outside_the_main_thread_training_leaves_signals_alone():
     handler, seen = signal.getsignal(signal.SIGINT), []
 
     def block():
-        with guard.signals() as received:
+        with noted_signals() as received:
             seen.append((received, signal.getsignal(signal.SIGINT)))
 
     thread = threading.Thread(target=block)
@@ -136,22 +142,25 @@ def test_outside_the_main_thread_training_leaves_signals_alone():
 
 
 def spoil(monkeypatch, when, where):
-    """From the given call of train_step on, once, put NaN into what `where(model)` returns."""
-    step, calls = train_step, []
+    """After step number `when` of this process, let where(model, values) spoil what is there."""
+    calls = []
 
-    def spoiled(model, *args):
-        values = step(model, *args)
-        calls.append(values)
-        if len(calls) == when:
-            where(model, values)
-        return values
+    def spoiled(step, model):
+        def call(*args):
+            values = step(*args)
+            calls.append(values)
+            if len(calls) == when:
+                where(model, values)
+            return values
 
-    monkeypatch.setattr(train, "train_step", spoiled)
+        return call
+
+    hook(monkeypatch, spoiled)
 
 
 def test_a_loss_gone_wrong_names_all_there_is_to_know(digits, tmp_path, monkeypatch):  # noqa: F811
     spoil(monkeypatch, 7, lambda model, values: values.update(d_loss=np.float32(np.inf)))
-    with pytest.raises(guard.TrainingError) as caught:
+    with pytest.raises(TrainingError) as caught:
         run(digits, TINY, tmp_path)
     message = str(caught.value)
     assert "d_loss is inf in step 7, all weights are finite" in message
@@ -163,17 +172,17 @@ def test_a_loss_gone_wrong_names_all_there_is_to_know(digits, tmp_path, monkeypa
 
 def test_a_gradient_gone_wrong_is_found_in_its_step(digits, tmp_path, monkeypatch):  # noqa: F811
     """Adam turns it into a weight that is not finite: the first one concerned is named."""
-    norm, calls = train.optim.Adam.gradient_norm, []
+    average, calls = step.average_gradients, []
 
-    def spoiled(adam):
-        calls.append(adam)
+    def spoiled(parameters, group):
+        calls.append(parameters)
         if len(calls) == 3:  # D's, in the second step
-            adam.parameters[2].grad[0, 0, 0, 0] = np.inf
-        return norm(adam)
+            parameters[2].grad[0, 0, 0, 0] = np.inf
+        average(parameters, group)
 
-    monkeypatch.setattr(train.optim.Adam, "gradient_norm", spoiled)
+    monkeypatch.setattr(step, "average_gradients", spoiled)
     expected = r"d_norm is inf in step 2, D.trunk.\S*weight the first array not "
-    with pytest.raises(guard.TrainingError, match=f"{expected}.*there is no checkpoint yet"):
+    with pytest.raises(TrainingError, match=f"{expected}.*there is no checkpoint yet"):
         run(digits, TINY, tmp_path)
 
 
@@ -182,7 +191,7 @@ def test_weights_that_are_not_finite_are_never_saved(digits, tmp_path, monkeypat
         model.generator.parameters()[1].data[3] = np.nan
 
     spoil(monkeypatch, 8, where)
-    with pytest.raises(guard.TrainingError, match=r"G.\S*gamma is not finite after step 8"):
+    with pytest.raises(TrainingError, match=r"G.\S*gamma is not finite after step 8"):
         run(digits, TINY, tmp_path)
     assert checkpoint.read(tmp_path)["step"] == 4
 
@@ -202,7 +211,7 @@ def test_rollback_halves_the_rates_once_and_says_so(images, tmp_path, monkeypatc
             "--data", images, "--out", out, "--d-lr", "4e-4", "--g-lr", "2e-3"]  # fmt: skip
     status, _, message = command(capsys, *argv)
     assert status == 0
-    records = report.read_log(out)
+    records = folder.read_log(out)
     assert [record["step"] for record in records] == [2, 4, 6, 8]
     assert ["rollback" in record for record in records] == [False, False, True, True]
     assert records[-1]["rollback"]["to_step"] == 4
@@ -223,7 +232,7 @@ def test_what_is_pending_for_the_log_is_resumed_too(digits, tmp_path, monkeypatc
     """A checkpoint between two lines: the next line is still the mean over all its steps."""
     run(digits, TINY, tmp_path / "whole")
     spoil(monkeypatch, 10, lambda model, values: signal.raise_signal(signal.SIGTERM))
-    with pytest.raises(guard.Stopped):
+    with pytest.raises(Stopped):
         run(digits, TINY, tmp_path / "parted")
     arrays = checkpoint.read(tmp_path / "parted")
     assert arrays["step"] == 10 and arrays["history.d_loss"].shape == (2,)
@@ -267,17 +276,17 @@ def test_older_checkpoints_are_not_started_over(images, tmp_path, capsys):
     (out / checkpoint.NAME).unlink()
     status, _, message = command(capsys, "--resume", out, "--steps", 9, "--keep", 1)
     assert status == 1 and "rename checkpoint-000003.npz, which is older" in message
-    assert len(report.read_log(out)) == 4 and len(checkpoint.older(out)) == 2
+    assert len(folder.read_log(out)) == 4 and len(checkpoint.older(out)) == 2
 
 
 def test_a_damaged_line_of_the_log_costs_no_other(images, tmp_path, capsys):
     out = tmp_path / "run"
     command(capsys, *FAST, "--steps", 4, "--log-every", 1, "--data", images, "--out", out)
-    lines = (out / report.LOG).read_text().splitlines()
+    lines = (out / folder.LOG).read_text().splitlines()
     lines[1:1] = ["{torn", '{"step": 9}', '{"step": "2", "seconds": 1, "mi_nats": {}}', "[]"]
-    (out / report.LOG).write_text("\n".join(lines))
+    (out / folder.LOG).write_text("\n".join(lines))
     assert command(capsys, "--resume", out, "--steps", 5)[0] == 0
-    assert [record["step"] for record in report.read_log(out)] == [1, 2, 3, 4, 5]
+    assert [record["step"] for record in folder.read_log(out)] == [1, 2, 3, 4, 5]
 
 
 def test_a_run_killed_after_its_last_step_draws_its_pictures(
@@ -286,9 +295,9 @@ def test_a_run_killed_after_its_last_step_draws_its_pictures(
     out, argv = tmp_path / "run", [*FAST, "--steps", 2, "--data", images]
     command(capsys, *argv, "--out", out)
     assert command(capsys, "--resume", out)[0] == 2
-    (out / guard.LOCK).touch()  # as a kill leaves it
+    (out / lock.LOCK).touch()  # as a kill leaves it
     drawn = []
-    monkeypatch.setattr(train.report, "finish", lambda *args: drawn.append(args))
+    monkeypatch.setattr(report, "finish", lambda *args: drawn.append(args))
     assert command(capsys, "--resume", out)[0] == 0 and len(drawn) == 1
 
 
@@ -322,8 +331,8 @@ def test_the_estimate_of_memory_grows_with_the_batch_and_the_network():
 
 
 def test_a_disk_too_small_is_said_before_the_first_step(images, tmp_path, capsys, monkeypatch):
-    usage = type(memory.shutil.disk_usage("/"))(10**6, 10**6 - 10, 10)
-    monkeypatch.setattr(memory.shutil, "disk_usage", lambda folder: usage)
+    usage = type(space.shutil.disk_usage("/"))(10**6, 10**6 - 10, 10)
+    monkeypatch.setattr(space.shutil, "disk_usage", lambda folder: usage)
     argv = [*FAST, "--steps", 1, "--data", images, "--out", tmp_path / "run"]
     status, _, message = command(capsys, *argv)
     assert status == 1 and "are needed and 1e-05 MB free" in message
@@ -331,10 +340,10 @@ def test_a_disk_too_small_is_said_before_the_first_step(images, tmp_path, capsys
 
 
 def test_no_memory_at_all_is_one_line(images, tmp_path, capsys, monkeypatch):
-    def full(*_):
+    def full(step, model):
         raise MemoryError("Unable to allocate 9 TiB")
 
-    monkeypatch.setattr(train, "train_step", full)
+    hook(monkeypatch, full)
     argv = [*FAST, "--steps", 1, "--data", images, "--out", tmp_path / "run"]
     status, _, message = command(capsys, *argv)
     assert status == 1 and "9 TiB" in message and "batches of 10 need about" in message

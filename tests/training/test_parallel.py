@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tinyinfogan.training import checkpoint, report
+from tinyinfogan.training import checkpoint, folder
 from tinyinfogan.training import ranks as parallel
 
 MPIEXEC = shutil.which("mpiexec", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
@@ -42,9 +42,25 @@ SMALL = ["-m", "tinyinfogan.train", "--channels=4", "--hidden=16", "--batch-size
          "--log-every=10", "--device=cpu"]  # fmt: skip
 
 
+HOOK = """
+import os, signal, sys
+from tinyinfogan import train
+from tinyinfogan.cli.train import main
+make = train.step_of_run
+class Hooked:
+ def __init__(self, *args):
+  self.step, self.group, self.n = make(*args), args[-1], 0
+ def __call__(self, *args):
+  {work}
+  return self.step(*args)
+train.step_of_run = Hooked
+sys.exit(main())
+"""
+
+
 def assert_same_log(run, other):
     """The same losses, up to what rounding becomes in 20 steps of Adam in float32."""
-    for record, expected in zip(report.read_log(run), report.read_log(other), strict=True):
+    for record, expected in zip(folder.read_log(run), folder.read_log(other), strict=True):
         assert record["d_loss"] == pytest.approx(expected["d_loss"], abs=1e-3)
         assert record["g_loss"] == pytest.approx(expected["g_loss"], abs=1e-3)
 
@@ -78,11 +94,10 @@ def test_a_run_goes_on_with_another_number_of_ranks(mpiexec, alone, tmp_path):
 
 def test_a_killed_rank_ends_the_job_and_the_run_goes_on(mpiexec, tmp_path):
     run = tmp_path / "run"
-    kill = "import os, signal, sys; from tinyinfogan import train; step = train_step\n"
-    kill += "def dying(*a):\n  dying.n += 1\n"
-    kill += "  if dying.n == 13 and a[-1].rank == 1: os.kill(os.getpid(), signal.SIGKILL)\n"
-    kill += "  return step(*a)\n"
-    kill += "dying.n = 0; train_step = dying; sys.exit(main())"
+    kill = HOOK.format(
+        work="self.n += 1\n  if self.n == 13 and self.group.rank == 1: "
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
     options = ["--steps=20", f"--out={run}", "--checkpoint-every=5"]
     done = mpiexec(2, "-c", kill, *SMALL[2:], *options)
     assert done.returncode != 0
@@ -95,7 +110,7 @@ def test_a_killed_rank_ends_the_job_and_the_run_goes_on(mpiexec, tmp_path):
 @pytest.mark.parametrize(
     "options, status, message",
     [
-        (["--batch-size=30"], 2, "4 ranks cannot share"),
+        (["--batch-size=30"], 2, "4 processes cannot share"),
         (["--data=/nowhere"], 1, "does not exist"),
     ],
 )
@@ -108,9 +123,7 @@ def test_all_ranks_end_together_with_one_line(mpiexec, tmp_path, options, status
 
 
 def test_what_happens_to_one_rank_alone_names_it(mpiexec, tmp_path):
-    full = "import sys; from tinyinfogan import train; step = train_step\n"
-    full += "def failing(*a):\n  if a[-1].rank == 1: raise MemoryError('none left')\n"
-    full += "  return step(*a)\ntrain.train_step = failing; sys.exit(main())"
+    full = HOOK.format(work="if self.group.rank == 1: raise MemoryError('none left')")
     done = mpiexec(2, "-c", full, *SMALL[2:], "--steps=20", f"--out={tmp_path / 'run'}")
     assert done.returncode != 0
     assert "rank 1: not enough memory (none left)" in done.stderr
@@ -118,11 +131,11 @@ def test_what_happens_to_one_rank_alone_names_it(mpiexec, tmp_path):
 
 def test_one_process_needs_no_mpi(monkeypatch):
     monkeypatch.setitem(sys.modules, "mpi4py", None)
-    assert parallel.start().size == 1
+    assert parallel.start_processes().size == 1
 
 
 def test_mpiexec_without_mpi4py(monkeypatch):
     monkeypatch.setitem(sys.modules, "mpi4py", None)
     monkeypatch.setenv("PMI_SIZE", "2")
     with pytest.raises(parallel.ParallelError, match="2 processes, and mpi4py"):
-        parallel.start()
+        parallel.start_processes()

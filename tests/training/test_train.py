@@ -14,9 +14,11 @@ from tinyinfogan.evaluation import clustering
 from tinyinfogan.infogan import losses
 from tinyinfogan.infogan.model import InfoGAN, as_float
 from tinyinfogan.infogan.settings import MNIST, Settings
-from tinyinfogan.infogan.step import train_step
-from tinyinfogan.training import checkpoint, guard, report
-from tinyinfogan.training.guard import TrainingError
+from tinyinfogan.training import checkpoint, folder, report
+from tinyinfogan.training.finite import TrainingError
+from tinyinfogan.training.seeds import LATENTS, rng_for
+from tinyinfogan.training.signals import Stopped
+from tinyinfogan.training.step import step_of_run
 
 TINY = Settings(
     "tiny", noise=4, categorical=(10,), continuous=1, channels=2, hidden=16, batch_size=20,
@@ -37,13 +39,22 @@ def config_for(settings, seed=0):
 
 
 def run(digits, settings, out, **options):
-    config = config_for(settings)
-    report.start_run(out, config, fresh=options.get("resume") is None)
-    return train.train(digits, config, out, log_every=4, checkpoint_every=4, **options)
+    return train.train(
+        digits, config_for(settings), out, log_every=4, checkpoint_every=4, **options
+    )
 
 
 def without_time(out):
-    return [{k: v for k, v in r.items() if k != "seconds"} for r in report.read_log(out)]
+    return [{k: v for k, v in r.items() if k != "seconds"} for r in folder.read_log(out)]
+
+
+finish = report.finish
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch):
+    """Drawing the pictures of the end takes most of the time of a short run."""
+    monkeypatch.setattr(report, "finish", lambda *_: None)
 
 
 def players(settings, seed=0):
@@ -51,6 +62,18 @@ def players(settings, seed=0):
     d_adam = optim.Adam(model.discriminator.parameters(), settings.d_lr)
     g_adam = optim.Adam(model.generator.parameters(), settings.g_lr)
     return model, d_adam, g_adam
+
+
+def train_step(model, d_adam, g_adam, real, rng):
+    return step_of_run(model, {"d_adam": d_adam, "g_adam": g_adam})(real, rng)
+
+
+def hook(monkeypatch, wrap):
+    """Let training take wrap(step, model) in place of its step(real, rng)."""
+    make = train.step_of_run
+    monkeypatch.setattr(
+        train, "step_of_run", lambda model, *others: wrap(make(model, *others), model)
+    )
 
 
 def copy_of(module):
@@ -147,7 +170,7 @@ def test_training_lowers_the_losses_of_d_and_q_on_real_digits(digits):
 
 
 def test_real_and_generated_batches_are_normalised_apart(digits):
-    """D sees them in one pass, and its logits are as if it saw one after the other."""
+    """D's logits are those of one batch after the other, each with its own statistics."""
     settings = replace(TINY, lambda_consistency=0.0, shift=0.0, rotation=0.0, zoom=0.0)
     model, d_adam, g_adam = players(settings)
     real = as_float(digits.images[:20])
@@ -167,7 +190,7 @@ def test_real_and_generated_batches_are_normalised_apart(digits):
 
 def test_a_run_on_disk(digits, tmp_path, capsys):
     model = run(digits, TINY, tmp_path)
-    report.finish(tmp_path, model, digits)
+    finish(tmp_path, model, digits)
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {"config.json", "metrics.jsonl", "checkpoint.npz", "samples", "traversal.png",
                      "curves.png", "training.gif", "confusion.txt", "confusion.png"}  # fmt: skip
@@ -227,7 +250,7 @@ def test_the_same_seed_gives_the_same_run_and_another_another(digits):
     for seed in (1, 1, 2):
         model, d_adam, g_adam = players(TINY, seed)
         for step in range(2):
-            rng = train.generator_for(seed, train.LATENTS, step)
+            rng = rng_for(seed, LATENTS, step)
             train_step(model, d_adam, g_adam, as_float(digits.images[:20]), rng)
         weights.append(model.generator.parameters()[0].data)
     np.testing.assert_array_equal(weights[0], weights[1])
@@ -238,22 +261,24 @@ def test_the_same_seed_gives_the_same_run_and_another_another(digits):
 def test_a_signal_in_the_middle_of_a_step_finishes_it_and_saves(
     digits, tmp_path, monkeypatch, signum
 ):
-    step, calls = train_step, []
+    calls = []
 
-    def interrupted(*args):
-        if len(calls) == 5:
-            signal.raise_signal(signum)
-        calls.append(step(*args))
-        return calls[-1]
+    def interrupted(step, model):
+        def call(*args):
+            if len(calls) == 5:
+                signal.raise_signal(signum)
+            calls.append(step(*args))
+            return calls[-1]
+
+        return call
 
     before = signal.getsignal(signum)
-    monkeypatch.setattr(train, "train_step", interrupted)
-    with pytest.raises(guard.Stopped) as stopped:
+    with monkeypatch.context() as patch, pytest.raises(Stopped) as stopped:
+        hook(patch, interrupted)
         run(digits, TINY, tmp_path / "parted")
     assert stopped.value.signum == signum
     assert signal.getsignal(signum) is before
     assert checkpoint.read(tmp_path / "parted")["step"] == 6
-    monkeypatch.setattr(train, "train_step", step)
     resumed = run(digits, TINY, tmp_path / "parted", resume=checkpoint.read(tmp_path / "parted"))
     undisturbed = run(digits, TINY, tmp_path / "whole")
     for name, array in undisturbed.state_dict().items():
@@ -264,15 +289,18 @@ def test_a_signal_in_the_middle_of_a_step_finishes_it_and_saves(
 def test_a_loss_that_is_not_finite_names_step_and_term_and_keeps_the_checkpoint(
     digits, tmp_path, monkeypatch
 ):
-    step, calls = train_step, []
+    calls = []
 
-    def diverging(*args):
-        calls.append(step(*args))
-        if len(calls) == 7:
-            calls[-1]["g_loss"] = np.array(np.nan, np.float32)
-        return calls[-1]
+    def diverging(step, model):
+        def call(*args):
+            calls.append(step(*args))
+            if len(calls) == 7:
+                calls[-1]["g_loss"] = np.array(np.nan, np.float32)
+            return calls[-1]
 
-    monkeypatch.setattr(train, "train_step", diverging)
+        return call
+
+    hook(monkeypatch, diverging)
     with pytest.raises(TrainingError, match="g_loss is nan in step 7.*learning rates"):
         run(digits, TINY, tmp_path)
     assert checkpoint.read(tmp_path)["step"] == 4
@@ -287,8 +315,8 @@ def test_a_loss_that_is_not_finite_names_step_and_term_and_keeps_the_checkpoint(
 def test_other_latents_train_and_report(digits, tmp_path, settings):
     settings = replace(settings, steps=3)
     model = run(digits, settings, tmp_path)
-    report.finish(tmp_path, model, digits)
-    (record,) = report.read_log(tmp_path)
+    finish(tmp_path, model, digits)
+    (record,) = folder.read_log(tmp_path)
     assert len(record["mi_nats"]) == len(settings.categorical) + settings.continuous
     assert (record["code_accuracy"] is None) == (not settings.categorical)
 
@@ -296,10 +324,9 @@ def test_other_latents_train_and_report(digits, tmp_path, settings):
 def test_unlabelled_colour_images_train(tmp_path, rng):
     images = rng.integers(0, 256, (40, 16, 12, 3), np.uint8)
     config = {**config_for(replace(TINY, steps=2)), "image_shape": [16, 12, 3]}
-    report.start_run(tmp_path, config, fresh=True)
     dataset = data.Dataset(images)
     model = train.train(dataset, config, tmp_path)
-    report.finish(tmp_path, model, dataset)
+    finish(tmp_path, model, dataset)
     assert model.generate(2).shape == (2, 16, 12, 3)
     assert not (tmp_path / "confusion.txt").exists()
 
