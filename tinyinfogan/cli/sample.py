@@ -129,8 +129,7 @@ def save_images(folder, images, values, vary):
         value = "" if vary is None else f"_{_label(vary.name, values[index % len(values)])}"
         if vary is not None and vary.size is None:
             value = f"_{vary.name}={values[index % len(values)]:.2f}"
-        plots._write_png(folder / f"{index:0{digits}d}{value}.png",
-                         plots._to_bytes(plots.tile(image[None], 1), 1))  # fmt: skip
+        plots.save_grid(folder / f"{index:0{digits}d}{value}.png", image[None], columns=1, scale=1)
 
 
 def work(args):

@@ -5,23 +5,23 @@ In a notebook, after `%matplotlib widget`:
     explorer = Explorer(tinyinfogan.load("runs/mnist-1"), images)
 """
 
+import itertools
 from pathlib import Path
 
 import numpy as np
 
-from tinyinfogan.view import plots
+from tinyinfogan.view.plots import FAINT, INK, in_colour, save_grid, tile
 
 COLUMNS, ROWS = 5, 4  # a change is decoded and drawn within 50 ms on one core, default network
-INK, FAINT = plots.INK, plots.FAINT
 ACCENT, QUIET, HOVER = "#2f5fd0", "#eceff5", "#d5dcec"
 WIDTH, LEFT, RIGHT = 11.0, 5.7, 10.7  # inches: of the figure, and where the controls are
-BAR = 0.16  # inches: of a continuous code that is read
+BAR = 0.16  # inches: of the predicted mean of a continuous code
 
 
 class Explorer:
-    """A pyplot figure with a widget for each code, a grid of images, and real images read by Q.
+    """A pyplot figure with a widget for each code, a grid of images, and Q's codes of real images.
 
-    model: a trained `models.InfoGAN`.  images: real ones (N, H, W, C), uint8 or in [0, 1], or None.
+    model: a trained `InfoGAN`.  images: real ones (N, H, W, C), uint8 or in [0, 1], or None.
     rng: numpy Generator of the noise, a fresh one by default.
 
     codes: {code name: value}, "all" for a category that runs over the grid.  sliders, buttons:
@@ -42,37 +42,35 @@ class Explorer:
             self.codes["c0"] = "all"
         self.drawn = self.spec.sample(COLUMNS * ROWS, self.rng)
         self.sliders, self.buttons = {}, {}
-        self.keys = {"n": self.new_noise, "i": self.next_image}
 
         heights = sum(1.0 if code.size else 0.45 for code in self.spec.codes)
-        more = max(0, BAR * self.spec.continuous - 0.5)  # for bars of what is read
+        more = max(0, BAR * self.spec.continuous - 0.5)  # for bars of predicted means
         self.height = max(5.2, heights + (3.3 + more if images is not None else 1.3))
         self.figure = plt.figure(figsize=(WIDTH, self.height), facecolor="white")
         self.figure.canvas.mpl_connect("key_press_event", self._on_key)
         self._add_grid()
-        self._add_controls()
+        top = self._add_controls()
         if images is not None:
-            self._add_real()
-            self.read()
+            self._add_real(top)
+            self.predict()
         self.update()
 
     def latents(self, n, codes=None):
         """Return latents (n, dim): the present noise with `codes`, by default the chosen ones."""
         latents = self.drawn[:n].copy()
-        for name, value in (codes or self.codes).items():
-            if value == "all":
-                size = next(code.size for code in self.spec.codes if code.name == name)
-                value = np.arange(n) % size
-            self.spec.set_code(latents, name, value)
+        for code in self.spec.codes:
+            value = (codes or self.codes)[code.name]
+            value = np.arange(n) % code.size if value == "all" else value
+            self.spec.set_code(latents, code.name, value)
         return latents
 
     def update(self, *changed):
         """Decode and draw the grid and the real image's reconstruction; draw `changed` axes too."""
         self.generated = self.model.decode(self.latents(COLUMNS * ROWS))
-        self.grid.set_data(_colored(plots.tile(self.generated, COLUMNS)))
+        self.grid.set_data(in_colour(tile(self.generated, COLUMNS)))
         if self.images is not None:
-            self.reconstructed = self.model.decode(self.latents(1, self.read_codes))[0]
-            self.reconstruction.set_data(_colored(self.reconstructed))
+            self.reconstructed = self.model.decode(self.latents(1, self.predicted))[0]
+            self.reconstruction.set_data(in_colour(self.reconstructed))
             changed += (self.reconstruction.axes,)
         self._draw(self.grid.axes, *changed)
 
@@ -95,7 +93,7 @@ class Explorer:
             self.update(*self._mark(name))
 
     def _mark(self, name):
-        """Show which button of a code is chosen.  Returns the axes of all of them."""
+        """Show which button of a code is chosen.  Return the axes of all of them."""
         row = {key: button for key, button in self.buttons.items() if key[0] == name}
         for (_, value), button in row.items():
             chosen = value == self.codes[name]
@@ -114,27 +112,27 @@ class Explorer:
         """Go on to the next real image."""
         if self.images is not None:
             self.index = (self.index + 1) % len(self.images)
-            self.read()
+            self.predict()
             self.update()
             self.figure.canvas.draw_idle()
 
-    def read(self):
-        """Let Q read the present real image: self.encoding, and self.read_codes for G."""
+    def predict(self):
+        """Predict the present real image's codes: self.encoding, and self.predicted for G."""
         image = self.images[self.index]
+        self.real.set_data(in_colour(image))
         self.encoding = self.model.encode(image[None])
         values = [int(p[0].argmax()) for p in self.encoding.probabilities]
         values += [float(mean) for mean in self.encoding.means[0]]
-        self.read_codes = {f"c{i}": value for i, value in enumerate(values)}
-        self.real.set_data(_colored(image))
-        probabilities = np.concatenate([*self.encoding.probabilities, [[]]], axis=1)
-        for bar, probability in zip(self.bars, probabilities[0]):
+        self.predicted = {f"c{i}": value for i, value in enumerate(values)}
+        probabilities = itertools.chain(*(p[0] for p in self.encoding.probabilities))
+        for bar, probability in zip(self.bars, probabilities):
             bar.set_height(probability)
         for bar, mean in zip(self.mean_bars, self.encoding.means[0]):
             bar.set_width(mean)
 
     def use_codes(self, _=None):
         """Give the whole grid the codes of the real image (the sliders end at -2 and 2)."""
-        for name, value in self.read_codes.items():
+        for name, value in self.predicted.items():
             if name in self.sliders:
                 self.sliders[name].set_val(value)
             else:
@@ -146,11 +144,17 @@ class Explorer:
         while Path(f"explore-{number}.png").exists():
             number += 1
         try:
-            plots.save_grid(f"explore-{number}.png", self.generated, COLUMNS)
+            save_grid(f"explore-{number}.png", self.generated, COLUMNS)
             self.message.set_text(f"saved explore-{number}.png")
         except OSError as error:
             self.message.set_text(f"cannot write explore-{number}.png: {error.strerror}")
         self.figure.canvas.draw_idle()
+
+    def _on_key(self, event):
+        if event.key == "n":
+            self.new_noise()
+        elif event.key == "i":
+            self.next_image()
 
     # --- what is where, in inches from the left and the top ---------------------------------------
 
@@ -164,10 +168,11 @@ class Explorer:
         axes = self._axes(left, top, width, height)
         axes.axis("off")
         axes.set_title(title, fontsize=9, color=FAINT, pad=4)
-        return axes.imshow(_colored(picture), aspect=aspect, interpolation="nearest")
+        return axes.imshow(in_colour(picture), aspect=aspect, interpolation="nearest")
 
-    def _text(self, left, top, text, **options):
-        return self.figure.text(left / WIDTH, 1 - top / self.height, text, **options)
+    def _text(self, left, top, text, fontsize=9, color=FAINT, **style):
+        x, y = left / WIDTH, 1 - top / self.height
+        return self.figure.text(x, y, text, fontsize=fontsize, color=color, **style)
 
     def _button(self, key, box, label, action, points=9):
         from matplotlib.widgets import Button
@@ -179,84 +184,88 @@ class Explorer:
         self.buttons[key] = button
 
     def _add_grid(self):
-        self._text(0.3, 0.45, "What does each code do?", fontsize=15, weight="bold", color=INK)
-        text = f"preset {self.model.settings.preset}; each image has noise of its own"
-        self._text(0.3, 0.7, text, fontsize=9, color=FAINT)
-        picture = plots.tile(np.ones((COLUMNS * ROWS, *self.model.image_shape)), COLUMNS)
+        self._text(0.3, 0.45, "What does each code do?", 15, INK, weight="bold")
+        preset = self.model.settings.preset
+        self._text(0.3, 0.7, f"preset {preset}; each image has noise of its own")
+        picture = tile(np.ones((COLUMNS * ROWS, *self.model.image_shape)), COLUMNS)
         self.grid = self._picture(0.3, 0.9, 5.0, self.height - 1.2, picture)
         self.grid.axes.set_anchor("NW")
 
     def _add_controls(self):
+        """Add the widgets of all codes, and below them the buttons; return where these end."""
+        top = 0.25
+        for code in self.spec.codes:
+            if code.size is None:
+                self._add_slider(code, top)
+                top += 0.45
+            else:
+                self._add_categories(code, top)
+                top += 1.0
+        top += 0.1
+        self._button("noise", (LEFT, top, 1.6, 0.34), "New noise (n)", self.new_noise)
+        self._button("save", (LEFT + 1.7, top, 1.6, 0.34), "Save the grid", self.save)
+        self.message = self._text(LEFT, top + 0.55, "")
+        return top + 0.95
+
+    def _add_slider(self, code, top):
         from matplotlib.patches import Rectangle
         from matplotlib.widgets import Slider
 
-        top, width = 0.25, RIGHT - LEFT
-        for code in self.spec.codes:
-            if code.size is None:
-                axes = self._axes(LEFT + 0.4, top, width - 1.0, 0.3)
-                slider = Slider(
-                    axes, code.name, -2, 2, valinit=0, valfmt="%.2f", color=ACCENT, initcolor="none"
-                )
-                slider.drawon = False
-                # Hides the number of before, which stands beside the axes.
-                axes.add_patch(Rectangle((-0.2, -0.3), 1.4, 1.6, transform=axes.transAxes,
-                                         color="white", clip_on=False, zorder=-1))  # fmt: skip
-                slider.on_changed(lambda value, name=code.name: self.choose(name, value))
-                self.sliders[code.name] = slider
-                top += 0.45
-                continue
-            self._text(LEFT, top + 0.67, code.name, fontsize=10, color=INK)
-            cell = (width - 0.4) / (code.size + 1)
-            side = 0.9 * cell
-            for place, value in enumerate(["all", *range(code.size)]):
-                box = (LEFT + 0.4 + place * cell, top + 0.5, side, 0.28)
-                self._button((code.name, value), box, str(value),
-                             lambda _, n=code.name, v=value: self.choose(n, v),
-                             min(9, 100 * side / len(str(code.size))))  # fmt: skip
-            # One picture above the middle of each button, all with the same noise.
-            latents = np.repeat(self.drawn[:1], code.size, axis=0)
-            for name in self.codes:
-                self.spec.set_code(latents, name, 0)
-            self.spec.set_code(latents, code.name, np.arange(code.size))
-            H, W, _ = self.model.image_shape
-            wide = min(side, 0.45 * W / H)
-            strip = plots.tile(self.model.decode(latents), code.size, round(W * (cell / wide - 1)))
-            box = (LEFT + 0.4 + cell + (side - wide) / 2, top + 0.45 - wide * H / W,
-                   (code.size - 1) * cell + wide, wide * H / W)  # fmt: skip
-            self._picture(*box, strip, aspect="auto")  # whole pixels: nearly equal
-            self._mark(code.name)
-            top += 1.0
-        self.top = top + 0.1
-        self._button("noise", (LEFT, self.top, 1.6, 0.34), "New noise (n)", self.new_noise)
-        self._button("save", (LEFT + 1.7, self.top, 1.6, 0.34), "Save the grid", self.save)
-        self.message = self._text(LEFT, self.top + 0.55, "", fontsize=9, color=FAINT)
+        axes = self._axes(LEFT + 0.4, top, RIGHT - LEFT - 1.0, 0.3)
+        style = {"valfmt": "%.2f", "color": ACCENT, "initcolor": "none"}
+        slider = Slider(axes, code.name, -2, 2, valinit=0, **style)
+        slider.drawon = False
+        # Hides the number of before, which stands beside the axes.
+        cover = {"color": "white", "clip_on": False, "zorder": -1}
+        axes.add_patch(Rectangle((-0.2, -0.3), 1.4, 1.6, transform=axes.transAxes, **cover))
+        slider.on_changed(lambda value: self.choose(code.name, value))
+        self.sliders[code.name] = slider
 
-    def _add_real(self):
-        top = self.top + 0.95
+    def _add_categories(self, code, top):
+        self._text(LEFT, top + 0.67, code.name, 10, INK)
+        left, cell = LEFT + 0.4, (RIGHT - LEFT - 0.4) / (code.size + 1)
+        side = 0.9 * cell
+        points = min(9, 100 * side / len(str(code.size)))
+        for place, value in enumerate(["all", *range(code.size)]):
+            box = (left + place * cell, top + 0.5, side, 0.28)
+            key = (code.name, value)
+            self._button(key, box, str(value), lambda _, key=key: self.choose(*key), points)
+        self._mark(code.name)
+        # One picture above the middle of each button, all with the same noise.
+        latents = np.repeat(self.drawn[:1], code.size, axis=0)
+        for name in self.codes:
+            self.spec.set_code(latents, name, 0)
+        self.spec.set_code(latents, code.name, np.arange(code.size))
+        H, W, _ = self.model.image_shape
+        width = min(side, 0.45 * W / H)
+        height = width * H / W
+        strip = tile(self.model.decode(latents), code.size, round(W * (cell / width - 1)))
+        box = left + cell + (side - width) / 2, top + 0.45 - height
+        # The gaps are whole pixels: only nearly equal.
+        self._picture(*box, (code.size - 1) * cell + width, height, strip, aspect="auto")
+
+    def _add_real(self, top):
         blank = np.zeros(self.model.image_shape)
         self.real = self._picture(LEFT, top, 1.1, 1.1, blank, "a real image")
         self.reconstruction = self._picture(LEFT + 1.2, top, 1.1, 1.1, blank, "from its codes")
-        box = (LEFT, top + 1.25, 1.1, 0.34)
-        self._button("next", box, "Next image (i)", self.next_image)
-        self._button("use", (LEFT + 1.2, top + 1.25, 1.1, 0.34), "Use its codes", self.use_codes)
+        left, below = LEFT + 1.2, top + 1.25
+        self._button("next", (LEFT, below, 1.1, 0.34), "Next image (i)", self.next_image)
+        self._button("use", (left, below, 1.1, 0.34), "Use its codes", self.use_codes)
 
         self.bars, self.mean_bars = [], []
-        left, width, sizes = LEFT + 2.7, RIGHT - LEFT - 2.7, self.spec.categorical
-        below = BAR * self.spec.continuous
-        height = max(0.7, 1.2 - below) if below else 1.4
+        sizes, depth = self.spec.categorical, BAR * self.spec.continuous
+        height = max(0.7, 1.2 - depth) if depth else 1.4
         if sizes:
-            axes = self._bar_axes(left, top, width, height, "its category")
+            axes = self._bar_axes(top, height, "its category")
             places = np.arange(sum(sizes)) + np.repeat(np.arange(len(sizes)), sizes)
             colors = np.repeat([f"C{i}" if i else ACCENT for i in range(len(sizes))], sizes)
             self.bars = axes.bar(places, np.zeros(len(places)), color=colors)
             axes.set_ylim(0, 1)
-            labels = [str(value) for size in sizes for value in range(size)]
             if len(sizes) == 1 and sizes[0] <= 12:
-                axes.set_xticks(places, labels)
-        if self.spec.continuous:
+                axes.set_xticks(places, map(str, range(sizes[0])))
+        if depth:
             names = [code.name for code in self.spec.codes if code.size is None]
-            down = height + 0.35 if sizes else max(0, 1.55 - below)
-            axes = self._bar_axes(left, top + down, width, below, None)
+            axes = self._bar_axes(top + (height + 0.35 if sizes else max(0, 1.55 - depth)), depth)
             self.mean_bars = axes.barh(names, np.zeros(len(names)), color=ACCENT, height=0.7)
             axes.set_xlim(-2, 2)
             axes.axvline(0, color=FAINT, linewidth=0.8)
@@ -264,22 +273,10 @@ class Explorer:
             axes.set_yticks(range(len(names)), names)
             axes.invert_yaxis()
 
-    def _bar_axes(self, left, top, width, height, title):
-        axes = self._axes(left, top, width, height)
+    def _bar_axes(self, top, height, title=None):
+        axes = self._axes(LEFT + 2.7, top, RIGHT - LEFT - 2.7, height)
         axes.set_title(title, fontsize=9, color=FAINT, pad=4)
         axes.tick_params(length=0, labelsize=8, colors=FAINT)
         axes.set_yticks([])
         axes.spines[["top", "left", "right"]].set_visible(False)
         return axes
-
-    def _on_key(self, event):
-        if event.key in self.keys:
-            self.keys[event.key]()
-
-
-def _colored(picture):
-    """Return a picture (H, W), (H, W, 1) or (H, W, 3), uint8 or in [0, 1], as (H, W, 3) bytes."""
-    picture = picture if picture.ndim == 3 else picture[:, :, None]
-    if picture.dtype != np.uint8:
-        picture = np.rint(255 * np.clip(picture, 0, 1)).astype(np.uint8)
-    return np.broadcast_to(picture, (*picture.shape[:2], 3))

@@ -4,47 +4,44 @@ import textwrap
 
 import numpy as np
 
+from tinyinfogan.evaluation.clustering import sort_codes
 from tinyinfogan.infogan.model import as_float
-from tinyinfogan.view import plots
+from tinyinfogan.view.plots import INK, new_figure, save_figure, tile
+from tinyinfogan.view.traversals import centre, grid
 
 ROWS = 8  # of images in a grid
 LEVEL, NUMBERS = 10, 15  # columns for which level labels, and numbers in the cells, have room
+WORDS = 700  # pixels
 
 
 def save(path, model, dataset, result):
-    """Write the page as a PNG.  result: what `evaluate.evaluate` gives.  Raises OSError."""
-    above = [(draw, *content) for draw, content in (
-        (_show_grid, _generated(model, result)),
-        (_show_grid, _traversed(model)),
-        (_show_grid, _real(model, dataset, result)),
-    ) if content]  # fmt: skip
-    below = [
-        (draw,)
-        for draw, key in ((_show_confusion, "confusion"), (_show_factors, "disentanglement"))
-        if key in result
-    ]
-    below += [(_show_information,), (_show_changes,)]
-    width = 780 * max(len(above), len(below)) + 700
-    figure = plots._new_figure(width, 1760, layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.15, h_pad=0.12)
-    pictures, words = figure.subfigures(1, 2, width_ratios=(width - 700, 700))
-    for part, panels in zip(pictures.subfigures(2, 1, height_ratios=(1.1, 1)), (above, below)):
-        for axes, (draw, *content) in zip(part.subplots(1, len(panels), squeeze=False)[0], panels):
-            draw(axes, result, *content)
-    _show_text(words.subplots(), result)
-    plots._write_png(path, plots._drawn(figure))
+    """Write the page as a PNG.  result: what `evaluate` gives.  Raises OSError."""
+    grids = [_generated(model, result), _traversed(model), _real(model, dataset, result)]
+    above = [content for content in grids if content]
+    panels = {"confusion": show_confusion, "disentanglement": show_factors}
+    below = [show for key, show in panels.items() if key in result]
+    below += [show_information, show_changes]
+    width = 780 * max(len(above), len(below))
+    figure = new_figure(width + WORDS, 1760, padding=(0.15, 0.12))
+    pictures, words = figure.subfigures(1, 2, width_ratios=(width, WORDS))
+    top, bottom = pictures.subfigures(2, 1, height_ratios=(1.1, 1))
+    for axes, content in zip(top.subplots(1, len(above), squeeze=False)[0], above):
+        show_grid(axes, *content)
+    for axes, show in zip(bottom.subplots(1, len(below)), below):
+        show(axes, result)
+    show_text(words.subplots(), result)
+    save_figure(path, figure)
 
 
-# --- what the grids show --------------------------------------------------------------------------
+# --- what the grids show: (images (R, K, H, W, C), title, column labels, row labels) --------------
 
 
 def _order(model, result):
-    """The categories of c0 in the order of their classes, and a label for each."""
-    assignment = result.get("confusion", {}).get("assignment")
-    size = model.spec.categorical[0]
-    if assignment is None:
-        return list(range(size)), [str(k) for k in range(size)]
-    order = sorted(range(size), key=lambda k: (assignment[k] < 0, assignment[k]))
+    """Return the categories of c0 in the order of their classes, and a label for each."""
+    if "confusion" not in result:
+        order = range(model.spec.categorical[0])
+        return order, [str(k) for k in order]
+    _, assignment, order = sort_codes(**result["confusion"])
     return order, [f"{k}→{assignment[k] if assignment[k] >= 0 else '-'}" for k in order]
 
 
@@ -54,11 +51,8 @@ def _generated(model, result):
         images = model.decode(model.spec.sample(ROWS * ROWS, rng))
         return images.reshape(ROWS, ROWS, *model.image_shape), "Generated images", None, None
     order, labels = _order(model, result)
-    latents = np.repeat(model.spec.sample(ROWS, rng), len(order), axis=0)
-    model.spec.set_code(latents, "c0", np.tile(order, ROWS))
-    images = model.decode(latents).reshape(ROWS, len(order), *model.image_shape)
-    title = "Generated: c0 by columns, other noise in each row"
-    return images, title, labels, None
+    images = grid(model, model.spec.sample(ROWS, rng), "c0", order)
+    return images, "Generated: c0 by columns, other noise in each row", labels, None
 
 
 def _traversed(model, columns=9):
@@ -67,43 +61,38 @@ def _traversed(model, columns=9):
         return None
     values = np.linspace(-2, 2, columns)
     latents = model.spec.sample(-(-ROWS // len(names)), np.random.default_rng(1))
-    for name in names:
-        model.spec.set_code(latents, name, 0.0)
-    grid = []
-    for name in names:
-        rows = np.repeat(latents, columns, axis=0)
-        model.spec.set_code(rows, name, np.tile(values, len(latents)))
-        grid.append(model.decode(rows).reshape(len(latents), columns, *model.image_shape))
+    centre(model.spec, latents)
+    images = np.concatenate([grid(model, latents, name, values) for name in names])
     labels = [name if row == 0 else "" for name in names for row in range(len(latents))]
     title = "Generated: one continuous code from -2 to 2"
-    return np.concatenate(grid), title, [f"{v:g}" for v in values], labels
+    return images, title, [f"{value:g}" for value in values], labels
 
 
 def _real(model, dataset, result):
-    """Real images by the category that Q reads in them, white where there are too few."""
+    """Return real images in the columns of their predicted categories, white if too few."""
     images = dataset.images if dataset.test_images is None else dataset.test_images
     images = images[np.sort(np.random.default_rng(0).permutation(len(images))[:2000])]
     if not model.spec.categorical:
-        some = as_float(images[: ROWS * ROWS])
-        blank = np.ones((ROWS * ROWS - len(some), *model.image_shape), np.float32)
-        some = np.concatenate([some, blank])
-        return some.reshape(ROWS, ROWS, *model.image_shape), "Real images", None, None
+        shown = np.ones((ROWS * ROWS, *model.image_shape), np.float32)
+        shown[: len(images)] = as_float(images[: ROWS * ROWS])
+        return shown.reshape(ROWS, ROWS, *model.image_shape), "Real images", None, None
     order, labels = _order(model, result)
-    read = model.encode(images).probabilities[0].argmax(axis=1)
-    grid = np.ones((ROWS, len(order), *model.image_shape), np.float32)
+    predicted = model.encode(images).probabilities[0].argmax(axis=1)
+    shown = np.ones((ROWS, len(order), *model.image_shape), np.float32)
     for column, category in enumerate(order):
-        members = as_float(images[read == category][:ROWS])
-        grid[: len(members), column] = members
-    return grid, "Real images by the c0 that Q reads in them", labels, None
+        members = as_float(images[predicted == category][:ROWS])
+        shown[: len(members), column] = members
+    return shown, "Real images by the c0 that Q reads in them", labels, None
 
 
 # --- the panels -----------------------------------------------------------------------------------
 
 
-def _show_grid(axes, result, images, title, columns, rows):
+def show_grid(axes, images, title, columns, rows):
+    """Draw images (R, K, H, W, C) with K labels below and R at the left, or None."""
     R, K, H, W, C = images.shape
-    picture = plots.tile(images.reshape(-1, H, W, C), K)
     axes.set_anchor("N")
+    picture = tile(images.reshape(-1, H, W, C), K)
     axes.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     axes.set_xticks(np.arange(K) * (W + 2) + W / 2, columns or [""] * K)
     axes.set_yticks(np.arange(R) * (H + 2) + H / 2, rows or [""] * R)
@@ -111,21 +100,22 @@ def _show_grid(axes, result, images, title, columns, rows):
     _fit_labels(axes, K)
 
 
-def _show_confusion(axes, result):
-    table, assignment = (np.array(result["confusion"][key]) for key in ("table", "assignment"))
-    order = plots.sort_codes(table, assignment)[2]
+def show_confusion(axes, result):
+    """Draw the confusion of c0 with the labels: shares of each class, in percent."""
+    table, assignment, order = sort_codes(**result["confusion"])
     percents = 100 * table / np.maximum(table.sum(axis=0), 1)
-    named = ["-" if assignment[k] < 0 else assignment[k] for k in order]
     title = f"Code accuracy {100 * result['code_accuracy']:.1f} %: % of each class"
     _heat_map(axes, percents[order], 100, "{:.0f}", title)
+    named = [f"{k}→{assignment[k] if assignment[k] >= 0 else '-'}" for k in order]
     axes.set_xticks(range(table.shape[1]))
-    axes.set_yticks(range(len(order)), [f"{k}→{name}" for k, name in zip(order, named)])
+    axes.set_yticks(range(len(order)), named)
     _fit_labels(axes, max(table.shape))
     axes.set_xlabel("class", fontsize=8)
     axes.set_ylabel("c0 → the class it is named after", fontsize=8)
 
 
-def _show_factors(axes, result):
+def show_factors(axes, result):
+    """Draw I(code; factor) / H(factor) of each code and each known factor."""
     scores = result["disentanglement"]
     shares = np.array(scores["information_nats"]) / np.array(scores["factor_entropies_nats"])
     _heat_map(axes, shares, 1, "{:.2f}", "Share of each factor's entropy in each code")
@@ -137,37 +127,39 @@ def _heat_map(axes, values, highest, form, title):
     axes.imshow(values, cmap="Blues", vmin=0, vmax=highest, aspect="auto", interpolation="nearest")
     for (row, column), value in np.ndenumerate(values):
         if value >= highest / 100 and max(values.shape) <= NUMBERS:
-            color = "white" if value > 0.55 * highest else plots.INK
-            axes.text(column, row, form.format(value), ha="center", va="center", size=7,
-                      color=color)  # fmt: skip
+            style = {"color": "white" if value > 0.55 * highest else INK, "size": 7}
+            axes.text(column, row, form.format(value), ha="center", va="center", **style)
     _frame(axes, title)
 
 
-def _show_information(axes, result):
-    names, codes = list(result["codes"]), list(result["codes"].values())
-    axes.barh(names, [max(0, code["information_nats"]) for code in codes], color="C0", height=0.6)
-    for row, code in enumerate(codes):
-        nats = code["information_nats"]
-        axes.text(max(0, nats), row, f" {nats:.2f}", va="center", size=8, color=plots.INK)
+def show_information(axes, result):
+    """Draw L_I of each code as a bar, and H(c) of a categorical one as a stroke."""
+    highest = 1
+    for row, code in enumerate(result["codes"].values()):
+        nats, entropy = code["information_nats"], code["entropy_nats"]
+        axes.barh(row, max(0, nats), color="C0", height=0.6)
+        axes.text(max(0, nats), row, f" {nats:.2f}", va="center", size=8, color=INK)
         if code["categories"]:
-            axes.plot([code["entropy_nats"]] * 2, [row - 0.4, row + 0.4], color=plots.INK, lw=1.2)
+            axes.plot([entropy] * 2, [row - 0.4, row + 0.4], color=INK, lw=1.2)
+        highest = max(highest, nats, entropy)
+    axes.set_yticks(range(len(result["codes"])), list(result["codes"]))
     axes.invert_yaxis()
-    axes.set_xlim(0, 1.15 * max(1, *(c["entropy_nats"] for c in codes),
-                                *(c["information_nats"] for c in codes)))  # fmt: skip
+    axes.set_xlim(0, 1.15 * highest)
     axes.set_xlabel("nats; the stroke is H(c)", fontsize=8)
     _frame(axes, "Information L_I on generated images", bars=True)
 
 
-def _show_changes(axes, result):
+def show_changes(axes, result):
+    """Draw the mean change of a pixel by each code, by the noise and by all of them."""
     bars = {name: code["change"] for name, code in result["codes"].items()}
     bars |= {"noise": result["noise_change"], "all of them": result["everything_change"]}
     colors = ["C0"] * len(result["codes"]) + ["#999999"] * 2
     axes.barh(list(bars), list(bars.values()), color=colors, height=0.6)
-    box = {"boxstyle": "square,pad=0.1", "color": "white"}  # the dashed line may pass there
+    style = {"va": "center", "size": 8, "color": INK, "textcoords": "offset points"}
+    style["bbox"] = {"boxstyle": "square,pad=0.1", "color": "white"}  # above the dashed line
     for row, value in enumerate(bars.values()):
-        axes.annotate(f"{value:.3f}", (value, row), (4, 0), textcoords="offset points",
-                      va="center", size=8, color=plots.INK, bbox=box)  # fmt: skip
-    axes.axvline(result["real_difference"], color=plots.INK, lw=1.2, ls="--", zorder=0)
+        axes.annotate(f"{value:.3f}", (value, row), (4, 0), **style)
+    axes.axvline(result["real_difference"], color=INK, lw=1.2, ls="--", zorder=0)
     axes.set_xlim(0, 1.2 * max(*bars.values(), result["real_difference"], 1e-6))
     axes.invert_yaxis()
     axes.set_xlabel("mean change of a pixel; dashed: two real images", fontsize=8)
@@ -175,31 +167,32 @@ def _show_changes(axes, result):
     _frame(axes, "Change of the image when this is drawn anew", bars=True)
 
 
-def _show_text(axes, result):
+def show_text(axes, result):
+    """Write the numbers that no panel has, and the failures."""
     lines = []
     if "fidelity" in result:
         f = result["fidelity"]
         if f["agreement"] is not None:
-            lines.append(f"Generated images named as their category is: "
-                         f"{100 * f['agreement']:.1f} %, by a classifier that names "
-                         f"{100 * f['classifier_accuracy']:.1f} % of real ones")  # fmt: skip
-        lines.append(f"Fréchet distance {f['frechet_distance']:.2f}; real images among themselves "
-                     f"{f['frechet_distance_of_real']:.2f}")  # fmt: skip
+            lines.append(
+                f"Generated images named as their category is: {100 * f['agreement']:.1f} %, by a "
+                f"classifier that names {100 * f['classifier_accuracy']:.1f} % of real ones"
+            )
+        distance, of_real = f["frechet_distance"], f["frechet_distance_of_real"]
+        lines.append(f"Fréchet distance {distance:.2f}; real images among themselves {of_real:.2f}")
     for name, category in result["categories"].items():
         lines.append(f"Balance of {name} on real images: {category['balance']:.3f} of 1")
     if "disentanglement" in result:
         d = result["disentanglement"]
-        lines.append(f"MIG {d['mig']:.3f}, FactorVAE {d['factor_vae']:.3f}, SAP {d['sap']:.3f}"
-                     + (f", DCI disentanglement {d['dci']['disentanglement']:.3f}"
-                        if d["dci"] else ""))  # fmt: skip
+        scores = f"MIG {d['mig']:.3f}, FactorVAE {d['factor_vae']:.3f}, SAP {d['sap']:.3f}"
+        dci = f", DCI disentanglement {d['dci']['disentanglement']:.3f}" if d["dci"] else ""
+        lines.append(scores + dci)
     lines += ["", "Failures found:" if result["failures"] else "None of the known failures found."]
     lines += [f"• {sentence}" for sentence in result["failures"]]
     wrapped = "\n".join(textwrap.fill(line, 48, subsequent_indent="  ") for line in lines)
-    text = axes.text(0, 0.98, wrapped, va="top", size=8.5, color=plots.INK, linespacing=1.35)
+    text = axes.text(0, 0.98, wrapped, va="top", size=8.5, color=INK, linespacing=1.35)
     text.set_in_layout(False)  # a long one would squeeze the pictures
     axes.axis("off")
-    axes.set_title(f"{result['preset']} on {result['data']}", fontsize=11, loc="left",
-                   color=plots.INK)  # fmt: skip
+    axes.set_title(f"{result['preset']} on {result['data']}", fontsize=11, loc="left", color=INK)
 
 
 def _fit_labels(axes, number):
@@ -209,9 +202,7 @@ def _fit_labels(axes, number):
 
 
 def _frame(axes, title, bars=False):
-    axes.set_title(title, fontsize=9.5, color=plots.INK)
+    axes.set_title(title, fontsize=9.5, color=INK)
     axes.tick_params(length=0, labelsize=8)
-    if bars:
-        axes.spines[["top", "right"]].set_visible(False)
-    else:
-        axes.spines[:].set_visible(False)
+    hidden = ["top", "right"] if bars else ["top", "right", "bottom", "left"]
+    axes.spines[hidden].set_visible(False)

@@ -10,6 +10,7 @@ A batch norm with fixed statistics is affine; right after a convolution it goes 
 
 import base64
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -27,18 +28,16 @@ class ExportError(ValueError):
 
 
 def export(path, model, title):
-    """Write the page of a model on the CPU to `path`.  Returns its size in bytes.
+    """Write the page of a model on the CPU to `path`.  Return its size in bytes.
 
     title: what stands below the heading, such as the preset's name.
-    Raises ExportError as `pack`, and OSError where the file cannot be written.
+    Raises ExportError as `pack`, and OSError if the file cannot be written.
     """
     layers, weights, cost = pack(model)
     spec = model.spec
-    facts = {
-        "title": title, "layers": layers, "noise": spec.noise, "categorical": spec.categorical,
-        "continuous": spec.continuous, "columns": COLUMNS,
-        "rows": int(np.clip(BUDGET / cost / COLUMNS, 1, MAX_ROWS)),
-    }  # fmt: skip
+    facts = {"title": title, "layers": layers}
+    facts |= {"noise": spec.noise, "categorical": spec.categorical, "continuous": spec.continuous}
+    facts |= {"columns": COLUMNS, "rows": int(np.clip(BUDGET / cost / COLUMNS, 1, MAX_ROWS))}
     # A "<" in a name must not end the script element that holds it.
     text = json.dumps(facts).replace("<", "\\u003c")
     page = TEMPLATE.read_text(encoding="utf-8")
@@ -61,26 +60,25 @@ def pack(model):
     x = Tensor(np.zeros((1, model.spec.dim), np.float32))
     model.generator.eval()
     for index, layer in enumerate(model.generator.modules):
-        name, (*_, channels) = type(layer).__name__, x.shape
+        name, (*_, channels), before = type(layer).__name__, x.shape, x.shape[1:3]
+        if name not in LAYERS:
+            raise ExportError(
+                f"layer {index} of the generator, {name}, cannot be exported; the page knows "
+                f"{', '.join(LAYERS)}"
+            )
+        described, *arrays = LAYERS[name](layer, channels)
         with no_grad():
             x = layer(x)
-        shape = [1] * (4 - x.data.ndim) + list(x.shape[1:])
-        if name in LAYERS:
-            described, *arrays = LAYERS[name](layer, channels)
-        else:
-            raise ExportError(
-                f"layer {index} of the generator, {name}, cannot be exported; "
-                f"the page knows {', '.join(LAYERS)}"
-            )
         if name == "BatchNorm" and layers and layers[-1]["kind"] in ("convolution", "transposed"):
             (weight, bias), (scale, shift) = weights[-1], arrays
             weights[-1] = weight * scale, bias * scale + shift
             continue
+        shape = [1] * (4 - x.data.ndim) + list(x.shape[1:])
         layers.append(described | {"shape": shape})
         if arrays:
             weights.append(arrays)
-            where = layers[-2]["shape"] if described["kind"] == "transposed" else shape
-            cost += arrays[0].size * where[0] * where[1]
+            at = before if described["kind"] == "transposed" else shape[:2]
+            cost += arrays[0].size * math.prod(at)
     model.generator.train()
     flat = np.concatenate([array.ravel() for arrays in weights for array in arrays])
     with np.errstate(over="ignore"):
@@ -91,32 +89,23 @@ def pack(model):
     return layers, half, cost
 
 
-# --- layers as the page has them: (what JSON says, weight, bias), or (what JSON says,) ------------
+# --- layers as the page has them ------------------------------------------------------------------
 
 
-def _linear(layer, _):
-    weight = layer.weight.data
-    return _convolution("convolution", layer, weight[None, None], 1, 0)
-
-
-def _conv2d(layer, _):
-    return _convolution("convolution", layer, layer.weight.data, layer.stride, layer.padding)
-
-
-def _whole_image_conv2d(layer, _):
-    weight = layer.weight.data
-    return _convolution("convolution", layer, weight, 1, len(weight) // 2 - 1)
-
-
-def _conv_transpose2d(layer, _):
-    weight = layer.weight.data.swapaxes(2, 3)
-    return _convolution("transposed", layer, weight, layer.stride, layer.padding)
-
-
-def _convolution(kind, layer, weight, stride, padding):
+def _convolution(layer, weight, stride, padding, kind="convolution"):
     bias = np.zeros(weight.shape[3]) if layer.bias is None else layer.bias.data
     KH, KW, _, _ = weight.shape
     return {"kind": kind, "kernel": [KH, KW], "stride": stride, "padding": padding}, weight, bias
+
+
+def _whole_image(layer, _):
+    weight = layer.weight.data
+    return _convolution(layer, weight, 1, len(weight) // 2 - 1)
+
+
+def _transposed(layer, _):
+    weight = layer.weight.data.swapaxes(2, 3)
+    return _convolution(layer, weight, layer.stride, layer.padding, "transposed")
 
 
 def _batch_norm(layer, _):
@@ -129,10 +118,10 @@ def _affine(layer, channels):
 
 
 LAYERS = {
-    "Linear": _linear,
-    "Conv2d": _conv2d,
-    "WholeImageConv2d": _whole_image_conv2d,
-    "ConvTranspose2d": _conv_transpose2d,
+    "Linear": lambda layer, _: _convolution(layer, layer.weight.data[None, None], 1, 0),
+    "Conv2d": lambda layer, _: _convolution(layer, layer.weight.data, layer.stride, layer.padding),
+    "WholeImageConv2d": _whole_image,
+    "ConvTranspose2d": _transposed,
     "BatchNorm": _batch_norm,
     "Affine": _affine,
     "Reshape": lambda layer, _: ({"kind": "reshape"},),
@@ -142,4 +131,4 @@ LAYERS = {
     "Tanh": lambda layer, _: ({"kind": "tanh"},),
     "Sigmoid": lambda layer, _: ({"kind": "sigmoid"},),
 }
-"""How each layer is packed, by the name of its class: f(layer, number of channels coming in)."""
+"""By the name of its class: f(layer, channels coming in) -> (what JSON says[, weight, bias])."""
