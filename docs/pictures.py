@@ -6,11 +6,14 @@ says, in its place.
 
 import shutil
 import sys
+import zipfile
 from pathlib import Path
+
+import numpy as np
 
 from tinyinfogan import data
 from tinyinfogan.evaluation import clustering
-from tinyinfogan.training import checkpoint, report
+from tinyinfogan.training import checkpoint, folder
 from tinyinfogan.view import plots, traversals
 
 HERE = Path(__file__).parent
@@ -19,9 +22,24 @@ HERE = Path(__file__).parent
 def pack(run):
     """Replace the model in the package by that of a run, made small, with its log and settings."""
     checkpoint.TRAINED.mkdir(exist_ok=True)
-    checkpoint.save_small(checkpoint.TRAINED / checkpoint.NAME, checkpoint.read(run))
-    for name in ("config.json", report.LOG):
+    save_small(checkpoint.TRAINED / checkpoint.NAME, checkpoint.read(run))
+    for name in ("config.json", folder.LOG):
         shutil.copyfile(Path(run) / name, checkpoint.TRAINED / name)
+
+
+def save_small(path, arrays):
+    """Write only the model of a snapshot, or of what `read` returns, in some 1.6 bytes per weight.
+
+    In float16 with the last two of its ten fraction bits 0, so that deflate finds something to
+    leave out: weights up to 65,504 are then within 0.25 % of themselves, or within 1.2e-7 if they
+    are below 5e-5.  Raises OSError as `checkpoint.save`.
+    """
+    small = {name: arrays[name] for name in ("format", "step", "config")}
+    for name, array in arrays.items():
+        if name.startswith("model."):
+            bits = array.astype(np.float16).view(np.uint16)
+            small[name] = ((bits + np.uint16(2)) & np.uint16(0xFFFC)).view(np.float16)
+    checkpoint.save(path, small, compression=zipfile.ZIP_DEFLATED)
 
 
 if __name__ == "__main__":

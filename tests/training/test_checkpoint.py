@@ -8,6 +8,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
+from docs.pictures import save_small
 from tinyinfogan import data
 from tinyinfogan.engine import optim
 from tinyinfogan.evaluation import clustering
@@ -270,7 +271,7 @@ def test_small_checkpoints_hold_the_model_only(tmp_path, rng):
     arrays = {"format": np.array(checkpoint.FORMAT), "step": np.array(3), "config": np.array("{}"),
               "model.a": rng.standard_normal((50, 40)).astype(np.float32),
               "d_adam.steps": np.array(3), "history.d_loss": np.zeros(2)}  # fmt: skip
-    checkpoint.save_small(tmp_path / "small.npz", arrays)
+    save_small(tmp_path / "small.npz", arrays)
     small = checkpoint.read(tmp_path / "small.npz")
     assert small.keys() == {"format", "step", "config", "model.a"}
     np.testing.assert_allclose(small["model.a"], arrays["model.a"], rtol=0.0025, atol=1e-6)

@@ -90,21 +90,6 @@ def save(path, arrays, keep=1, compression=zipfile.ZIP_STORED):
         file.write(seal)
 
 
-def save_small(path, arrays):
-    """Write only the model of a snapshot, or of what `read` returns, in some 1.6 bytes per weight.
-
-    In float16 with the last two of its ten fraction bits 0, so that deflate finds something to
-    leave out: weights up to 65,504 are then within 0.25 % of themselves, or within 1.2e-7 if they
-    are below 5e-5.  Raises OSError as `save`.
-    """
-    small = {name: arrays[name] for name in ("format", "step", "config")}
-    for name, array in arrays.items():
-        if name.startswith("model."):
-            bits = array.astype(np.float16).view(np.uint16)
-            small[name] = ((bits + np.uint16(2)) & np.uint16(0xFFFC)).view(np.float16)
-    save(path, small, compression=zipfile.ZIP_DEFLATED)
-
-
 def _checksum(array):
     digest = hashlib.sha256(f"{array.dtype.str} {array.shape} ".encode())
     digest.update(np.ascontiguousarray(array))

@@ -12,6 +12,7 @@ from tinyinfogan.training import checkpoint
 
 ARRAYS = "arrays"  # the name of a data set that is in no file
 CONFIG, LOG = "config.json", "metrics.jsonl"
+KINDS = ("step", int), ("seconds", int | float), ("mi_nats", dict)  # what lines of the log have
 OF_A_RUN = (CONFIG, checkpoint.NAME, LOG, "traversal.png", "curves.png", "training.gif")
 OF_A_RUN += ("confusion.png", "confusion.txt", "evaluation.json", "evaluation.png")
 
@@ -72,19 +73,13 @@ def pictures(out):
 
 def read_log(out):
     """Return the objects of a run's metrics.jsonl, a list; damaged lines are left out."""
-    path = Path(out) / LOG
-    lines = path.read_bytes().splitlines() if path.exists() else ()
-    return [record for record in map(_record, lines) if record is not None]
-
-
-def _record(line):
-    """Return the object of a line of the log, or None if it is not one of ours."""
-    with contextlib.suppress(ValueError):
-        record = json.loads(line)
-        kinds = {"step": int, "seconds": int | float, "mi_nats": dict}
-        if isinstance(record, dict) and all(isinstance(record.get(n), k) for n, k in kinds.items()):
-            return record
-    return None
+    path, records = Path(out) / LOG, []
+    for line in path.read_bytes().splitlines() if path.exists() else ():
+        with contextlib.suppress(ValueError):
+            record = json.loads(line)
+            if isinstance(record, dict) and all(isinstance(record.get(n), k) for n, k in KINDS):
+                records.append(record)
+    return records
 
 
 def cut_log(out, step):
@@ -96,8 +91,3 @@ def cut_log(out, step):
         if int(picture.stem) > step:
             picture.unlink()
     return records[-1]["seconds"] if records else 0.0
-
-
-def append_to_log(out, record):
-    """Append one line to the log, and see it to the disk.  Raises OSError, with nothing written."""
-    files.append(Path(out) / LOG, (json.dumps(record) + "\n").encode())

@@ -19,7 +19,7 @@ class BusyError(RuntimeError):
 
 @contextlib.contextmanager
 def lock(folder):
-    """Keep every other process out of `folder`, which is made if it is missing, in the block.
+    """Keep other processes out of `folder`, which is made if it is missing.
 
     The file `.lock` is locked in the block, and goes if the block ends well: see `unfinished`.  The
     operating system unlocks what a process has locked, however it dies, so a file that was left
@@ -27,40 +27,33 @@ def lock(folder):
     """
     path = Path(folder) / LOCK
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(path) as file:
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {platform.node()}")
-        file.flush()
-        yield
-        with contextlib.suppress(PermissionError):  # Windows, while the file is open
-            path.unlink(missing_ok=True)
+    while True:
+        with open(path, "a+") as file:
+            _take(file, path)
+            # The process before us may have removed the file while we waited for it.
+            if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                continue
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {platform.node()}")
+            file.flush()
+            yield
+            with contextlib.suppress(PermissionError):  # Windows, while the file is open
+                path.unlink(missing_ok=True)
+            return
+
+
+def _take(file, path):
+    try:
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        raise BusyError(
+            f"{path.parent} is being written by {file.read() or 'another process'}; wait for it, "
+            "stop it, or give another folder"
+        ) from None
 
 
 def unfinished(folder):
     """Return whether what was done in `folder` under its lock has not come to its end."""
     return (Path(folder) / LOCK).exists()
-
-
-def _locked(path):
-    """Return the open file `path`, locked."""
-    while True:
-        file = open(path, "a+")
-        try:
-            if fcntl is None:
-                return file
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # The process before us may have removed the file while we waited for it.
-            if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                return file
-        except BlockingIOError:
-            file.seek(0)
-            who = file.read() or "another process"
-            file.close()
-            raise BusyError(
-                f"{path.parent} is being written by {who}; wait for it, stop it, or give another "
-                "folder"
-            ) from None
-        except BaseException:
-            file.close()
-            raise
-        file.close()

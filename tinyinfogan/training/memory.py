@@ -13,7 +13,9 @@ from tinyinfogan.storage import space
 from tinyinfogan.storage.space import in_units, require_space
 
 PER_OUTPUT = 3
-"""Bytes that a step takes at its peak for each byte that the layers put out: measured."""
+"""Bytes that a step takes at its peak for each byte that the layers put out.  Measured on the CPU:
+2.2 to 3.0 for both MNIST presets with batches of 32 to 512, SVHN's, chairs' and the sprites', and
+4.2 for the tutorial's, whose last convolution has a kernel as large as the image."""
 
 
 def free_memory(device):
@@ -28,19 +30,17 @@ def free_memory(device):
 def training_memory(model, batch_size):
     """Return about how many bytes training takes on top of the model and the optimisers.
 
-    These are the gradients, the copy that a checkpoint is written from, and what a step keeps of a
-    batch: PER_OUTPUT times what the layers of G and D put out for it, measured with one example.
+    These are the gradients, the copy that a checkpoint is written from, and PER_OUTPUT times what
+    the layers of G and D put out for a batch, measured with one example.
     """
-    networks, outputs = (model.generator, model.discriminator), 0
+    G, D, outputs = model.generator, model.discriminator, 0
     x = Tensor(to_device(model.spec.sample(1, np.random.default_rng(0)), model.device))
-    with no_grad():
-        for network in networks:
-            network.eval()  # this leaves the running statistics as they are
-        for layer in [*model.generator.modules, *model.discriminator.trunk.modules]:
+    with no_grad():  # running statistics stay as they are
+        for layer in [*G.eval().modules, *D.eval().trunk.modules]:
             x = layer(x)
             outputs += x.data.nbytes
-        for network in networks:
-            network.train()
+    G.train()
+    D.train()
     return 4 * _weights(model) + PER_OUTPUT * batch_size * outputs
 
 
@@ -49,10 +49,7 @@ def _weights(model):
 
 
 def check(model, batch_size, out):
-    """Say if training will not fit into memory.  Raises OSError if a checkpoint will not fit.
-
-    out: the run's folder.
-    """
+    """Say if training will not fit into memory.  Raises OSError if a run will not fit in `out`."""
     need, free = training_memory(model, batch_size), free_memory(model.device)
     if free is not None and need > free:
         print(
@@ -69,22 +66,21 @@ def advice(config, images, device):
     config: as in config.json.  images: the number of them in the data set, which is kept as uint8.
     """
     model = InfoGAN(Settings(**config["settings"]), config["image_shape"])
-    batch = model.settings.batch_size
-    fixed = 3 * _weights(model) + images * math.prod(model.image_shape)
-    fixed += training_memory(model, 0)
+    batch, other = model.settings.batch_size, "give a smaller --batch-size, --channels or --hidden"
+    fixed = 3 * _weights(model) + images * math.prod(model.image_shape) + training_memory(model, 0)
     each = training_memory(model, 1) - training_memory(model, 0)
+    need = f"batches of {batch} need about {in_units(fixed + each * batch)}"
     free = free_memory(device)
+    if free is None:
+        return f"{need}; {other}"
     if device == "cuda":
         import cupy
 
         free += cupy.get_default_memory_pool().used_bytes()  # ours, and free again after the end
-    need = f"batches of {batch} need about {in_units(fixed + each * batch)}"
-    if free is None:
-        return f"{need}; give a smaller --batch-size, --channels or --hidden"
     need += f", {in_units(free)} can be had"
     fits = int((0.8 * free - fixed) / each)  # the estimate may be a quarter too low
     if fits >= batch:
-        return f"{need}: start again, or give a smaller --batch-size, --channels or --hidden"
+        return f"{need}: start again, or {other}"
     if fits >= 2:
         return f"{need}; --batch-size {fits} should fit"
     return f"{need}; no batch fits: give a smaller --channels or --hidden, or --device cpu"

@@ -1,10 +1,9 @@
 """Data-parallel training over MPI: mpiexec -n 4 python -m tinyinfogan.train
 
 Each of R processes holds the whole model and takes every R-th example of each batch, its shard.
-Gradients are averaged over the process group before Adam's step, and batch norm takes its
-statistics over all of it, so that R processes with B / R examples each follow one process with B,
-but for rounding.  All draw the same random numbers and keep their shard, so their weights stay the
-same.
+Gradients are averaged over the process group, and batch norm takes its statistics over all of it,
+so R processes with B / R examples each follow one process with B, but for rounding.  All draw the
+same random numbers and keep their shard, so their weights stay the same.
 """
 
 import os
@@ -43,18 +42,17 @@ class ProcessGroup:
         xp = array_module(array)
         array = xp.ascontiguousarray(array)
         if xp is np:
-            return self._all_reduce(array, np.empty_like(array))
-        if any(os.environ.get(name) == "1" for name in _CUDA_AWARE):
+            total = np.empty_like(array)
+        elif any(os.environ.get(name) == "1" for name in _CUDA_AWARE):
+            total = xp.empty_like(array)
             xp.cuda.get_current_stream().synchronize()
-            return self._all_reduce(array, xp.empty_like(array))
-        import cupyx  # through pinned memory, which the GPU copies to and from directly
+        else:
+            import cupyx  # through pinned memory, which the GPU copies to and from directly
 
-        host = array.get(out=cupyx.empty_pinned(array.shape, array.dtype))
-        return xp.asarray(self._all_reduce(host, cupyx.empty_like_pinned(host)))
-
-    def _all_reduce(self, array, total):
+            array = array.get(out=cupyx.empty_pinned(array.shape, array.dtype))
+            total = cupyx.empty_like_pinned(array)
         self.communicator.Allreduce(array, total)
-        return total
+        return xp.asarray(total)
 
     def shard(self, examples):
         """Return this process's shard of examples (N, ...), which are the same on all of them."""

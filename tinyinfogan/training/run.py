@@ -1,6 +1,7 @@
 """A run in progress: its folder, lock, log, checkpoints, signals, pictures and progress bar."""
 
 import contextlib
+import json
 import signal
 import time
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tinyinfogan.evaluation import clustering
+from tinyinfogan.storage import files
 from tinyinfogan.training import checkpoint, finite, folder, memory, report
 from tinyinfogan.training.lock import lock
 from tinyinfogan.training.ranks import SINGLE_PROCESS
@@ -103,7 +105,8 @@ class Run:
         if "rollback" in self.config:
             record["rollback"] = self.config["rollback"]
         if self.out:
-            folder.append_to_log(self.out, record)
+            line = (json.dumps(record) + "\n").encode()
+            files.append(self.out / folder.LOG, line)
         self.bar.set_postfix_str(report.one_line(settings.spec, record))
 
     def draw(self):
