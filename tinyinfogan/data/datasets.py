@@ -8,15 +8,15 @@ from typing import NamedTuple
 import numpy as np
 
 from tinyinfogan.data import published, sprites
-from tinyinfogan.data.errors import DataError, reading
+from tinyinfogan.data.errors import ChoiceError, DataError, reading
 from tinyinfogan.data.idx import find_idx, read_idx
 from tinyinfogan.data.image_folder import list_images, read_images
-from tinyinfogan.data.published import NAMES as NAMES
+from tinyinfogan.data.published import NAMES
 from tinyinfogan.storage.npz import read_npz
 
 BUNDLED_MNIST = Path(__file__).parent / "mnist"
 SPRITES = 50_000  # images, 205 MB, drawn in two seconds
-MOST_CLASSES = 256  # a table of them, and its picture, grows with the largest label
+CLASSES = 256  # at most: a table of them, and its picture, grows with the largest label
 KNOWN_KINDS = (
     "a folder with train-images-idx3-ubyte(.gz), a folder of PNG or JPEG images, or an .npz file"
 )
@@ -47,42 +47,34 @@ def load(path: str | PathLike | None = None, name: str | None = None) -> Dataset
       - mnist (the default; 60,000 and 10,000 images) and fashion-mnist, 28x28x1;
       - svhn and celeba, 32x32x3, and chairs, 64x64x1;
       - faces, the pictures in the folder `path`, cut square, grey and 32x32x1;
-      - sprites, 64x64x1, with `factors` and the shape as label: 50,000 of the 737,280, always the
-        same ones.
+      - sprites, 64x64x1, with `factors` and the shape as label: 50,000 of the 737,280.
     fashion-mnist, svhn, celeba and chairs are downloaded, unless their published files are in the
     folder `path` or, as Debian's package installs it, fashion-mnist is on this machine.
 
     Without a name, `path` is one of
-      - a folder with IDX files under MNIST's names, plain or gzip; only the training images are
-        required: train-images-idx3-ubyte, train-labels-idx1-ubyte, and the same with t10k;
+      - a folder with IDX files under MNIST's names, plain or gzip; only train-images-idx3-ubyte is
+        required, its labels and t10k's files are not;
       - an .npz file with `images` and, optionally, `labels`, as for `from_arrays`;
       - a folder of PNG or JPEG images of one size; sub-folders, if they hold the images, are the
         classes 0, 1, … in sorted order.
-
-    Raises ChoiceError if a name does not go with, or without, a path, and DataError, of which that
-    is a kind, and nothing else, for anything wrong with the data.
+    Raises ChoiceError, a kind of DataError, if a name does not go with, or without, a path, and
+    DataError, and nothing else, for anything wrong with the data.
     """
+    path = None if path is None else Path(path)
     if name is not None:
-        return _load_named(name, None if path is None else Path(path))
+        return _load_named(name, path)
     if path is None:
-        return _load_idx_folder(BUNDLED_MNIST, "mnist")
-    path = Path(path)
+        return _load_folder(BUNDLED_MNIST, "mnist")
     with reading(path, "a data set"):
-        name = path.resolve().stem if path.is_file() else path.resolve().name
-        if not path.exists():
-            raise DataError(f"{path}: does not exist; give {KNOWN_KINDS}")
-        if path.is_dir() and find_idx(path, "train-images", 3):
-            return _load_idx_folder(path, name)
         if path.is_dir():
-            return _load_image_folder(path, name)
-        if path.suffix.lower() == ".npz":
-            return _load_npz(path)._replace(name=name)
-        raise DataError(f"{path}: not a known kind of data; give {KNOWN_KINDS}")
+            return _load_folder(path, path.resolve().name)
+        if path.suffix.lower() == ".npz" and path.exists():
+            return _load_npz(path)
+        problem = "not a known kind of data" if path.exists() else "does not exist"
+        raise DataError(f"{path}: {problem}; give {KNOWN_KINDS}")
 
 
-def from_arrays(
-    images: np.ndarray, labels: np.ndarray | None = None, name: str = "arrays"
-) -> Dataset:
+def from_arrays(images, labels=None, name: str = "arrays") -> Dataset:
     """Return arrays as a data set, checked.
 
     images: (N, H, W), (N, H, W, 1) or (N, H, W, 3), uint8 or floats in [0, 1].
@@ -116,20 +108,35 @@ def of_run(config: dict) -> Dataset:
 
 
 def _load_named(name: str, path: Path | None) -> Dataset:
-    published.check_choice(name, path)
+    problem = None
+    if name not in NAMES:
+        problem = f"is unknown; choose one of {', '.join(NAMES)}"
+    elif name in ("mnist", "sprites") and path is not None:
+        problem = f"comes with the package; leave out one of --dataset and --data {path}"
+    elif name == "faces" and path is None:
+        problem = "needs --data with a folder of PNG or JPEG images: the paper's faces, of the "
+        problem += "Basel Face Model, may not be passed on"
+    if problem:
+        raise ChoiceError(f"--dataset {name} {problem}")
     if path is not None and not path.is_dir():
         raise DataError(f"{path}: is not a folder; give the one that the files of {name} are in")
     if name == "mnist":
-        return _load_idx_folder(BUNDLED_MNIST, name)
+        return _load_folder(BUNDLED_MNIST, name)
     if name == "sprites":
         factors = sprites.draw(SPRITES, np.random.default_rng(0))
         return Dataset(sprites.render(factors), factors[:, 0], name=name, factors=factors)
     if name == "fashion-mnist":
-        return _load_idx_folder(published.sources(name, path)[0].parent, name)
+        return _load_folder(published.sources(name, path)[0].parent, name)
     return Dataset(name=name, **published.decoded(name, path))
 
 
-def _load_idx_folder(folder: Path, name: str) -> Dataset:
+def _load_folder(folder: Path, name: str) -> Dataset:
+    """Return the IDX files of a folder, or else its images."""
+    if find_idx(folder, "train-images", 3) is None:
+        paths, labels = list_images(folder)
+        if not paths:
+            raise DataError(f"{folder}: no data found in this folder; give {KNOWN_KINDS}")
+        return Dataset(read_images(paths), labels, name=name)
     images, labels = _read_split(folder, "train")
     test_images, test_labels = _read_split(folder, "t10k")
     if test_images is not None and test_images.shape[1:] != images.shape[1:]:
@@ -141,26 +148,13 @@ def _load_idx_folder(folder: Path, name: str) -> Dataset:
 
 
 def _read_split(folder: Path, split: str) -> tuple[np.ndarray | None, np.ndarray | None]:
-    images_path = find_idx(folder, f"{split}-images", 3)
-    labels_path = find_idx(folder, f"{split}-labels", 1)
-    if images_path is None and labels_path is None:
-        return None, None
-    if images_path is None:
-        raise DataError(
-            f"{labels_path}: there are no images for these labels; add the {split}-images file or "
-            "remove this one"
-        )
-    images = _check_images(read_idx(images_path, axes=3), images_path)
-    if labels_path is None:
-        return images, None
-    return images, _check_labels(read_idx(labels_path, axes=1), len(images), labels_path)
-
-
-def _load_image_folder(folder: Path, name: str) -> Dataset:
-    paths, labels = list_images(folder)
-    if not paths:
-        raise DataError(f"{folder}: no data found in this folder; give {KNOWN_KINDS}")
-    return from_arrays(read_images(paths), labels, name)
+    images, labels = find_idx(folder, f"{split}-images", 3), find_idx(folder, f"{split}-labels", 1)
+    if images is None and labels is not None:
+        raise DataError(f"{labels}: there are no images for it; add {split}-images or remove it")
+    pixels = None if images is None else _check_images(read_idx(images, axes=3), images)
+    if labels is None:
+        return pixels, None
+    return pixels, _check_labels(read_idx(labels, axes=1), len(pixels), labels)
 
 
 def _load_npz(path: Path) -> Dataset:
@@ -173,48 +167,39 @@ def _load_npz(path: Path) -> Dataset:
                 f"expected an array named 'images', found {zipfile.ZipFile(file).namelist()[:5]}; "
                 "save it with np.savez(path, images=images, labels=labels)"
             )
-        return from_arrays(arrays["images"], arrays.get("labels"), str(path))
+        dataset = from_arrays(arrays["images"], arrays.get("labels"), str(path))
+        return dataset._replace(name=path.resolve().stem)
 
 
 def _check_images(images: np.ndarray, name: str | Path) -> np.ndarray:
     """Return images of any accepted shape and dtype as uint8 (N, H, W, C)."""
-    shape, dtype = images.shape, images.dtype
-    if images.ndim == 3:
-        images = images[..., None]
+    shape, dtype, problem = images.shape, images.dtype, None
+    images = images[..., None] if images.ndim == 3 else images
     if images.ndim != 4 or images.shape[3] not in (1, 3):
-        raise DataError(
-            f"{name}: images have the shape {shape}; expected (N, H, W), (N, H, W, 1) or "
-            "(N, H, W, 3)"
-        )
-    if images.size == 0:
-        raise DataError(f"{name}: holds no images, its shape is {shape}; give at least one")
+        problem = f"images have the shape {shape}; expected (N, H, W), (N, H, W, 1) or (N, H, W, 3)"
+    elif images.size == 0:
+        problem = f"holds no images, its shape is {shape}; give at least one"
+    elif dtype != np.uint8 and dtype.kind != "f":
+        problem = f"images have the dtype {dtype}; expected uint8 in 0..255 or floats in [0, 1]"
+    elif dtype.kind == "f" and not (images.min() >= 0 and images.max() <= 1):  # NaN fails both
+        problem = f"images of {dtype} must be finite and in [0, 1], found {images.min()} to "
+        problem += f"{images.max()}; rescale them, or store uint8 in 0..255"
+    if problem:
+        raise DataError(f"{name}: {problem}")
     if dtype.kind == "f":
-        # Written so that NaN, for which every comparison is false, is refused as well.
-        if not (images.min() >= 0 and images.max() <= 1):
-            raise DataError(
-                f"{name}: images of {dtype} must be finite and in [0, 1], found {images.min()} to "
-                f"{images.max()}; rescale them, or store uint8 in 0..255"
-            )
         images = np.rint(images * 255).astype(np.uint8)
-    elif dtype != np.uint8:
-        raise DataError(
-            f"{name}: images have the dtype {dtype}; expected uint8 in 0..255 or floats in [0, 1]"
-        )
     return np.ascontiguousarray(images)
 
 
 def _check_labels(labels: np.ndarray, count: int, name: str | Path) -> np.ndarray:
     """Return labels of any integer dtype as int64 (count,)."""
+    problem = None
     if labels.dtype.kind not in "iu":
-        raise DataError(f"{name}: labels have the dtype {labels.dtype}; expected integers")
-    if labels.shape != (count,):
-        raise DataError(
-            f"{name}: {count} images but labels of shape {labels.shape}; expected one label for "
-            f"each image, ({count},)"
-        )
-    for label in (labels.min(), labels.max()):
-        if not 0 <= label < MOST_CLASSES:
-            raise DataError(
-                f"{name}: label {label}, expected 0 to {MOST_CLASSES - 1}; number classes from 0"
-            )
+        problem = f"labels have the dtype {labels.dtype}; expected integers"
+    elif labels.shape != (count,):
+        problem = f"{count} images but labels of shape {labels.shape}; expected one per image"
+    elif wrong := [label for label in (labels.min(), labels.max()) if not 0 <= label < CLASSES]:
+        problem = f"label {wrong[0]}, expected 0 to {CLASSES - 1}; number classes from 0"
+    if problem:
+        raise DataError(f"{name}: {problem}")
     return labels.astype(np.int64)

@@ -7,6 +7,8 @@ path, for files that are damaged or not the published ones.
 import io
 import tarfile
 import zipfile
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
@@ -18,7 +20,7 @@ from tinyinfogan.storage.npz import members_of
 LARGEST_PICTURE = 1 << 24  # bytes of one picture in an archive; the real ones are far smaller
 
 
-def svhn(train, test):
+def svhn(train: Path, test: Path) -> dict[str, np.ndarray]:
     """Return the arrays of format 2 of SVHN, by their names in Dataset.
 
     In each file X is uint8 (32, 32, 3, N) and y is (N, 1), in which 0 is written as 10.
@@ -41,7 +43,7 @@ def svhn(train, test):
     return arrays
 
 
-def celeba(path):
+def celeba(path: Path) -> Iterator[np.ndarray]:
     """Yield the middle 108x108 of each 178x218 picture, made (32, 32, 3).
 
     The paper does not say how its pictures were cut.  This is the usual crop since DCGAN's in
@@ -58,7 +60,7 @@ def celeba(path):
                     yield _square(io.BytesIO(content), name, 32, "RGB", crop=108)
 
 
-def chairs(path):
+def chairs(path: Path) -> Iterator[np.ndarray]:
     """Yield the whole of each 600x600 rendering (Aubry et al. 2014), made grey and (64, 64, 1)."""
     with reading(path, "a tar of PNG files"), open(path, "rb") as file:
         # There is no published sum.  A whole tar ends with two blocks of zeros, and one that was
@@ -82,7 +84,7 @@ def chairs(path):
             raise ValueError(f"there is a damaged header at byte {archive.offset}")
 
 
-def faces(paths):
+def faces(*paths: Path) -> Iterator[np.ndarray]:
     """Yield the middle square of each picture, made grey and (32, 32, 1), as the paper's faces."""
     for path in _progress(paths, "faces"):
         yield _square(path, path, 32, "L")

@@ -8,6 +8,7 @@ as a big-endian 32-bit integer, and then the values, last axis fastest.
 import gzip
 import math
 import struct
+from pathlib import Path
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from tinyinfogan.storage.npz import LARGEST_DEFLATE_RATIO
 from tinyinfogan.storage.space import require_memory
 
 
-def find_idx(folder, stem, axes):
+def find_idx(folder: Path, stem: str, axes: int) -> Path | None:
     """Return the path of, for example, `train-images-idx3-ubyte.gz` in `folder`, or None.
 
     The stem ("train-images") and "idx3-ubyte" may be joined by "-" or "."; ".gz" is optional.
@@ -26,7 +27,7 @@ def find_idx(folder, stem, axes):
     return next((path for path in paths if path.is_file()), None)
 
 
-def read_idx(path, axes):
+def read_idx(path: Path, axes: int) -> np.ndarray:
     """Return the uint8 array with `axes` axes that the IDX file `path`, plain or gzip, holds.
 
     Raises DataError if the file is unreadable, empty, corrupt, or not the size its header claims.
@@ -37,17 +38,13 @@ def read_idx(path, axes):
         room = file.seek(0, 2) * (LARGEST_DEFLATE_RATIO if compressed else 1)
         file.seek(0)
         stream = gzip.GzipFile(fileobj=file) if compressed else file
-
-        magic, expected = stream.read(4), struct.pack(">I", 0x0800 + axes)
-        if len(magic) == 4 and magic != expected:
-            raise ValueError(
-                f"it starts with {magic.hex()}, expected {expected.hex()}, for unsigned bytes with "
-                f"{axes} axes; is it under the right name?"
-            )
-        lengths = stream.read(4 * axes)
-        if len(lengths) < 4 * axes:
+        header, expected = stream.read(4 + 4 * axes), struct.pack(">I", 0x0800 + axes)
+        if len(header) >= 4 and header[:4] != expected:
+            found = f"it starts with {header[:4].hex()}, expected {expected.hex()}"
+            raise ValueError(f"{found} for {axes} axes of bytes; is it under the right name?")
+        if len(header) < 4 + 4 * axes:
             raise ValueError("its header is cut short")
-        shape = struct.unpack(f">{axes}I", lengths)
+        shape = struct.unpack(f">{axes}I", header[4:])
         size = math.prod(shape)
         if size == 0:
             raise ValueError(f"it holds nothing, its header says {shape}; expected some data")

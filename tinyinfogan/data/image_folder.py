@@ -1,6 +1,7 @@
 """Folders of PNG and JPEG files."""
 
 import math
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +17,16 @@ LARGEST_RATIO = 8 * LARGEST_DEFLATE_RATIO
 GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B")
 
 
-def list_images(folder):
-    """Return the image files of `folder`, sorted by name, and their labels.
+def list_images(folder: Path) -> tuple[list[Path], np.ndarray | None]:
+    """Return the image files of `folder`, sorted by name, and their labels, int64 (N,).
 
     Images straight in the folder have no labels (None).  If sub-folders hold the images (the
     "ImageFolder" layout), each such sub-folder is a class, numbered from 0 in sorted order.
     Hidden files are skipped.  Raises DataError if there are images on both levels.
     """
     paths = _images_in(folder)
-    classes = [_images_in(entry) for entry in _visible(folder) if entry.is_dir()]
+    folders = [entry for entry in sorted(folder.iterdir()) if entry.is_dir()]
+    classes = [_images_in(entry) for entry in folders if not entry.name.startswith(".")]
     classes = [members for members in classes if members]
     if paths and classes:
         raise DataError(
@@ -33,11 +35,11 @@ def list_images(folder):
         )
     if not classes:
         return paths, None
-    labels = [label for label, members in enumerate(classes) for _ in members]
+    labels = np.repeat(np.arange(len(classes)), [len(members) for members in classes])
     return [path for members in classes for path in members], labels
 
 
-def read_images(paths):
+def read_images(paths: list[Path]) -> np.ndarray:
     """Return the files as one uint8 array (N, H, W, C), in the given order.
 
     C is 1 if every file is grey and 3 otherwise; palettes become RGB, transparency is laid over
@@ -52,10 +54,10 @@ def read_images(paths):
                 require_memory(len(paths) * pixels.size, "all of them")
             images = np.empty((len(paths), *pixels.shape), np.uint8)
         if pixels.shape[:2] != images.shape[1:3]:
+            (H, W), (height, width) = pixels.shape[:2], images.shape[1:3]
             raise DataError(
-                f"{path}: is {pixels.shape[1]}x{pixels.shape[0]} but {paths[0]} is "
-                f"{images.shape[2]}x{images.shape[1]} (width x height); resize or crop all images "
-                "to one size"
+                f"{path}: is {W}x{H} but {paths[0]} is {width}x{height} (width x height); resize "
+                "or crop all images to one size"
             )
         if pixels.shape[2] > images.shape[3]:  # the first that is not grey
             images = np.repeat(images, 3, axis=3)
@@ -63,7 +65,7 @@ def read_images(paths):
     return images
 
 
-def decode(source, name):
+def decode(source: Path | BytesIO, name: str | Path) -> np.ndarray:
     """Return the pixels of a PNG or JPEG file, uint8 (H, W, 1) if it is grey, else (H, W, 3).
 
     source: its path, or its content as a BytesIO.  Raises DataError, which calls it `name`, for one
@@ -90,8 +92,5 @@ def decode(source, name):
 
 
 def _images_in(folder):
-    return [p for p in _visible(folder) if p.suffix.lower() in SUFFIXES and p.is_file()]
-
-
-def _visible(folder):
-    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    paths = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES]
+    return sorted(path for path in paths if not path.name.startswith(".") and path.is_file())

@@ -5,13 +5,14 @@ bytes come elements: type and length in bytes, as two 32-bit integers, and so ma
 variable is an element that has four in it: class and flags, shape, name and values.  Since version
 7 it is deflated with zlib, inside an element that says so.
 
-SciPy reads such files too, but takes the memory that lengths claim unseen, and does not look at
+SciPy reads them too, but takes the memory that lengths claim unseen, and does not look at
 zlib's checksums, so that damaged pictures would be taken for whole.
 """
 
 import math
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 
@@ -25,7 +26,7 @@ DTYPES = dict(zip((1, 2, 3, 4, 5, 6, 7, 9, 12, 13), "i1 u1 i2 u2 i4 u4 f4 f8 i8 
 NUMERIC = range(6, 16)  # classes; the others are cells, structures, objects, text and functions
 
 
-def read_mat(path):
+def read_mat(path: Path) -> dict[str, np.ndarray]:
     """Return {name: array} of a .mat file, with the dtypes that the values are stored as.
 
     What lengths claim is checked against what is there before memory is taken, and zlib's checksums
@@ -37,12 +38,9 @@ def read_mat(path):
     if content[HEADER_BYTES - len(ENDING) : HEADER_BYTES] != ENDING:
         raise ValueError("it is not a little-endian .mat file of version 5 to 7")
     while at < len(content):
-        kind, size = struct.unpack_from("<II", content, at)
-        at += 8 + size  # neither of the two is padded
-        if kind not in (MATRIX, COMPRESSED) or at > len(content):
-            expected = f"expected {MATRIX} or {COMPRESSED} and no more than there are"
-            raise ValueError(f"an element of type {kind} and {size} bytes, {expected}")
-        element = content[at - size : at]
+        kind, element, at = _element(content, at, align=1)
+        if kind not in (MATRIX, COMPRESSED):
+            raise ValueError(f"an element of type {kind}, expected {MATRIX} or {COMPRESSED}")
         name, array = _array(_inflate(element) if kind == COMPRESSED else element)
         if name in arrays:
             raise ValueError(f"{name} is there twice")
@@ -55,8 +53,7 @@ def _inflate(packed):
     start = zlib.decompressobj().decompress(packed[:1024], 8)  # no block needs more to begin
     kind, size = struct.unpack("<II", start)
     if kind != MATRIX or size > LARGEST_DEFLATE_RATIO * len(packed):
-        expected = f"expected {MATRIX} and what {len(packed)} bytes can hold"
-        raise ValueError(f"an element of type {kind} claims {size} bytes, {expected}")
+        raise ValueError(f"an element of type {kind} claims {size} bytes, more than there can be")
     require_memory(2 * size, "an array")  # zlib joins pieces
     stream = zlib.decompressobj()
     content = memoryview(stream.decompress(packed, 8 + size + 1))[8:]
@@ -76,19 +73,18 @@ def _array(content):
         raise ValueError(f"{name!r} is not an array of real numbers")
     if flags[0] not in NUMERIC or kind not in DTYPES:
         raise ValueError(f"{name!r} has class {flags[0]} and type {kind}, expected numbers")
-    shape = np.frombuffer(shape[:128], "<i4").tolist()
-    dtype = np.dtype("<" + DTYPES[kind])
+    shape, dtype = np.frombuffer(shape[:128], "<i4").tolist(), np.dtype("<" + DTYPES[kind])
     if min(shape, default=-1) < 0 or math.prod(shape) * dtype.itemsize != len(values):
         raise ValueError(f"{name!r}, {shape} of {dtype}, has {len(values)} bytes")
     return name, np.frombuffer(values, dtype).reshape(shape, order="F")
 
 
-def _element(content, at):
+def _element(content, at, align=8):
     """Return the type and the bytes of the element at a place, and the next one's place."""
     kind, size = struct.unpack_from("<II", content, at)
-    start, end = at + 8, at + 8 + size + -size % 8
+    start, end = at + 8, at + 8 + size + -size % align
     if kind >> 16:  # a short one: type and length in 16 bits each, and up to 4 bytes
         kind, size, start, end = kind & 0xFFFF, kind >> 16, at + 4, at + 8
     if max(start + size, end) > len(content) or start + size > end:
-        raise ValueError("an array's parts are longer than the array")
+        raise ValueError("a part is longer than the array or file, expected no more than there are")
     return kind, content[start : start + size], end

@@ -6,36 +6,31 @@ decoded once.
 """
 
 import hashlib
-from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
 from tinyinfogan.data import decoders
 from tinyinfogan.data.download import File, cache_folder, fetch
-from tinyinfogan.data.errors import ChoiceError, DataError, reading
+from tinyinfogan.data.errors import DataError, reading
 from tinyinfogan.data.image_folder import list_images
 from tinyinfogan.storage.files import replacing
 
 ARRAYS = ("images", "labels", "test_images", "test_labels")  # as in datasets.Dataset
 DECODER = b"1"  # goes up when the same files become other arrays
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")  # package dataset-fashion-mnist
-SUMS = {  # SHA-256
-    # Of what the .gz files unpack to: Debian's package has the same data under other gzip headers.
+SUMS = {  # SHA-256; of what a .gz unpacks to, as Debian's package has other gzip headers
     "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
     "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
     "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
     "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
-    # As in torchvision's prototypes.
     "train_32x32.mat": "435e94d69a87fde4fd4d7f3dd208dfc32cb6ae8af2240d066de1df7508d083b8",
     "test_32x32.mat": "cdce80dfb2a2c4c6160906d0bd7c68ec5a99d7ca4831afa54f09182025b6a75b",
-    # Torchvision's for the authors' file.
     "img_align_celeba.zip": "46fb89443c578308acf364d7d379fe1b9efb793042c0af734b6112e4fd3a8c74",
 }
 
 
-def _files(names: Iterable[str], *mirrors: str) -> tuple[File, ...]:
+def _files(mirrors, *names):
     return tuple(
         File(
             name,
@@ -48,53 +43,30 @@ def _files(names: Iterable[str], *mirrors: str) -> tuple[File, ...]:
 
 
 FILES = {
-    # First the authors' own place, then Keras's.
+    # Xiao et al. 2017: first the authors' own place.
     "fashion-mnist": _files(
-        (f"{name}.gz" for name in SUMS if name.endswith("-ubyte")),
-        "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion",
-        "https://storage.googleapis.com/tensorflow/tf-keras-datasets",
-        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
+        [
+            "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion",
+            "https://storage.googleapis.com/tensorflow/tf-keras-datasets",
+            "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
+        ],
+        *(f"{name}.gz" for name in SUMS if name.endswith("-ubyte")),
     ),
-    # Netzer et al. 2011.
+    # Netzer et al. 2011; sums as in torchvision's prototypes.
     "svhn": _files(
-        ("train_32x32.mat", "test_32x32.mat"),
-        "https://ufldl.stanford.edu/housenumbers",
-        "http://ufldl.stanford.edu/housenumbers",
+        [f"{scheme}://ufldl.stanford.edu/housenumbers" for scheme in ("https", "http")],
+        "train_32x32.mat",
+        "test_32x32.mat",
     ),
-    # Liu et al. 2015.  The authors' Google Drive asks for a click; these are PyTorch's tutorials'.
-    "celeba": _files(
-        ("img_align_celeba.zip",),
-        "https://s3.amazonaws.com/pytorch-tutorial-assets",
-    ),
+    # Liu et al. 2015.  The authors' Google Drive asks for a click; this is the copy of PyTorch's
+    # tutorials, whose sum is the one that torchvision has for the authors' file.
+    "celeba": _files(["https://s3.amazonaws.com/pytorch-tutorial-assets"], "img_align_celeba.zip"),
     # Aubry et al. 2014; there is no published sum.
     "chairs": _files(
-        ("rendered_chairs.tar",),
-        "https://www.di.ens.fr/willow/research/seeing3Dchairs/data",
+        ["https://www.di.ens.fr/willow/research/seeing3Dchairs/data"], "rendered_chairs.tar"
     ),
 }
 NAMES = ("mnist", *FILES, "faces", "sprites")
-DECODERS = {  # from the files' paths to arrays, or pictures one by one, by their names in ARRAYS
-    "svhn": lambda paths: decoders.svhn(*paths),
-    "celeba": lambda paths: {"images": decoders.celeba(*paths)},
-    "chairs": lambda paths: {"images": decoders.chairs(*paths)},
-    "faces": lambda paths: {"images": decoders.faces(paths)},
-}
-
-
-def check_choice(name: str, path: Path | None) -> None:
-    """Raise ChoiceError for a data set that is unknown, or does not go with, or without, a path."""
-    if name not in NAMES:
-        raise ChoiceError(f"--dataset {name} is unknown; choose one of {', '.join(NAMES)}")
-    if name in ("mnist", "sprites") and path is not None:
-        raise ChoiceError(
-            f"--dataset {name} comes with the package; leave out --data {path}, or leave out "
-            "--dataset to train on what is there"
-        )
-    if name == "faces" and path is None:
-        raise ChoiceError(
-            "--dataset faces needs --data with a folder of PNG or JPEG images: the paper's faces, "
-            "of the Basel Face Model, may not be passed on"
-        )
 
 
 def sources(name: str, path: Path | None) -> list[Path]:
@@ -127,14 +99,16 @@ def decoded(name: str, path: Path | None) -> dict[str, np.ndarray]:
     Raises DataError for files that are missing or damaged, and a cache that cannot be written.
     """
     cache = cache_folder() / name / "decoded"
-    if path is not None:
-        files = sources(name, path)
-        cache = cache.with_name(f"decoded-{_state(files)}")
+    if path is not None:  # a cache for the present state of the user's files
+        stats = [(str(file.resolve()), file.stat()) for file in sources(name, path)]
+        state = "".join(f"{file}\0{s.st_size}\0{s.st_mtime_ns}\0" for file, s in stats)
+        digest = hashlib.sha256(state.encode(errors="surrogateescape")).hexdigest()
+        cache = cache.with_name(f"decoded-{digest[:16]}")
     version = cache / "version"
     if not version.is_file() or version.read_bytes() != DECODER:
-        if path is None:
-            files = sources(name, None)
-        arrays = DECODERS[name](files)
+        arrays = getattr(decoders, name)(*sources(name, path))
+        if not isinstance(arrays, dict):
+            arrays = {"images": arrays}
         try:
             cache.mkdir(parents=True, exist_ok=True)
             for part, values in arrays.items():
@@ -150,25 +124,15 @@ def decoded(name: str, path: Path | None) -> dict[str, np.ndarray]:
                 f"{cache}: the decoded images cannot be written ({error}); free some space, or set "
                 "TINYINFOGAN_DATA to another folder"
             ) from error
-    found = {part: cache / f"{part}.npy" for part in ARRAYS}
-    return {part: _map(path) for part, path in found.items() if path.exists()}
+    arrays = {}
+    for part in ARRAYS:
+        if (file := cache / f"{part}.npy").exists():
+            with reading(file, "an array decoded earlier"):
+                arrays[part] = np.load(file, mmap_mode="r" if "images" in part else None)
+    return arrays
 
 
-def _state(files: list[Path]) -> str:
-    """Return a name for the present state of files: their places, sizes and times."""
-    digest = hashlib.sha256()
-    for file in files:
-        stat = file.stat()
-        digest.update(f"{file.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode())
-    return digest.hexdigest()[:16]
-
-
-def _map(path):
-    with reading(path, "an array decoded earlier"):
-        return np.load(path, mmap_mode="r" if "images" in path.name else None, allow_pickle=False)
-
-
-def _write_pictures(file: BinaryIO, pictures: Iterable[np.ndarray]) -> int:
+def _write_pictures(file, pictures):
     """Write equal uint8 pictures one by one as .npy and return their number."""
     count, header = 0, {"descr": "|u1", "fortran_order": False}
     for count, picture in enumerate(pictures, 1):

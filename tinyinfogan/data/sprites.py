@@ -21,7 +21,7 @@ LARGEST_AREA = 18.0**2  # square pixels, of every shape at the largest scale
 SMALLEST_SCALE = 0.5  # lengths, relative to the largest scale
 
 
-def render(factors):
+def render(factors: np.ndarray) -> np.ndarray:
     """Return the images of `factors`, uint8 (N, 64, 64, 1), 0 outside the shape and 255 inside.
 
     factors: integers (N, 5), one row per image, columns as in NAMES, each from 0 to SIZES - 1;
@@ -45,7 +45,7 @@ def render(factors):
     return images[..., None]
 
 
-def draw(count, rng):
+def draw(count: int, rng: np.random.Generator) -> np.ndarray:
     """Return the factors of `count` different images, drawn uniformly, int64 (count, 5)."""
     chosen = rng.choice(math.prod(SIZES), count, replace=False)
     return np.stack(np.unravel_index(chosen, SIZES), axis=1)
@@ -66,30 +66,20 @@ def _patches():
     u = np.cos(angles) * right + np.sin(angles) * up  # (40, 32, 32)
     v = np.cos(angles) * up - np.sin(angles) * right
     side = scales * math.sqrt(LARGEST_AREA)
-    distances = np.stack([_square(u, v, side), _ellipse(u, v, side), _heart(u, v, side)])
-    return np.rint(255 * np.clip(0.5 - distances, 0, 1)).astype(np.uint8)
 
-
-# Signed distances of points (u, v) from the edges of three shapes with the area side²; exact near
-# the edge, corners aside, which is where they matter.
-
-
-def _square(u, v, side):
-    return np.maximum(abs(u), abs(v)) - side / 2
-
-
-def _ellipse(u, v, side):
-    """Twice as wide as high.  To first order: f / |grad f|, f = the length of (u/a, v/b) less 1."""
-    b = side / math.sqrt(2 * math.pi)
-    a = 2 * b
+    # Signed distances from the edges of three shapes with the area side²; exact near the edge,
+    # corners aside, which is where they matter.
+    square = np.maximum(abs(u), abs(v)) - side / 2
+    # Twice as wide as high.  To first order: f / |grad f|, f = the length of (u/a, v/b) less 1.
+    a, b = 2 * side / math.sqrt(2 * math.pi), side / math.sqrt(2 * math.pi)
     length = np.hypot(u / a, v / b)
-    return (length - 1) * length / np.hypot(u / a**2, v / b**2)
-
-
-def _heart(u, v, side):
-    """A square that stands on its corner, with half a disc on each of its two upper sides."""
+    ellipse = (length - 1) * length / np.hypot(u / a**2, v / b**2)
+    # A square that stands on its corner, with half a disc on each of its two upper sides.
     half = side / math.sqrt(4 + math.pi)  # of the square's side, and the discs' radius
     v = v + (1 - 1 / math.sqrt(2)) / 2 * half  # puts the middle of its height at 0
     p, q = (v + u) / math.sqrt(2), (v - u) / math.sqrt(2)
     discs = np.minimum(np.hypot(p - half, q), np.hypot(p, q - half)) - half
-    return np.minimum(np.maximum(abs(p), abs(q)) - half, discs)
+    heart = np.minimum(np.maximum(abs(p), abs(q)) - half, discs)
+
+    distances = np.stack([square, ellipse, heart])
+    return np.rint(255 * np.clip(0.5 - distances, 0, 1)).astype(np.uint8)

@@ -24,7 +24,8 @@ def replacing(path, verify=None):
         if verify is not None:
             verify(temporary)
         os.replace(temporary, path)
-        _flush_folder(path.parent)
+        if os.name == "posix":  # elsewhere a folder cannot be opened
+            _flush(path.parent)
     except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -33,14 +34,13 @@ def replacing(path, verify=None):
         raise
 
 
-def _flush_folder(folder):
-    """Make a renaming outlast a power cut.  Windows cannot open folders and needs no such thing."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+def _flush(folder):
+    """Make a renaming outlast a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def remove_temporaries(folder):

@@ -11,6 +11,7 @@ from tinyinfogan.storage.space import require_memory
 # Deflate spends at least one bit on a match of at most 258 bytes and so never shrinks its input
 # by more than this (https://zlib.net/zlib_tech.html): a larger claim in a header is false.
 LARGEST_DEFLATE_RATIO = 1032
+HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
 def members_of(archive, file):
@@ -58,12 +59,9 @@ def read_npz(file, names=None):
 def _read_array(stream, size, name):
     """Return the array of a member of `size` bytes."""
     version = np.lib.format.read_magic(stream)
-    if version == (1, 0):
-        shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
-    elif version == (2, 0):
-        shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
-    else:
+    if version not in HEADERS:
         raise ValueError(f"{name} is of .npy version {version}, expected (1, 0) or (2, 0)")
+    shape, _, dtype = HEADERS[version](stream)
     claim = stream.tell() + math.prod(shape) * dtype.itemsize
     if claim != size and not dtype.hasobject:  # those NumPy refuses, and says why
         raise ValueError(f"{name}, {shape} of {dtype}, claims {claim} bytes and has {size}")
