@@ -7,7 +7,6 @@ from numpy.testing import assert_allclose, assert_array_equal
 from references import host
 
 from tinyinfogan.engine import grad_check, ops
-from tinyinfogan.engine.fast import cpu
 from tinyinfogan.engine.fast import threads as threads_room
 
 #    (N, H, W, C), (KH, KW), C_out, stride, padding
@@ -191,7 +190,7 @@ def test_arrays_are_constant_inputs(name, rng, tensor, array):
 def test_large_batches_are_the_images_one_by_one(name, threads, channels, rng, tensor, monkeypatch):
     # Threads share the images, and each takes a few at a time.
     monkeypatch.setattr(threads_room, "count", threads)
-    monkeypatch.setattr(cpu, "COLUMNS", 2 * 20 * 20 * 9 * channels)
+    monkeypatch.setattr(conv, "COLUMNS", 2 * 20 * 20 * 9 * channels)
     x, w = draw(name, rng, (7, 20, 20, channels), (3, 3), channels)
 
     def run(images):

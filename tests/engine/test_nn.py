@@ -331,8 +331,8 @@ def test_a_gradient_not_asked_for_costs_no_product(
         products.append((a.shape, b.shape))
         return matmul(a, b)
 
-    monkeypatch.setattr(primitives, "matmul", counting)
     layer = build().to(device)
+    monkeypatch.setattr(primitives, "matmul", counting)
     layer.weight.requires_grad = weight_asks
     with plain():
         y = layer(tensor(np.ones(shape, np.float32), input_asks))

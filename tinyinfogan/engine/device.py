@@ -10,6 +10,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from tinyinfogan.engine.seam import primitives
+
 Array: TypeAlias = Any
 """An array of NumPy or CuPy, for which Python has no common type."""
 
@@ -21,9 +23,8 @@ class DeviceError(RuntimeError):
 
 
 def resolve_device(name: str = "auto") -> str:
-    """Return "cpu" or "cuda" for `name`, one of "auto", "cpu", "cuda".
+    """Return "cpu" or "cuda"; for "auto" CUDA if CuPy is installed and sees a GPU.
 
-    "auto" takes CUDA if CuPy is installed and sees a GPU, otherwise the CPU.
     Raises ValueError for another name and DeviceError if "cuda" cannot be had.
     """
     if name not in ("auto", "cpu", "cuda"):
@@ -46,9 +47,7 @@ def missing_for_cuda() -> str | None:
                 "CuPy is installed but sees no GPU; install the NVIDIA driver (nvidia-smi shows "
                 "whether it works, and up to which CUDA), or use --device cpu"
             )
-        from tinyinfogan.engine.primitives import matmul
-
-        matmul(*[cupy.ones((2, 2), np.float32)] * 2).get()  # CUDA's libraries work too
+        primitives["matmul"](*[cupy.ones((2, 2), np.float32)] * 2).get()  # CUDA's libraries work
     except Exception as error:  # a CuPy built for another CUDA fails in many ways
         reason = str(error).partition("\n")[0]
         return f"CuPy does not work ({reason}); install the one for your driver: {CUDA_INSTALL}"
@@ -79,5 +78,5 @@ def to_device(array: Array, device: str) -> Array:
 
 
 def to_host(array: Array) -> Array:
-    """Return `array` as a NumPy array.  From a GPU this waits for it and copies."""
+    """Return `array` as a NumPy array; from a GPU this waits for it and copies."""
     return array if isinstance(array, (np.ndarray, np.generic)) else array.get()

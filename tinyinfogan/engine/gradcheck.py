@@ -1,5 +1,7 @@
 """The numeric check of gradients, called by tests and lessons alike."""
 
+from collections.abc import Callable, Iterable
+
 import numpy as np
 
 from tinyinfogan.engine.device import array_module
@@ -10,7 +12,9 @@ class GradientError(AssertionError):
     """A gradient differs from the numeric one; the message names the input and both numbers."""
 
 
-def grad_check(function, tensors, *, tolerance=1e-6, step=1e-5, rng=None):
+def grad_check(
+    function: Callable, tensors: Iterable[Tensor], *, tolerance=1e-6, step=1e-5, rng=None
+) -> float:
     """Compare backward() with central differences, in one random direction for each input.
 
     function: takes the tensors and returns a Tensor of any shape.
@@ -25,57 +29,56 @@ def grad_check(function, tensors, *, tolerance=1e-6, step=1e-5, rng=None):
     Without the random u, on a plain sum, a wrong backward of batch norm or softmax would pass: the
     true gradient of their sums is 0.
 
-    Returns the largest relative error.  Raises GradientError where one is above the tolerance, and
-    says so when D changes much with h, the sign of a kink near x; ValueError where a tensor is not
+    Returns the largest relative error.  Raises GradientError if one is above the tolerance, and
+    says so when D changes much with h, the sign of a kink near x; ValueError if a tensor is not
     float64, or none requires a gradient.
     """
-    tensors = list(tensors)
-    rng = np.random.default_rng(0) if rng is None else rng
+    tensors, rng = list(tensors), np.random.default_rng(0) if rng is None else rng
     for index, x in enumerate(tensors):
         if not isinstance(x, Tensor) or x.dtype != np.float64:
             raise ValueError(f"grad_check: input {index} must be a Tensor of float64")
+        x.grad = None
     if not any(x.requires_grad for x in tensors):
         raise ValueError("grad_check: no input has requires_grad=True: nothing to check")
-
-    def draw(like):
-        xp = array_module(like.data)
-        return xp.asarray(rng.standard_normal(like.shape))
-
-    for x in tensors:
-        x.grad = None
     result = function(*tensors)
-    cotangent = draw(result)
-    result.backward(cotangent)
+    u = _normal(result, rng)
+    result.backward(u)
+    inputs = [(index, x) for index, x in enumerate(tensors) if x.requires_grad]
+    return max(_error(function, tensors, index, x, u, tolerance, step, rng) for index, x in inputs)
 
-    def difference(x, direction, h):
-        at, values = x.data, []
-        try:
-            with no_grad():
-                for sign in (1, -1):
-                    x.data = at + sign * h * direction
-                    values.append(function(*tensors).data)
-        finally:
-            x.data = at
-        return (cotangent * (values[0] - values[1])).sum().item() / (2 * h)
 
-    worst = 0.0
-    for index, x in enumerate(tensors):
-        if not x.requires_grad:
-            continue
-        direction = draw(x)
-        analytic = 0.0 if x.grad is None else (x.grad * direction).sum().item()
-        whole, half = difference(x, direction, step), difference(x, direction, step / 2)
-        reference = (4 * half - whole) / 3
-        error = _relative(analytic, reference)
-        worst = max(worst, error)
-        if not error <= tolerance:
-            kink = "; the numeric value changes with the step: is there a kink near this input?"
-            raise GradientError(
-                f"grad_check: input {index}: backward gives {analytic:.10g}, differences give "
-                f"{reference:.10g}, relative error {error:.2g} > {tolerance:g}"
-                + (kink if _relative(half, whole) > 100 * tolerance else "")
-            )
-    return worst
+def _error(function, tensors, index, x, u, tolerance, step, rng):
+    """Return the relative error of one input's gradient.  Raises GradientError as grad_check."""
+    d = _normal(x, rng)
+    a = 0.0 if x.grad is None else (x.grad * d).sum().item()
+    whole, half = (_difference(function, tensors, x, d, u, h) for h in (step, step / 2))
+    b = (4 * half - whole) / 3
+    error = _relative(a, b)
+    if not error <= tolerance:
+        kink = "; the numeric value changes with the step: is there a kink near this input?"
+        raise GradientError(
+            f"grad_check: input {index}: backward gives {a:.10g}, differences give {b:.10g}, "
+            f"relative error {error:.2g} > {tolerance:g}"
+            + (kink if _relative(half, whole) > 100 * tolerance else "")
+        )
+    return error
+
+
+def _difference(function, tensors, x, d, u, h):
+    """Return D(h) of one input x."""
+    at, values = x.data, []
+    try:
+        with no_grad():
+            for sign in (1, -1):
+                x.data = at + sign * h * d
+                values.append(function(*tensors).data)
+    finally:
+        x.data = at
+    return (u * (values[0] - values[1])).sum().item() / (2 * h)
+
+
+def _normal(like, rng):
+    return array_module(like.data).asarray(rng.standard_normal(like.shape))
 
 
 def _relative(a, b):

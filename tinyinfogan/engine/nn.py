@@ -1,12 +1,15 @@
 """Layers: parameters kept together with the operation that uses them."""
 
+from __future__ import annotations
+
 import contextlib
+from collections.abc import Iterator
 
 import numpy as np
 
 from tinyinfogan.engine import ops
-from tinyinfogan.engine.device import array_module, resolve_device, to_device
-from tinyinfogan.engine.tensor import Tensor
+from tinyinfogan.engine.device import Array, resolve_device, to_device
+from tinyinfogan.engine.tensor import Tensor, copy_state
 
 
 class Module:
@@ -21,7 +24,7 @@ class Module:
     def __call__(self, *inputs):
         return self.forward(*inputs)
 
-    def named_modules(self, prefix=""):
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """Yield (dotted name, module) for this module and all its parts, in a fixed order."""
         yield prefix, self
         for name, value in vars(self).items():
@@ -38,42 +41,31 @@ class Module:
                 if isinstance(value, Tensor) or getattr(value, "ndim", 0):
                     yield prefix + name, module, name
 
-    def parameters(self):
+    def parameters(self) -> list[Tensor]:
         """Return the trainable Tensors, each once, in a fixed order."""
         values = (getattr(owner, name) for _, owner, name in self._slots())
         return list(dict.fromkeys(value for value in values if isinstance(value, Tensor)))
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Array]:
         """Return {dotted name: array} of parameters and running statistics (not copies)."""
         values = ((key, getattr(owner, name)) for key, owner, name in self._slots())
         return {key: v.data if isinstance(v, Tensor) else v for key, v in values}
 
-    def load_state_dict(self, state):
-        """Copy the arrays of `state`, {dotted name: array}, into this module.
+    def load_state_dict(self, state: dict[str, Array]) -> None:
+        """Copy arrays, {dotted name: array}, into this module.  Raises ValueError as copy_state."""
+        copy_state(state, self.state_dict())
 
-        Raises ValueError, before anything has changed, where names or shapes are not the same.
-        """
-        own = self.state_dict()
-        if own.keys() != state.keys():
-            missing, unexpected = sorted(own.keys() - state), sorted(state.keys() - own)
-            raise ValueError(f"state has other names: missing {missing}, unexpected {unexpected}")
-        for key, array in own.items():
-            if array.shape != state[key].shape:
-                raise ValueError(f"{key}: shape {state[key].shape}, expected {array.shape}")
-        for key, array in own.items():
-            array[...] = array_module(array).asarray(state[key])
-
-    def train(self, mode=True):
+    def train(self, mode: bool = True) -> Module:
         """Let batch norms use the statistics of each batch.  Returns the module."""
         for _, module in self.named_modules():
             module.training = mode
         return self
 
-    def eval(self):
+    def eval(self) -> Module:
         """Let batch norms use their running statistics.  Returns the module."""
         return self.train(False)
 
-    def to(self, device=None, dtype=None):
+    def to(self, device: str | None = None, dtype=None) -> Module:
         """Move all arrays to `device` (see resolve_device) and to `dtype`.
 
         Returns the module.  Raises ValueError for an unknown device, DeviceError for a missing one.
@@ -92,7 +84,7 @@ class Module:
 
 
 @contextlib.contextmanager
-def frozen(module):
+def frozen(module: Module) -> Iterator[None]:
     """Inside `with frozen(module):` its parameters take no gradient and cost none in backward."""
     taking = [p for p in module.parameters() if p.requires_grad]
     for parameter in taking:
@@ -114,6 +106,12 @@ def _constant(value, features):
     return Tensor(np.full(features, value, np.float32), requires_grad=True)
 
 
+def _require_positive(**sizes):
+    for name, size in sizes.items():
+        if size < 1:
+            raise ValueError(f"{name} is {size}, expected at least 1")
+
+
 class Linear(Module):
     """x @ weight + bias: (..., in_features) -> (..., out_features).
 
@@ -121,12 +119,12 @@ class Linear(Module):
     by default).  bias: (out_features,), 0 at first.  Raises ValueError for sizes below 1.
     """
 
-    def __init__(self, in_features, out_features, bias=True, rng=None):
+    def __init__(self, in_features: int, out_features: int, bias: bool = True, rng=None):
         _require_positive(in_features=in_features, out_features=out_features)
         self.weight = _weight((in_features, out_features), rng)
         self.bias = _constant(0, out_features) if bias else None
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         y = ops.matmul(x, self.weight)
         return y if self.bias is None else y + self.bias
 
@@ -138,24 +136,19 @@ class Conv2d(Module):
     or (KH, KW).  Raises ValueError for sizes below 1.
     """
 
-    operation = staticmethod(ops.conv2d)
+    operation, order = staticmethod(ops.conv2d), 1
 
     def __init__(
         self, in_channels, out_channels, kernel_size, stride=1, padding=0, bias=True, rng=None
     ):
         KH, KW = (kernel_size,) * 2 if isinstance(kernel_size, int) else kernel_size
-        _require_positive(
-            in_channels=in_channels, out_channels=out_channels, KH=KH, KW=KW, stride=stride
-        )
+        sizes = {"in_channels": in_channels, "out_channels": out_channels}
+        _require_positive(**sizes, KH=KH, KW=KW, stride=stride)
         self.stride, self.padding = stride, padding
-        self.weight = _weight((KH, KW, *self._channels(in_channels, out_channels)), rng)
+        self.weight = _weight((KH, KW, *(in_channels, out_channels)[:: self.order]), rng)
         self.bias = _constant(0, out_channels) if bias else None
 
-    @staticmethod
-    def _channels(in_channels, out_channels):
-        return in_channels, out_channels
-
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         y = self.operation(x, self.weight, self.stride, self.padding)
         return y if self.bias is None else y + self.bias
 
@@ -163,11 +156,7 @@ class Conv2d(Module):
 class ConvTranspose2d(Conv2d):
     """ops.conv_transpose2d plus a bias; weight: (KH, KW, out_channels, in_channels)."""
 
-    operation = staticmethod(ops.conv_transpose2d)
-
-    @staticmethod
-    def _channels(in_channels, out_channels):
-        return out_channels, in_channels
+    operation, order = staticmethod(ops.conv_transpose2d), -1
 
 
 class BatchNorm(Module):
@@ -186,7 +175,7 @@ class BatchNorm(Module):
         self.running_mean = np.zeros(features, np.float32)
         self.running_var = np.ones(features, np.float32)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         affine, running = (self.gamma, self.beta), (self.running_mean, self.running_var)
         how = self.training, self.momentum, self.eps, self.group
         return ops.batch_norm(x, *affine, *running, *how)
@@ -195,10 +184,10 @@ class BatchNorm(Module):
 class Sequential(Module):
     """Modules one after another."""
 
-    def __init__(self, *modules):
+    def __init__(self, *modules: Module):
         self.modules = list(modules)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         for module in self.modules:
             x = module(x)
         return x
@@ -207,45 +196,36 @@ class Sequential(Module):
 class Reshape(Module):
     """Give each of N examples the shape `shape`."""
 
-    def __init__(self, *shape):
+    def __init__(self, *shape: int):
         self.example_shape = shape
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return ops.reshape(x, (x.shape[0], *self.example_shape))
-
-
-class ReLU(Module):
-    """ops.relu as a layer."""
-
-    def forward(self, x):
-        return ops.relu(x)
 
 
 class LeakyReLU(Module):
     """ops.leaky_relu as a layer."""
 
-    def __init__(self, slope=0.1):
+    def __init__(self, slope: float = 0.1):
         self.slope = slope
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return ops.leaky_relu(x, self.slope)
+
+
+class ReLU(Module):
+    """ops.relu as a layer."""
+
+    forward = staticmethod(ops.relu)
 
 
 class Tanh(Module):
     """ops.tanh as a layer."""
 
-    def forward(self, x):
-        return ops.tanh(x)
+    forward = staticmethod(ops.tanh)
 
 
 class Sigmoid(Module):
     """ops.sigmoid as a layer."""
 
-    def forward(self, x):
-        return ops.sigmoid(x)
-
-
-def _require_positive(**sizes):
-    for name, size in sizes.items():
-        if size < 1:
-            raise ValueError(f"{name} is {size}, expected at least 1")
+    forward = staticmethod(ops.sigmoid)

@@ -22,9 +22,8 @@ def batch_norm(
     training: take mean and variance from this batch, n values per channel, and move `running_mean`
         and `running_var`, arrays (C,) or None, by `momentum` towards them, in place (the variance
         as the unbiased one, · n / (n - 1)).  Otherwise the running ones are used.
-    group: if processes share a batch in equal parts, an object with `size`, their number, and
-        `sum(array)`, the sum of what they have.  Then n, mean and variance are those of the whole
-        batch; dgamma and dbeta remain each process's own part.
+    group: if processes share a batch in equal parts, an object with their number `size` and
+        `sum(array)`, the sum of what they have.  Then n, mean and variance are the whole batch's.
 
     Because the statistics depend on x too (section 3, the equations after algorithm 1):
     dx = gamma / √(var + eps) · (g - mean(g) - z · mean(g z)) in training, else without the means;
@@ -38,9 +37,7 @@ def batch_norm(
     n, total = (group.size * len(rows), group.sum) if group else (len(rows), lambda array: array)
     if training:
         if n < 2:
-            raise ValueError(
-                "batch_norm: one value per channel has no variance; use a larger batch"
-            )
+            raise ValueError("batch_norm: one value per channel has no variance; add examples")
         mean = total(primitives.sum_rows(rows)) / n
         centred, squares = primitives.centre(rows, mean)
         var = total(squares) / n
@@ -69,7 +66,7 @@ def batch_norm(
 
 
 def _checked(x, gamma, beta, running_mean, running_var, training):
-    """Return x, gamma and beta as tensors, or raise a ValueError that says what does not fit."""
+    """Return x, gamma and beta as tensors.  Raises ValueError as batch_norm says."""
     x, gamma, beta = as_tensor(x), as_tensor(gamma), as_tensor(beta)
     C = x.shape[-1] if x.ndim else None
     if x.ndim < 2 or gamma.shape != (C,) or beta.shape != (C,):

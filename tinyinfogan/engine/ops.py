@@ -28,10 +28,8 @@ def unbroadcast(grad: Array, shape: tuple) -> Array:
         return grad
     if shape == grad.shape[-1:]:  # a bias
         return primitives.sum_rows(grad.reshape(-1, *shape))
-    extra = grad.ndim - len(shape)
-    repeated = tuple(range(extra)) + tuple(
-        extra + axis for axis, n in enumerate(shape) if n == 1 and grad.shape[extra + axis] != 1
-    )
+    lengths = (1,) * (grad.ndim - len(shape)) + shape
+    repeated = tuple(axis for axis, n in enumerate(lengths) if n != grad.shape[axis])
     return grad.sum(axis=repeated, keepdims=True).reshape(shape)
 
 
@@ -40,9 +38,6 @@ def _to_each(*pairs):
     return tuple(
         unbroadcast(gradient(), x.shape) if needs_grad(x) else None for x, gradient in pairs
     )
-
-
-# --- arithmetic -----------------------------------------------------------------------------------
 
 
 def add(a: Operand, b: Operand) -> Tensor:
@@ -111,9 +106,6 @@ def matmul(a: Operand, b: Operand) -> Tensor:
     return record(primitives.matmul(u, v), (a, b), backward)
 
 
-# --- activations ----------------------------------------------------------------------------------
-
-
 def relu(x: Operand) -> Tensor:
     """Return max(x, 0).  dx = g if x > 0, else 0."""
     return leaky_relu(x, slope=0.0)
@@ -147,7 +139,7 @@ def sigmoid(x: Operand) -> Tensor:
 
 
 def softplus(x: Operand) -> Tensor:
-    """Return log(1 + e ** x), as max(x, 0) + log(1 + e ** -|x|): no overflow.  dx = g sigmoid(x)."""
+    """Return log(1 + e ** x) as max(x, 0) + log(1 + e ** -|x|): no overflow.  dx = g sigmoid(x)."""
     x = as_tensor(x)
     u, xp = x.data, array_module(x.data)
     y = xp.maximum(u, 0) + xp.log1p(xp.exp(-abs(u)))
@@ -179,9 +171,6 @@ def _log_softmax(x, axis):
     xp = array_module(x)
     x = x - x.max(axis, keepdims=True)
     return x - xp.log(xp.exp(x).sum(axis, keepdims=True))
-
-
-# --- sums and shapes ------------------------------------------------------------------------------
 
 
 def sum(x: Operand, axis: int | tuple | None = None, keepdims: bool = False) -> Tensor:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from tinyinfogan.engine.device import Array, array_module
 from tinyinfogan.engine.primitives import adam_update
-from tinyinfogan.engine.tensor import Tensor
+from tinyinfogan.engine.tensor import Tensor, copy_state
 
 
 class Adam:
@@ -28,10 +28,10 @@ class Adam:
         if not all(0 <= beta < 1 for beta in betas):
             raise ValueError(f"Adam: betas are {betas}, expected numbers from 0 to below 1")
         self.lr, self.betas, self.eps, self.steps = lr, betas, eps, 0
-        arrays = [p.data for p in self.parameters]
-        self.first_moments = [array_module(a).zeros_like(a) for a in arrays]
-        self.second_moments = [array_module(a).zeros_like(a) for a in arrays]
-        self._numbers = array_module(arrays[0]).empty(2, arrays[0].dtype)
+        xp, arrays = array_module(self.parameters[0].data), [p.data for p in self.parameters]
+        self.first_moments = [xp.zeros_like(array) for array in arrays]
+        self.second_moments = [xp.zeros_like(array) for array in arrays]
+        self._numbers = xp.empty(2, arrays[0].dtype)
 
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters."""
@@ -68,14 +68,6 @@ class Adam:
         return state
 
     def load_state_dict(self, state: dict[str, Array]) -> None:
-        """Copy back what state_dict gave.  Raises ValueError if names or shapes differ."""
-        own = self.state_dict()
-        if own.keys() != state.keys():
-            raise ValueError("optimiser state is of another number of parameters")
-        for key, array in own.items():
-            if array.shape != state[key].shape:
-                raise ValueError(f"{key}: shape {state[key].shape}, expected {array.shape}")
+        """Copy back what state_dict gave.  Raises ValueError as copy_state."""
+        copy_state(state, self.state_dict())
         self.steps = int(state["steps"])
-        for key, array in own.items():
-            if key != "steps":
-                array[...] = array_module(array).asarray(state[key])

@@ -30,12 +30,6 @@ def sum_rows(x: Array) -> Array:
 
 
 @primitive
-def squared_norm(x: Array) -> Array:
-    """Return Σ x² over all elements, an array with one element."""
-    return (x * x).sum()
-
-
-@primitive
 def leaky_relu(x: Array, slope: float) -> Array:
     """Return x if x > 0, else slope · x, which for a slope of 0 is 0 everywhere."""
     return array_module(x).maximum(x, slope * x if slope else 0)
@@ -153,14 +147,12 @@ def warp_grad(g: Array, maps: Array) -> Array:
 def _neighbours(maps: Array, H: int, W: int) -> Iterator[tuple[tuple, Array]]:
     """Yield the index of each of the four pixels, and its weight (N, H, W, 1), 0 outside."""
     xp, n = array_module(maps), len(maps)
-    i = xp.arange(H, dtype=maps.dtype)[:, None] - (H - 1) / 2
-    j = xp.arange(W, dtype=maps.dtype) - (W - 1) / 2
-    a, b, c = (maps[..., k, None, None] for k in range(3))
-    row, column = (a * i + b * j + c).swapaxes(0, 1)  # each (N, H, W)
-    row, column = row + (H - 1) / 2, column + (W - 1) / 2
-    above, left = xp.floor(row), xp.floor(column)
-    for r, q in ((above, left), (above, left + 1), (above + 1, left), (above + 1, left + 1)):
-        inside = (r >= 0) & (r < H) & (q >= 0) & (q < W)
-        weight = inside * (1 - abs(row - r)) * (1 - abs(column - q))
-        r, q = (xp.clip(at, 0, end - 1).astype(np.int64) for at, end in ((r, H), (q, W)))
-        yield (xp.arange(n)[:, None, None], r, q), weight[..., None]
+    last = xp.asarray([[H - 1], [W - 1]], maps.dtype)
+    i, j = (xp.arange(length, dtype=maps.dtype) for length in (H, W))
+    pixels = xp.stack(xp.meshgrid(i, j, indexing="ij")).reshape(2, -1) - last / 2
+    place = maps[..., :2] @ pixels + maps[..., 2:] + last / 2  # (N, 2, H·W)
+    for corner in np.ndindex(2, 2):
+        at = xp.floor(place) + xp.asarray(corner, maps.dtype)[:, None]
+        weight = ((1 - abs(place - at)) * (at >= 0) * (at <= last)).prod(axis=1)
+        row, column = xp.clip(at, 0, last).astype(np.int64).reshape(n, 2, H, W).swapaxes(0, 1)
+        yield (xp.arange(n)[:, None, None], row, column), weight.reshape(n, H, W, 1)

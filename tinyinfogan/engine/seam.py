@@ -1,7 +1,7 @@
-"""The seam: the one place where a quick version of a primitive may take the plain one's place.
+"""The seam: the one place where a quick version of a primitive takes the place of its formula.
 
-`primitives.py` has the array code under the operations as plain formulas.  `engine/fast/` has some
-of it once more, quick, under the same names.  Who never opens that folder misses nothing but speed.
+`engine/fast/` has the formulas of `primitives.py` once more, quick, under the same names.  Whoever
+never opens that folder misses nothing but speed.
 """
 
 import functools

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import TypeAlias
 
 import numpy as np
@@ -105,16 +105,14 @@ def _cotangent(tensor, grad):
     """Return the gradient that a backward pass begins with, an array of the tensor's shape."""
     if not tensor.requires_grad:
         raise RuntimeError("backward() on a tensor that nothing with requires_grad=True made")
-    xp = array_module(tensor.data)
-    if grad is None:
-        if tensor.data.size != 1:
-            raise ValueError(f"backward() of a tensor of shape {tensor.shape} needs a grad")
-        return xp.ones_like(tensor.data)
     if isinstance(grad, Tensor):
         if grad.requires_grad:
             raise RuntimeError("second derivatives are not supported: grad requires a gradient")
         grad = grad.data
-    grad = xp.asarray(grad, dtype=tensor.dtype)
+    if grad is None and tensor.data.size != 1:
+        raise ValueError(f"backward() of a tensor of shape {tensor.shape} needs a grad")
+    xp, like = array_module(tensor.data), tensor.data
+    grad = xp.ones_like(like) if grad is None else xp.asarray(grad, dtype=like.dtype)
     if grad.shape != tensor.shape:
         raise ValueError(f"backward(): grad has shape {grad.shape}, expected {tensor.shape}")
     return grad.copy() if tensor._backward is None else grad
@@ -143,21 +141,17 @@ def topological_order(last):
     return order
 
 
-class _ThisThread(threading.local):
-    recording = True
-
-
-_this_thread = _ThisThread()
+_recording: ContextVar[bool] = ContextVar("recording", default=True)  # of each thread its own
 
 
 @contextlib.contextmanager
 def no_grad() -> Iterator[None]:
     """Inside `with no_grad():` this thread's operations are not recorded, and nothing is kept."""
-    before, _this_thread.recording = _this_thread.recording, False
+    before = _recording.set(False)
     try:
         yield
     finally:
-        _this_thread.recording = before
+        _recording.reset(before)
 
 
 Operand: TypeAlias = "Tensor | Array | float"
@@ -169,9 +163,9 @@ def as_tensor(x: Operand) -> Tensor:
     return x if isinstance(x, Tensor) else Tensor(x)
 
 
-def needs_grad(*inputs: Operand) -> bool:
-    """Return whether any of `inputs` is a tensor that requires a gradient."""
-    return any(isinstance(x, Tensor) and x.requires_grad for x in inputs)
+def needs_grad(x: Operand) -> bool:
+    """Return whether `x` is a tensor that requires a gradient."""
+    return isinstance(x, Tensor) and x.requires_grad
 
 
 def record(data: Array, inputs: tuple, backward: Callable[[Array], tuple]) -> Tensor:
@@ -182,8 +176,19 @@ def record(data: Array, inputs: tuple, backward: Callable[[Array], tuple]) -> Te
         to a tuple with the gradient of each input, or None for an input that needs none.
     """
     output = Tensor(data)
-    if _this_thread.recording and needs_grad(*inputs):
-        output.requires_grad = True
-        output._inputs = tuple(x if needs_grad(x) else None for x in inputs)
-        output._backward = backward
+    sources = tuple(x if needs_grad(x) else None for x in inputs)
+    if _recording.get() and any(x is not None for x in sources):
+        output.requires_grad, output._inputs, output._backward = True, sources, backward
     return output
+
+
+def copy_state(state: dict[str, Array], own: dict[str, Array]) -> None:
+    """Copy arrays into `own`.  Raises ValueError, before any changes, if names or shapes differ."""
+    if own.keys() != state.keys():
+        missing, unexpected = sorted(own.keys() - state), sorted(state.keys() - own)
+        raise ValueError(f"state has other names: missing {missing}, unexpected {unexpected}")
+    for key, array in own.items():
+        if array.shape != state[key].shape:
+            raise ValueError(f"{key}: shape {state[key].shape}, expected {array.shape}")
+    for key, array in own.items():
+        array[...] = array_module(array).asarray(state[key])

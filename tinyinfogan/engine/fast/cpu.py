@@ -3,26 +3,27 @@
 The comment above each says what it gains over its formula in engine/primitives.py.
 """
 
-import math
-
 import numpy as np
 
-from tinyinfogan.engine import primitives, seam
+from tinyinfogan.engine import seam
+from tinyinfogan.engine.fast.conv import (  # noqa: F401  gathered in VERSIONS
+    col2im,
+    conv_forward,
+    conv_input_grad,
+    conv_weight_grad,
+    im2col,
+)
 from tinyinfogan.engine.fast.pool import LARGE, pooled_empty
-from tinyinfogan.engine.fast.threads import in_chunks, one_blas_thread, parallel_for
+from tinyinfogan.engine.fast.threads import one_blas_thread, parallel_for, share_rows
 
 SMALL_PRODUCT = 1 << 20  # multiplications; below this one thread is done before another has begun
 GROUP = 128  # rows that are added up before their sum is added to others, for float32's sake
 
-# Elements of columns that a thread makes at a time: they stay in its cache until they have been
-# multiplied or added up, and are enough for threads not to queue for the interpreter lock.
-COLUMNS = 1 << 20
-
-
 # --- sums and products ----------------------------------------------------------------------------
 
 
-# a + b, in chunks into a pooled buffer, if b is as long as a or repeated along a's first axis.
+# a + b, shared among threads, into a pooled buffer, if b is as long as a or repeated along a's
+# first axis.
 def add(a, b):
     shape = getattr(b, "shape", ())
     fits = len(shape) <= a.ndim and np.broadcast_shapes(a.shape, shape) == a.shape
@@ -30,9 +31,9 @@ def add(a, b):
         return a + b
     y = pooled_empty(a.shape, np.result_type(a, b))
     if shape[:1] == a.shape[:1] and len(shape) == a.ndim:
-        in_chunks(lambda a, b, y: np.add(a, b, out=y), a, b, y)
+        share_rows(lambda a, b, y: np.add(a, b, out=y), a, b, y)
     else:
-        in_chunks(lambda a, y: np.add(a, b, out=y), a, y)
+        share_rows(lambda a, y: np.add(a, b, out=y), a, y)
     return y
 
 
@@ -52,7 +53,7 @@ def matmul(a, b):
     return y
 
 
-# Σ_n x[n], in chunks.
+# Σ_n x[n], shared among threads.
 def sum_rows(x):
     (sums,) = _in_groups(_sum_groups, x)
     return sums
@@ -70,29 +71,15 @@ def _in_groups(add_up, *arrays, results=1):
     sums = [np.empty((whole // GROUP + 1, C), arrays[0].dtype) for _ in range(results)]
     groups = [array[:whole].reshape(-1, GROUP, C) for array in arrays]
     with one_blas_thread:
-        in_chunks(add_up, *groups, *(some[:-1] for some in sums))
+        share_rows(add_up, *groups, *(some[:-1] for some in sums))
         add_up(*(array[None, whole:] for array in arrays), *(some[-1:] for some in sums))
     return [some.sum(axis=0) for some in sums]
-
-
-# Σ x², as products of vectors, which make no array of squares.
-def squared_norm(x):
-    x, parts = x.ravel(), {}
-    if x.size < SMALL_PRODUCT:
-        with one_blas_thread:
-            return np.vdot(x, x)
-
-    def product(some):
-        parts[some.start] = np.vdot(x[some], x[some])
-
-    parallel_for(product, x.size)
-    return sum(parts[start] for start in sorted(parts))
 
 
 # --- activations ----------------------------------------------------------------------------------
 
 
-# max(x, slope · x), in chunks into a pooled buffer.
+# max(x, slope · x), shared among threads, into a pooled buffer.
 def leaky_relu(x, slope):
     def forward(x, y):
         if slope:
@@ -100,7 +87,7 @@ def leaky_relu(x, slope):
         np.maximum(x, y if slope else 0, out=y)
 
     y = pooled_empty(x.shape, x.dtype)
-    in_chunks(forward, x, y)
+    share_rows(forward, x, y)
     return y
 
 
@@ -112,83 +99,8 @@ def leaky_relu_grad(x, g, slope):
         np.multiply(g, dx, out=dx)
 
     dx = pooled_empty(x.shape, x.dtype)
-    in_chunks(backward, x, g, dx)
+    share_rows(backward, x, g, dx)
     return dx
-
-
-# --- convolutions ---------------------------------------------------------------------------------
-
-
-# The windows, into a pooled buffer.  KW·C numbers that lie side by side are copied at a time.
-def im2col(x, KH, KW, stride, padding):
-    N, H, W, C = x.shape
-    OH, OW = primitives.windows(H, W, KH, KW, stride, padding)
-    columns = pooled_empty((N * OH * OW, KH * KW * C), x.dtype)
-    if padding:
-        padded = np.zeros((N, H + 2 * padding, W + 2 * padding, C), x.dtype)
-        padded[:, padding : padding + H, padding : padding + W] = x
-        x = padded
-    n, h, w, c = x.strides
-    shape, strides = (N, OH, OW, KH, KW, C), (n, h * stride, w * stride, h, w, c)
-    columns.reshape(shape)[...] = np.lib.stride_tricks.as_strided(x, shape, strides)
-    return columns
-
-
-# The three products below make the columns of some images at a time, which are many times larger
-# than images and results, and use them while they are still in the cache.  It is faster to make
-# them again for the weights' gradient than to keep them.
-
-
-# im2col(x) · W, some images at a time.
-def conv_forward(x, matrix, *window):
-    count = math.prod(primitives.windows(*x.shape[1:3], *window))
-    y = pooled_empty((len(x) * count, matrix.shape[1]), np.result_type(x, matrix))
-
-    def multiply(some):
-        rows = slice(some.start * count, some.stop * count)
-        np.matmul(im2col(x[some], *window), matrix, out=y[rows])
-
-    parallel_for(multiply, len(x), _images_at_a_time(count * len(matrix)))
-    return y
-
-
-# col2im(g · Wᵀ), some images at a time.
-def conv_input_grad(g, matrix, shape, *window):
-    images = pooled_empty(shape, np.result_type(g, matrix))
-    count = len(g) // len(images)
-
-    def multiply(some):
-        columns = matmul(g[some.start * count : some.stop * count], matrix.T)
-        part = images[some]
-        part[...] = primitives.col2im.plain(columns, part.shape, *window)
-
-    parallel_for(multiply, len(images), _images_at_a_time(count * len(matrix)))
-    return images
-
-
-# im2col(x)ᵀ · g, some images at a time, a sum per thread.
-def conv_weight_grad(x, g, KH, KW, stride, padding):
-    count = len(g) // len(x)
-    step = _images_at_a_time(count * KH * KW * x.shape[3])
-    sums = {}
-
-    def share(images):
-        total = 0
-        for start in range(images.start, images.stop, step):
-            end = min(start + step, images.stop)
-            columns = im2col(x[start:end], KH, KW, stride, padding)
-            # The other way round than in the end, as it is faster so.
-            total += matmul(g[start * count : end * count].T, columns)
-        sums[images.start] = total
-
-    parallel_for(share, len(x))
-    total, *others = (sums[start] for start in sorted(sums))
-    return np.ascontiguousarray(sum(others, total).T)
-
-
-def _images_at_a_time(elements):
-    """Return of how many images to make columns, if those of one have so many elements."""
-    return max(1, COLUMNS // elements)
 
 
 # --- batch norm -----------------------------------------------------------------------------------
@@ -214,18 +126,18 @@ def normalise_sums(g, centred):
     return tuple(_in_groups(add_up, g, centred, results=2))
 
 
-# factor · centred + beta, in chunks into a pooled buffer.
+# factor · centred + beta, shared among threads, into a pooled buffer.
 def normalise(centred, factor, beta):
     def forward(centred, y):
         np.multiply(centred, factor, out=y)
         np.add(y, beta, out=y)
 
     y = pooled_empty(centred.shape, centred.dtype)
-    in_chunks(forward, centred, y)
+    share_rows(forward, centred, y)
     return y
 
 
-# factor · (g - a - b · centred), in chunks into a pooled buffer.
+# factor · (g - a - b · centred), shared among threads, into a pooled buffer.
 def normalise_grad(g, centred, factor, a, b):
     def backward(g, centred, dx):
         np.multiply(centred, b, out=dx)
@@ -234,14 +146,14 @@ def normalise_grad(g, centred, factor, a, b):
         np.multiply(dx, factor, out=dx)
 
     dx = pooled_empty(centred.shape, centred.dtype)
-    in_chunks(backward, g, centred, dx)
+    share_rows(backward, g, centred, dx)
     return dx
 
 
 # --- Adam -----------------------------------------------------------------------------------------
 
 
-# The update in chunks, with one array for what comes in between.
+# The update shared among threads, with one array for what comes in between.
 def adam_update(thetas, grads, ms, vs, numbers, beta1, beta2):
     rate, eps = numbers
 
@@ -260,7 +172,7 @@ def adam_update(thetas, grads, ms, vs, numbers, beta1, beta2):
         theta -= work
 
     for arrays in zip(thetas, grads, ms, vs, strict=True):
-        in_chunks(update, *arrays)
+        share_rows(update, *arrays)
 
 
 # --- affine maps ----------------------------------------------------------------------------------

@@ -15,9 +15,7 @@ from threadpoolctl import ThreadpoolController
 
 from tinyinfogan.engine.fast import pool
 
-# Elements: a few float32 blocks of this size stay in a core's own cache, and work on them is long
-# enough for threads not to wait for each other at the interpreter lock.
-CHUNK = 1 << 17
+SMALL = 1 << 17  # elements; on fewer, one thread is done before another has begun
 
 
 def _thread_count():
@@ -86,19 +84,18 @@ def parallel_for(function, length, step=None):
         raise error
 
 
-def in_chunks(function, *arrays, chunk=CHUNK):
-    """Call `function(*chunks)` for chunks of the rows (first axis) of `arrays`, all equally long.
+def share_rows(function, *arrays):
+    """Call `function(*shares)` for each thread's share of the rows of `arrays`, all equally long.
 
-    NumPy makes one pass over memory for each operation, on one core.  Here a row of operations on
-    one chunk finds its operands in the cache, and NumPy lets go of the interpreter lock while it
-    computes.  `function` writes its results into its arguments, each row's from that row alone.
+    NumPy makes one pass over memory for each operation, on one core; it lets go of the interpreter
+    lock while it computes.  `function` writes its results into its arguments, each row's from that
+    row alone.  Small arrays are passed whole.
     """
     largest = max(arrays, key=lambda array: array.size)
-    if largest.size <= chunk:
+    if largest.size <= SMALL:
         function(*arrays)
-        return
-    step = max(1, chunk * len(largest) // largest.size)
-    parallel_for(lambda rows: function(*[a[rows] for a in arrays]), len(largest), step)
+    else:
+        parallel_for(lambda rows: function(*[a[rows] for a in arrays]), len(largest))
 
 
 # --- the threads ----------------------------------------------------------------------------------
