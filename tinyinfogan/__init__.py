@@ -52,8 +52,8 @@ def fit(
     for name in settings.keys() - fields:
         raise TypeError(f"fit: there is no setting {name!r}, expected one of {', '.join(fields)}")
     chosen = replace(PRESETS[preset], **settings, **({} if steps is None else {"steps": steps}))
-    dataset = data.pad(data.from_arrays(images, labels, folder.ARRAYS), chosen.pad)
-    start = {"dataset": folder.ARRAYS, "data": None, "seed": seed}
+    dataset = data.pad(data.from_arrays(images, labels), chosen.pad)
+    start = {"dataset": data.ARRAYS, "data": None, "seed": seed}
     config = folder.config_for(start, chosen, dataset)
     left = folder.existing_run_files(out) if out else []
     if left:

@@ -182,12 +182,7 @@ def _resumed(args):
     """
     out, source = Path(args.resume), _source(args)
     resume, config, settings = checkpoint.load_for_run(out)
-    if config.get("dataset") == folder.ARRAYS:
-        if not source:
-            raise UsageError(
-                f"{out} was trained on arrays that fit() was given; save them with np.savez(path, "
-                "images=images, labels=labels) and give --data PATH"
-            )
+    if source and config.get("dataset") == data.ARRAYS:  # what fit() was given
         config |= {"dataset": None, "data": source}
     kept = dict(config.get("options") or {})
     kept = {n: kept[n] for n, usual in RUN_OPTIONS.items() if type(kept.get(n)) is type(usual)}

@@ -4,7 +4,8 @@ from importlib import import_module
 
 from tinyinfogan.data.errors import ChoiceError, DataError
 
-__all__ = ["NAMES", "ChoiceError", "DataError", "Dataset", "from_arrays", "load", "of_run", "pad"]
+__all__ = ["ARRAYS", "NAMES", "ChoiceError", "DataError", "Dataset", "from_arrays", "load"]
+__all__ += ["of_run", "pad"]
 
 
 def __getattr__(name):

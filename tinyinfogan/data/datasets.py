@@ -17,6 +17,7 @@ from tinyinfogan.storage.npz import read_npz
 BUNDLED_MNIST = Path(__file__).parent / "mnist"
 SPRITES = 50_000  # images, 205 MB, drawn in two seconds
 CLASSES = 256  # at most: a table of them, and its picture, grows with the largest label
+ARRAYS = "arrays"  # in place of a name: data that are in no file
 KNOWN_KINDS = (
     "a folder with train-images-idx3-ubyte(.gz), a folder of PNG or JPEG images, or an .npz file"
 )
@@ -74,7 +75,7 @@ def load(path: str | PathLike | None = None, name: str | None = None) -> Dataset
         raise DataError(f"{path}: {problem}; give {KNOWN_KINDS}")
 
 
-def from_arrays(images, labels=None, name: str = "arrays") -> Dataset:
+def from_arrays(images, labels=None, name: str = ARRAYS) -> Dataset:
     """Return arrays as a data set, checked.
 
     images: (N, H, W), (N, H, W, 1) or (N, H, W, 3), uint8 or floats in [0, 1].
@@ -101,8 +102,14 @@ def pad(dataset: Dataset, pixels: int) -> Dataset:
 def of_run(config: dict) -> Dataset:
     """Return the data that a run was trained on, padded as there.  config: as in its config.json.
 
-    Raises DataError as `load` does, also if the folder with the data was moved.
+    Raises DataError as `load` does, also if the folder with the data was moved, or if the data were
+    arrays of the caller's own.
     """
+    if config.get("dataset") == ARRAYS:
+        raise DataError(
+            "the data were arrays that fit() was given; save them with np.savez(path, "
+            "images=images, labels=labels) and give --data PATH"
+        )
     dataset = load(config.get("data"), config.get("dataset"))
     return pad(dataset, config.get("settings", {}).get("pad", 0))
 

@@ -10,7 +10,6 @@ from tinyinfogan.infogan.model import InfoGAN
 from tinyinfogan.storage import files
 from tinyinfogan.training import checkpoint
 
-ARRAYS = "arrays"  # the name of a data set that is in no file
 CONFIG, LOG = "config.json", "metrics.jsonl"
 KINDS = ("step", int), ("seconds", int | float), ("mi_nats", dict)  # what lines of the log have
 OF_A_RUN = (CONFIG, checkpoint.NAME, LOG, "traversal.png", "curves.png", "training.gif")
