@@ -7,6 +7,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from references import host
 
 from tinyinfogan.engine import grad_check, ops
+from tinyinfogan.engine.fast import conv
 from tinyinfogan.engine.fast import threads as threads_room
 
 #    (N, H, W, C), (KH, KW), C_out, stride, padding
