@@ -1,7 +1,6 @@
-"""From the files of the published data sets to arrays: pictures come one by one.
+"""Read the files of the published data sets: arrays, or pictures one by one.
 
-Archives are read where they are and never unpacked to disk.  All raise DataError, with the file's
-path, for files that are damaged or not the published ones.
+Archives are never unpacked to disk.  Raises DataError for files that are damaged, or are others.
 """
 
 import io
@@ -51,8 +50,7 @@ def celeba(path: Path) -> Iterator[np.ndarray]:
     """
     with reading(path, "a zip of JPEG files"), open(path, "rb") as file:
         with zipfile.ZipFile(file) as archive:
-            members = sorted(members_of(archive, file), key=lambda info: info.filename)
-            for info in _progress(members, "celeba"):
+            for info in sorted(members_of(archive, file), key=lambda info: info.filename):
                 _check_size(info.filename, info.file_size)
                 content = archive.read(info)  # raises if the directory and the member differ
                 if info.filename.endswith(".jpg"):
@@ -63,15 +61,14 @@ def celeba(path: Path) -> Iterator[np.ndarray]:
 def chairs(path: Path) -> Iterator[np.ndarray]:
     """Yield the whole of each 600x600 rendering (Aubry et al. 2014), made grey and (64, 64, 1)."""
     with reading(path, "a tar of PNG files"), open(path, "rb") as file:
-        # There is no published sum.  A whole tar ends with two blocks of zeros, and one that was
-        # cut does not, unless it was cut between them.
+        # There is no published sum; but a tar that was cut does not end with two blocks of zeros.
         size = file.seek(0, 2)
         file.seek(max(size - 1024, 0))
         if file.read() != bytes(1024):
             raise ValueError("its end is missing")
         file.seek(0)
         with tarfile.open(fileobj=file, mode="r|") as archive:
-            for member in _progress(archive, "chairs"):
+            for member in archive:
                 archive.members.clear()  # tarfile would keep all of them
                 if archive.offset > size:  # it would go there in small steps, for ever
                     raise ValueError(f"{member.name!r} claims more bytes than there are")
@@ -86,7 +83,7 @@ def chairs(path: Path) -> Iterator[np.ndarray]:
 
 def faces(*paths: Path) -> Iterator[np.ndarray]:
     """Yield the middle square of each picture, made grey and (32, 32, 1), as the paper's faces."""
-    for path in _progress(paths, "faces"):
+    for path in paths:
         yield _square(path, path, 32, "L")
 
 
@@ -105,12 +102,6 @@ def _square(source, name, size, mode, crop=None):
     # Pillow's bilinear filter widens with the reduction, and so does not alias.
     square = square.convert(mode).resize((size, size), Image.Resampling.BILINEAR)
     return np.atleast_3d(np.asarray(square))
-
-
-def _progress(items, name):
-    from tqdm import tqdm
-
-    return tqdm(items, desc=f"decoding {name}", dynamic_ncols=True)
 
 
 def _check_size(name, size):

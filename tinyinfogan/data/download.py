@@ -26,9 +26,9 @@ RESUMES = 5  # times that a connection to one mirror may break off
 class File(NamedTuple):
     """A published file.
 
-    urls: mirrors, in the order to try them.  sha256: of the file, or of what it unpacks to if
-    `gzipped`, since repacks differ in the gzip header; None if no sum is published: the server
-    must then say how long the file is, and the reader checks its structure.
+    urls: mirrors, in the order to try them.  sha256: of the file or, if `gzipped`, of what it
+    unpacks to, since gzip headers differ; None if no sum is published: the server must then say how
+    long the file is, and the reader checks its structure.
     """
 
     name: str
@@ -105,10 +105,8 @@ def _transfer(url, output, file):
                 if response.status == 200:  # all of it, from the start
                     start = output.seek(0)
                     output.truncate()
-                elif response.status != 206:
-                    raise ValueError(f"HTTP status {response.status}")
                 elif not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
-                    raise ValueError("it sent another part of the file than was asked for")
+                    raise ValueError(f"HTTP status {response.status}, without the part asked for")
                 length = response.headers.get("Content-Length")
                 if length is None and file.sha256 is None:
                     raise ValueError("it does not say how long the file is: no sum is published")

@@ -52,7 +52,7 @@ def read_images(paths: list[Path]) -> np.ndarray:
         if images is None:
             with reading(path.parent, "images that fit into memory"):
                 require_memory(len(paths) * pixels.size, "all of them")
-            images = np.empty((len(paths), *pixels.shape), np.uint8)
+                images = np.empty((len(paths), *pixels.shape), np.uint8)
         if pixels.shape[:2] != images.shape[1:3]:
             (H, W), (height, width) = pixels.shape[:2], images.shape[1:3]
             raise DataError(

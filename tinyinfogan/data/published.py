@@ -1,8 +1,7 @@
 """The published data sets: where their files are, and the arrays that were made of them.
 
-What is read from an archive, or from the user's folder of faces, is kept as .npy files in the cache
-folder, which later runs map into memory: a data set may be larger than memory, and a picture is
-decoded once.
+What is decoded is kept as .npy files in the cache folder, which later runs map into memory: a data
+set may be larger than memory.
 """
 
 import hashlib
@@ -30,7 +29,7 @@ SUMS = {  # SHA-256; of what a .gz unpacks to, as Debian's package has other gzi
 }
 
 
-def _files(mirrors, *names):
+def _files(names, *mirrors):
     return tuple(
         File(
             name,
@@ -43,27 +42,25 @@ def _files(mirrors, *names):
 
 
 FILES = {
-    # Xiao et al. 2017: first the authors' own place.
+    # Xiao et al. 2017: first the authors' own place, then Keras's.
     "fashion-mnist": _files(
-        [
-            "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion",
-            "https://storage.googleapis.com/tensorflow/tf-keras-datasets",
-            "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
-        ],
-        *(f"{name}.gz" for name in SUMS if name.endswith("-ubyte")),
+        [f"{name}.gz" for name in SUMS if name.endswith("-ubyte")],
+        "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion",
+        "https://storage.googleapis.com/tensorflow/tf-keras-datasets",
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
     ),
     # Netzer et al. 2011; sums as in torchvision's prototypes.
     "svhn": _files(
-        [f"{scheme}://ufldl.stanford.edu/housenumbers" for scheme in ("https", "http")],
-        "train_32x32.mat",
-        "test_32x32.mat",
+        ["train_32x32.mat", "test_32x32.mat"],
+        "https://ufldl.stanford.edu/housenumbers",
+        "http://ufldl.stanford.edu/housenumbers",
     ),
     # Liu et al. 2015.  The authors' Google Drive asks for a click; this is the copy of PyTorch's
     # tutorials, whose sum is the one that torchvision has for the authors' file.
-    "celeba": _files(["https://s3.amazonaws.com/pytorch-tutorial-assets"], "img_align_celeba.zip"),
+    "celeba": _files(["img_align_celeba.zip"], "https://s3.amazonaws.com/pytorch-tutorial-assets"),
     # Aubry et al. 2014; there is no published sum.
     "chairs": _files(
-        ["https://www.di.ens.fr/willow/research/seeing3Dchairs/data"], "rendered_chairs.tar"
+        ["rendered_chairs.tar"], "https://www.di.ens.fr/willow/research/seeing3Dchairs/data"
     ),
 }
 NAMES = ("mnist", *FILES, "faces", "sprites")
@@ -85,10 +82,8 @@ def sources(name: str, path: Path | None) -> list[Path]:
         path = cache_folder() / name
         fetch(FILES[name], path)
     elif missing := [file for file in files if not (path / file).is_file()]:
-        raise DataError(
-            f"{path}: {', '.join(missing)} of {name} is not in this folder; put it there, or leave "
-            "out --data to download it"
-        )
+        missing = f"{', '.join(missing)} of {name} is not in this folder"
+        raise DataError(f"{path}: {missing}; put it there, or leave out --data to download it")
     return [path / file for file in files]
 
 
@@ -100,7 +95,7 @@ def decoded(name: str, path: Path | None) -> dict[str, np.ndarray]:
     """
     cache = cache_folder() / name / "decoded"
     if path is not None:  # a cache for the present state of the user's files
-        stats = [(str(file.resolve()), file.stat()) for file in sources(name, path)]
+        stats = [(file.resolve(), file.stat()) for file in sources(name, path)]
         state = "".join(f"{file}\0{s.st_size}\0{s.st_mtime_ns}\0" for file, s in stats)
         digest = hashlib.sha256(state.encode(errors="surrogateescape")).hexdigest()
         cache = cache.with_name(f"decoded-{digest[:16]}")
@@ -115,7 +110,7 @@ def decoded(name: str, path: Path | None) -> dict[str, np.ndarray]:
                 with replacing(cache / f"{part}.npy") as file:
                     if isinstance(values, np.ndarray):
                         np.save(file, values)
-                    elif not _write_pictures(file, values):
+                    elif not _write_pictures(file, values, name):
                         raise DataError(f"{path or cache}: there are no pictures in it")
             with replacing(version) as file:  # last: if it is there, all is there
                 file.write(DECODER)
@@ -132,8 +127,11 @@ def decoded(name: str, path: Path | None) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _write_pictures(file, pictures):
+def _write_pictures(file, pictures, name):
     """Write equal uint8 pictures one by one as .npy and return their number."""
+    from tqdm import tqdm
+
+    pictures = tqdm(pictures, desc=f"decoding {name}", dynamic_ncols=True)
     count, header = 0, {"descr": "|u1", "fortran_order": False}
     for count, picture in enumerate(pictures, 1):
         if count == 1:

@@ -2,9 +2,9 @@
 
 The grid of factors is that of dSprites (Matthey et al. 2017, https://github.com/google-deepmind/
 dsprites-dataset): 3 shapes x 6 scales x 40 orientations x 32 x 32 positions, 737,280 images of
-64x64.  The shapes and the drawing are our own.  dSprites takes 40 orientations from 0 to 2π, both
-included; ours are 40 different ones.  Edges are antialiased; all shapes of one scale have the same
-area.  A square looks the same after 10 orientations and an ellipse after 20, as there.
+64x64.  The drawing is our own: 40 different orientations (theirs are from 0 to 2π, both included),
+antialiased edges, one area for all shapes of a scale.  A square looks the same after 10
+orientations and an ellipse after 20, as there.
 """
 
 import functools
