@@ -49,26 +49,23 @@ class CheckpointError(ValueError):
 def snapshot(model, optimisers, step, config, history=None):
     """Return {name: array}, what a checkpoint holds, copied: training may go on and change it.
 
-    optimisers: {name: Adam}.  step: steps done.  config: what goes into config.json, a dict with
-    "settings", the fields of `Settings`, and "image_shape".  history: {term: values (steps,)}.
+    optimisers: {name: Adam}.  step: steps done.  config: as in config.json, a dict.  history:
+    {term: values (steps,)}.
     """
-    arrays = {"format": np.array(FORMAT), "step": np.array(step)}
-    arrays["config"] = np.array(json.dumps(config))
+    arrays = {"format": FORMAT, "step": step, "config": json.dumps(config)}
     for name, part in {"model": model, **optimisers}.items():
         for key, array in part.state_dict().items():
-            arrays[f"{name}.{key}"] = np.array(to_host(array))
-    for term, values in (history or {}).items():
-        arrays[f"history.{term}"] = np.array(values)
-    return arrays
+            arrays[f"{name}.{key}"] = to_host(array)
+    arrays |= {f"history.{term}": values for term, values in (history or {}).items()}
+    return {name: np.array(array) for name, array in arrays.items()}
 
 
 def save(path, arrays, keep=1, compression=zipfile.ZIP_STORED):
     """Write a snapshot, read it back, and only then let it take the place of what was at `path`.
 
     keep: checkpoints to keep, this one and the ones before, as checkpoint-STEP.npz beside it.
-    compression: zipfile's; weights hardly shrink.
-    Raises OSError if it cannot be written and CheckpointError if it does not read back well; what
-    was at `path` is then still there.
+    compression: zipfile's; weights hardly shrink.  Raises OSError if it cannot be written and
+    CheckpointError if it does not read back well; what was at `path` is then still there.
     """
     path = Path(path)
     checksums = {name: _checksum(array) for name, array in arrays.items()}
@@ -137,10 +134,9 @@ def _step_of(path):
 
 
 class Writer:
-    """Writes checkpoints in a thread, while training goes on.
+    """Writes checkpoints in a thread, while training goes on; path, keep: see `save`.
 
-    with Writer(path, keep) as writer: at the end of the block the last one is on the disk, or what
-    went wrong is raised.  path, keep: see `save`.
+    At the end of `with Writer(...)` the last one is on the disk, or what went wrong is raised.
     """
 
     def __init__(self, path, keep=1):
@@ -298,10 +294,9 @@ def _part_of(arrays, name):
 
 
 class _Blank:
-    """Stands in for the generator of first weights that a checkpoint's are then copied over.
+    """Stands in for the rng of first weights, which a checkpoint's are then copied over.
 
-    Settings that ask for more weights than the checkpoint holds raise ValueError, before any
-    memory is taken.
+    Raises ValueError, before memory is taken, if more weights are asked for than there are.
     """
 
     def __init__(self, arrays):
@@ -323,12 +318,7 @@ def model_of(arrays, path, settings, image_shape):
 
 
 def load(path=TRAINED, device="auto"):
-    """Return the trained InfoGAN of a run's folder or checkpoint file.
-
-    By default the one that comes with the package: the default preset on MNIST.
-    Raises CheckpointError if the checkpoint is missing, truncated or not ours, and DeviceError if
-    `device` ("auto", "cpu" or "cuda") is not there.
-    """
+    """Return the trained InfoGAN of a run's folder or checkpoint file, as `tinyinfogan.load`."""
     arrays = read(path)
     config, settings = config_of(arrays, path)
     with wrap_errors(path, "the settings inside are not ours"):

@@ -17,14 +17,12 @@ class TrainingError(RuntimeError):
 def finite_values(history, done, parts, last_good, group=SINGLE_PROCESS):
     """Return {name: values (steps,)} of the last steps on the host, the only copy from the device.
 
-    history: what the steps up to step `done` gave, a list, oldest first; entries of other names
-    than the last one's, from another version, are left out.  parts: {name: network or optimiser},
-    whose weights, running statistics and moments are looked through in this order.  last_good:
-    returns what the message says of the last good checkpoint.  group: the processes that train
-    together; values are means over them, and all come to the same end.
+    history: what the steps up to `done` gave, oldest first; those with other names than the last
+    one, from another version, are left out.  parts: {name: network or optimiser} to look through.
+    last_good: returns what to say of the last checkpoint.  Values are means over the group.
 
-    Raises TrainingError if any of all these is not finite, with the step, the term, the first
-    array concerned and the gradient norms of the last steps.
+    Raises TrainingError, in all processes alike, if any number is not finite, with the step, the
+    term, the first array concerned and the gradient norms of the last steps.
     """
     names = list(history[-1]) if history else []
     rows = [[row[name] for name in names] for row in history if list(row) == names]

@@ -19,18 +19,17 @@ from tinyinfogan.view import plots, traversals
 
 
 class Run:
-    """What keeps a training: `with Run(...) as run:` around the loop.
+    """What keeps a training: `with Run(...) as run:` around the loop, in which `out` is locked.
 
-    out: the run's folder, or None to keep nothing, in memory, with a progress bar only.
-    config: as in config.json.  model, optimisers: what is trained, an InfoGAN and {name: Adam}.
-    resume: None for a new run, which replaces what is in the folder, else what `load_for_run`
-    returned.  keep: checkpoints to keep.  group: the processes that train together; rank 0 writes.
+    out: the run's folder, or None for none: then there is a progress bar only.
+    config: as in config.json.  model, optimisers: an InfoGAN and {name: Adam}.
+    resume: None for a new run, which replaces what is in the folder, else the arrays of
+        `load_for_run`.  keep: checkpoints to keep.  group: rank 0 of it writes.
 
     done: the steps done.  stopping: whether SIGINT (Ctrl-C) or SIGTERM has asked for the end.
 
-    In the block the folder is locked.  What is to be logged, drawn or saved is looked through
-    before: TrainingError is raised if a number is not finite any more, and the last checkpoint
-    stays.  Raises BusyError if another process writes to the folder, and OSError.
+    What is logged, drawn or saved is looked through before: TrainingError is raised if a number is
+    not finite, and the last checkpoint stays.  Raises BusyError and OSError as `lock` does.
     """
 
     def __init__(self, out, config, model, optimisers, dataset, resume=None, keep=1,
@@ -94,10 +93,9 @@ class Run:
         if self.dataset.labels is not None and settings.categorical:
             limit = 10_000 if last else 2000
             accuracy = clustering.code_table(self.model, self.dataset, limit).accuracy
-        steps_per_epoch = len(self.dataset.images) // settings.batch_size
         record = {
             "step": self.done,
-            "epoch": round(self.done / steps_per_epoch, 3),
+            "epoch": round(self.done / (len(self.dataset.images) // settings.batch_size), 3),
             **report.summary(settings, values),
             "code_accuracy": accuracy,
             "seconds": round(time.perf_counter() - self.since, 2),
@@ -105,8 +103,7 @@ class Run:
         if "rollback" in self.config:
             record["rollback"] = self.config["rollback"]
         if self.out:
-            line = (json.dumps(record) + "\n").encode()
-            files.append(self.out / folder.LOG, line)
+            files.append(self.out / folder.LOG, (json.dumps(record) + "\n").encode())
         self.bar.set_postfix_str(report.one_line(settings.spec, record))
 
     def draw(self):
@@ -123,10 +120,8 @@ class Run:
         """Save a checkpoint.  Raises Stopped once it is written if a signal has come."""
         values = self._finite()
         if self.writes:
-            arrays = checkpoint.snapshot(
-                self.model, self.optimisers, self.done, self.config, values
-            )
-            self.writer.save(arrays)
+            trained = self.model, self.optimisers, self.done, self.config
+            self.writer.save(checkpoint.snapshot(*trained, values))
         if self.stopping:
             self.writer.check(wait=True)
             raise Stopped(self.signals[0] if self.signals else signal.SIGTERM)
@@ -140,12 +135,9 @@ class Run:
     def _finite(self):
         """Return {name: values (steps,)} since the last line of the log, looked through."""
         if self.checked[0] != self.done:
-            model = self.model
-            parts = {"D": model.discriminator, "G": model.generator, **self.optimisers}
-            self.checked = (
-                self.done,
-                finite.finite_values(self.history, self.done, parts, self._last_good, self.group),
-            )
+            parts = {"D": self.model.discriminator, "G": self.model.generator, **self.optimisers}
+            which = self.history, self.done, parts, self._last_good, self.group
+            self.checked = self.done, finite.finite_values(*which)
         return self.checked[1]
 
     def _last_good(self):
