@@ -38,8 +38,10 @@ def test_as_scipy_reads_and_writes(tmp_path, deflated):
     io = pytest.importorskip("scipy.io")
     path = tmp_path / "a.mat"
     rng = np.random.default_rng(0)
-    arrays = {f"a{code}": (100 * rng.normal(size=(2, 3, size))).astype(code)
-              for size, code in enumerate("bBhHiIqQfd")}  # fmt: skip
+    arrays = {
+        f"a{code}": (100 * rng.normal(size=(2, 3, size))).astype(code)
+        for size, code in enumerate("bBhHiIqQfd")
+    }
     io.savemat(path, arrays, do_compression=deflated)
     read, theirs = read_mat(path), io.loadmat(path)
     assert read.keys() == arrays.keys()
@@ -47,29 +49,35 @@ def test_as_scipy_reads_and_writes(tmp_path, deflated):
         np.testing.assert_array_equal(read[name], theirs[name], strict=True)
 
 
-@pytest.mark.parametrize("content, message", [
-    (SVHN[:125] + b"\x02" + SVHN[126:], "version 5 to 7"),
-    (mat(element(13, bytes(8))), "type 13"),
-    (SVHN[:-1], "no more than there are"),
-    (SVHN + bytes(3), "unpack"),
-    (mat(mat_array(*X, sizes=(2**30, N, N, N, N))), "claims 1073741824 bytes"),
-    (mat(mat_array(*X, sizes=(6000, N, N, N, N))), "cut short or too long"),
-    (mat(mat_array(*X, sizes=(7000, N, N, N, N))), "cut short or too long"),
-    (mat(mat_array(*X, sizes=(N, 2**31, N, N, N))), "longer than the array"),
-    (mat(mat_array(*X, sizes=(N, N, N, 2**31, N))), "longer than the array"),
-    (mat(mat_array(*X, sizes=(N, N, N, N, 2**32 - 1))), "longer than the array"),
-    (mat(mat_array(*X, sizes=(N, N, N, 9 << 16 | 1, N))), "longer than the array"),
-    (mat(mat_array(*X, sizes=(N, N, N, N, 6136))), "not an array of real numbers"),
-    (mat(mat_array(b"X", (2**31 - 1,) * 4, X[2])), "has 6144 bytes"),
-    (mat(mat_array(b"X", (-32, -32, 3, 2), X[2])), "has 6144 bytes"),
-    (mat(mat_array(*X, numeric=3)), "class 3"),
-    (mat(mat_array(*X, numeric=16)), "class 16"),
-    (mat(mat_array(*X, stored=14)), "type 14"),
-    (mat(mat_array(*X), mat_array(*X)), "X is there twice"),
-    (mat(mat_array(*X)), "holds ['X'], expected X and y"),
-    (mat(mat_array(*X), mat_array(b"y", (2, 1), struct.pack("<2d", 1, np.nan), 6, 9)), "to nan"),
-    (mat(mat_array(*X), mat_array(b"y", (2, 1), struct.pack("<2d", 1, 1.5), 6, 9)), "to 1.5"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (SVHN[:125] + b"\x02" + SVHN[126:], "version 5 to 7"),
+        (mat(element(13, bytes(8))), "type 13"),
+        (SVHN[:-1], "no more than there are"),
+        (SVHN + bytes(3), "unpack"),
+        (mat(mat_array(*X, sizes=(2**30, N, N, N, N))), "claims 1073741824 bytes"),
+        (mat(mat_array(*X, sizes=(6000, N, N, N, N))), "cut short or too long"),
+        (mat(mat_array(*X, sizes=(7000, N, N, N, N))), "cut short or too long"),
+        (mat(mat_array(*X, sizes=(N, 2**31, N, N, N))), "longer than the array"),
+        (mat(mat_array(*X, sizes=(N, N, N, 2**31, N))), "longer than the array"),
+        (mat(mat_array(*X, sizes=(N, N, N, N, 2**32 - 1))), "longer than the array"),
+        (mat(mat_array(*X, sizes=(N, N, N, 9 << 16 | 1, N))), "longer than the array"),
+        (mat(mat_array(*X, sizes=(N, N, N, N, 6136))), "not an array of real numbers"),
+        (mat(mat_array(b"X", (2**31 - 1,) * 4, X[2])), "has 6144 bytes"),
+        (mat(mat_array(b"X", (-32, -32, 3, 2), X[2])), "has 6144 bytes"),
+        (mat(mat_array(*X, numeric=3)), "class 3"),
+        (mat(mat_array(*X, numeric=16)), "class 16"),
+        (mat(mat_array(*X, stored=14)), "type 14"),
+        (mat(mat_array(*X), mat_array(*X)), "X is there twice"),
+        (mat(mat_array(*X)), "holds ['X'], expected X and y"),
+        (
+            mat(mat_array(*X), mat_array(b"y", (2, 1), struct.pack("<2d", 1, np.nan), 6, 9)),
+            "to nan",
+        ),
+        (mat(mat_array(*X), mat_array(b"y", (2, 1), struct.pack("<2d", 1, 1.5), 6, 9)), "to 1.5"),
+    ],
+)
 def test_a_mat_file_is_looked_at_before_memory_is_taken(tmp_path, content, message):
     for name in ("train_32x32.mat", "test_32x32.mat"):
         (tmp_path / name).write_bytes(content)
@@ -85,8 +93,12 @@ def test_a_mat_file_is_looked_at_before_memory_is_taken(tmp_path, content, messa
 @pytest.mark.parametrize("packed", [lambda p: p[:-4], lambda p: p + b"more"])
 def test_an_array_without_its_checksum_or_with_more_is_refused(tmp_path, packed):
     path = tmp_path / "a.mat"
-    parts = [element(6, struct.pack("<II", 9, 0)), element(5, struct.pack("<2i", 1, 1)),
-             element(1, b"y"), element(2, b"\1")]  # fmt: skip
+    parts = [
+        element(6, struct.pack("<II", 9, 0)),
+        element(5, struct.pack("<2i", 1, 1)),
+        element(1, b"y"),
+        element(2, b"\1"),
+    ]
     deflated = packed(zlib.compress(element(14, b"".join(parts))))
     path.write_bytes(mat(element(15, deflated, width=1)))
     with pytest.raises(ValueError, match="cut short or too long"):

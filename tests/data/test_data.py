@@ -26,7 +26,7 @@ def idx_bytes(array, shape=None, magic=None):
 
 
 def flip_byte(content, position):
-    return content[:position] + bytes([content[position] ^ 0xFF]) + content[position + 1:]
+    return content[:position] + bytes([content[position] ^ 0xFF]) + content[position + 1 :]
 
 
 def damaged(content, cut_every):
@@ -76,8 +76,10 @@ def test_mnist_shapes_types_and_counts():
 def test_mnist_payloads_match_the_notice():
     notice = (BUNDLED_MNIST / "NOTICE").read_text(encoding="utf-8")
     for name in (
-        "train-images-idx3-ubyte", "train-labels-idx1-ubyte",
-        "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte",
+        "train-images-idx3-ubyte",
+        "train-labels-idx1-ubyte",
+        "t10k-images-idx3-ubyte",
+        "t10k-labels-idx1-ubyte",
     ):
         content = (BUNDLED_MNIST / f"{name}.gz").read_bytes()
         assert content[3:8] == bytes(5), "no file name and no time in the gzip header"
@@ -91,8 +93,10 @@ def test_mnist_payloads_match_the_notice():
 @pytest.mark.parametrize("compress", [False, True])
 def test_idx_folder(tmp_path, separator, compress):
     arrays = {
-        "train-images{}idx3-ubyte": TINY_IMAGES, "train-labels{}idx1-ubyte": TINY_LABELS,
-        "t10k-images{}idx3-ubyte": TINY_IMAGES[:1], "t10k-labels{}idx1-ubyte": TINY_LABELS[:1],
+        "train-images{}idx3-ubyte": TINY_IMAGES,
+        "train-labels{}idx1-ubyte": TINY_LABELS,
+        "t10k-images{}idx3-ubyte": TINY_IMAGES[:1],
+        "t10k-labels{}idx1-ubyte": TINY_LABELS[:1],
     }
     for name, array in arrays.items():
         content = idx_bytes(array)
@@ -225,34 +229,40 @@ def test_npz_floats_round_to_the_nearest_of_256_levels(tmp_path, dtype):
     assert data.labels is None
 
 
-@pytest.mark.parametrize("images, expected", [
-    (np.zeros((3, 4), np.uint8), "(3, 4)"),
-    (np.zeros((1, 2, 3, 4, 1), np.uint8), "(1, 2, 3, 4, 1)"),
-    (np.zeros((2, 3, 4, 2), np.uint8), "(2, 3, 4, 2)"),
-    (np.zeros((2, 3, 4, 4), np.uint8), "(2, 3, 4, 4)"),
-    (np.zeros((2, 3, 4, 0), np.uint8), "(2, 3, 4, 0)"),
-    (np.zeros((0, 3, 4), np.uint8), "holds no images"),
-    (np.zeros((2, 0, 4), np.float32), "holds no images"),
-    (np.full((2, 3, 4), 255.0), "255.0"),
-    (np.full((2, 3, 4), -0.1), "-0.1"),
-    (np.array([[[0.5, np.nan]]]), "finite"),
-    (np.array([[[0.5, np.inf]]]), "finite"),
-    (np.zeros((2, 3, 4), np.int64), "int64"),
-    (np.zeros((2, 3, 4), np.complex64), "complex64"),
-    (np.full((2, 3, 4), "x"), "<U1"),
-])
+@pytest.mark.parametrize(
+    "images, expected",
+    [
+        (np.zeros((3, 4), np.uint8), "(3, 4)"),
+        (np.zeros((1, 2, 3, 4, 1), np.uint8), "(1, 2, 3, 4, 1)"),
+        (np.zeros((2, 3, 4, 2), np.uint8), "(2, 3, 4, 2)"),
+        (np.zeros((2, 3, 4, 4), np.uint8), "(2, 3, 4, 4)"),
+        (np.zeros((2, 3, 4, 0), np.uint8), "(2, 3, 4, 0)"),
+        (np.zeros((0, 3, 4), np.uint8), "holds no images"),
+        (np.zeros((2, 0, 4), np.float32), "holds no images"),
+        (np.full((2, 3, 4), 255.0), "255.0"),
+        (np.full((2, 3, 4), -0.1), "-0.1"),
+        (np.array([[[0.5, np.nan]]]), "finite"),
+        (np.array([[[0.5, np.inf]]]), "finite"),
+        (np.zeros((2, 3, 4), np.int64), "int64"),
+        (np.zeros((2, 3, 4), np.complex64), "complex64"),
+        (np.full((2, 3, 4), "x"), "<U1"),
+    ],
+)
 def test_npz_bad_images(tmp_path, images, expected):
     error_of(save_npz(tmp_path, images=images), expected)
 
 
-@pytest.mark.parametrize("labels, expected", [
-    (np.array([0, 1, 2]), "(3,)"),
-    (np.array([[0, 1]]), "(1, 2)"),
-    (np.array([0, -1]), "-1"),
-    (np.array([0, 2**64 - 1], np.uint64), "label 18446744073709551615, expected 0 to 255"),
-    (np.array([0.0, 1.0]), "float64"),
-    (np.array(["a", "b"]), "<U1"),
-])
+@pytest.mark.parametrize(
+    "labels, expected",
+    [
+        (np.array([0, 1, 2]), "(3,)"),
+        (np.array([[0, 1]]), "(1, 2)"),
+        (np.array([0, -1]), "-1"),
+        (np.array([0, 2**64 - 1], np.uint64), "label 18446744073709551615, expected 0 to 255"),
+        (np.array([0.0, 1.0]), "float64"),
+        (np.array(["a", "b"]), "<U1"),
+    ],
+)
 def test_npz_bad_labels(tmp_path, labels, expected):
     error_of(save_npz(tmp_path, images=TINY_IMAGES, labels=labels), expected)
 
@@ -284,8 +294,10 @@ def test_npz_member_that_is_no_array(tmp_path):
 def test_npz_false_claim_fails_at_once(tmp_path, count):
     header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({count}, 28, 28), }}"
     with zipfile.ZipFile(tmp_path / "data.npz", "w") as archive:
-        archive.writestr("images.npy", b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header))
-                         + header.encode() + bytes(24))
+        archive.writestr(
+            "images.npy",
+            b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() + bytes(24),
+        )
     start = time.perf_counter()
     error_of(tmp_path / "data.npz")
     assert time.perf_counter() - start < 0.2

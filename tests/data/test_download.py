@@ -95,8 +95,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         else:
             start = int(begun[len("bytes=") : -1])
             assert self.headers["If-Range"] == '"1"'
-            self.start(206, LENGTH - start, ETag='"1"',
-                       Content_Range=f"bytes {start}-{LENGTH - 1}/{LENGTH}")  # fmt: skip
+            self.start(
+                206,
+                LENGTH - start,
+                ETag='"1"',
+                Content_Range=f"bytes {start}-{LENGTH - 1}/{LENGTH}",
+            )
             self.wfile.write(BODY[start:])
 
     def changed(self, begun):
@@ -148,8 +152,19 @@ def published(server):
     )
 
 
-FAULTS = ["missing", "empty", "corrupt", "truncated", "unmeasured", "stall", "silent", "drip",
-          "nonsense", "misplaced", "hopeless"]  # fmt: skip
+FAULTS = [
+    "missing",
+    "empty",
+    "corrupt",
+    "truncated",
+    "unmeasured",
+    "stall",
+    "silent",
+    "drip",
+    "nonsense",
+    "misplaced",
+    "hopeless",
+]
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -231,8 +246,11 @@ def test_the_sum_is_of_what_a_gzip_file_unpacks_to(tmp_path, server, published):
 
 
 def test_the_error_names_all_that_is_missing(tmp_path, published):
-    wanted = (published("good", name="a"), published("missing", name="b"),
-              published("good", name="c"))  # fmt: skip
+    wanted = (
+        published("good", name="a"),
+        published("missing", name="b"),
+        published("good", name="c"),
+    )
     with pytest.raises(DataError, match=f"put b, c in {tmp_path}"):
         fetch(wanted, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["a"], "what is whole stays"

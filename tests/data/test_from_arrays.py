@@ -33,18 +33,21 @@ def test_lists_are_arrays():
     assert dataset.labels.tolist() == [3, 4]
 
 
-@pytest.mark.parametrize("images, labels, expected", [
-    (np.zeros((3, 4), np.uint8), None, "shape (3, 4)"),
-    (np.zeros((2, 3, 4, 2), np.uint8), None, "(2, 3, 4, 2)"),
-    (np.zeros((0, 3, 4), np.uint8), None, "holds no images"),
-    (np.full((2, 3, 4), 255.0), None, "found 255.0 to 255.0"),
-    (np.array([[[0.5, np.nan]]]), None, "finite"),
-    (np.zeros((2, 3, 4), np.int64), None, "int64"),
-    (IMAGES, np.array([0, 1, 2]), "2 images but labels of shape (3,)"),
-    (IMAGES, np.array([0, -1]), "label -1"),
-    (IMAGES, np.array([0, 256]), "label 256, expected 0 to 255"),
-    (IMAGES, np.array([0.0, 1.0]), "float64"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "images, labels, expected",
+    [
+        (np.zeros((3, 4), np.uint8), None, "shape (3, 4)"),
+        (np.zeros((2, 3, 4, 2), np.uint8), None, "(2, 3, 4, 2)"),
+        (np.zeros((0, 3, 4), np.uint8), None, "holds no images"),
+        (np.full((2, 3, 4), 255.0), None, "found 255.0 to 255.0"),
+        (np.array([[[0.5, np.nan]]]), None, "finite"),
+        (np.zeros((2, 3, 4), np.int64), None, "int64"),
+        (IMAGES, np.array([0, 1, 2]), "2 images but labels of shape (3,)"),
+        (IMAGES, np.array([0, -1]), "label -1"),
+        (IMAGES, np.array([0, 256]), "label 256, expected 0 to 255"),
+        (IMAGES, np.array([0.0, 1.0]), "float64"),
+    ],
+)
 def test_what_is_refused(images, labels, expected):
     with pytest.raises(DataError) as caught:
         from_arrays(images, labels, name="mine")

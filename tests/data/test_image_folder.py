@@ -58,18 +58,31 @@ def palette(transparency=None):
     return image
 
 
-@pytest.mark.parametrize("image, expected", [
-    (Image.new("L", (2, 2), 77), [77]),
-    (Image.new("1", (2, 2), 1), [255]),
-    (grey_alpha(), [0]),
-    (Image.fromarray(np.full((2, 2), 257 * 90, np.uint16)), [90]),
-    (Image.new("RGB", (2, 2), (1, 2, 3)), [1, 2, 3]),
-    (Image.new("RGBA", (2, 2), (10, 20, 30, 255)), [10, 20, 30]),
-    (Image.new("RGBA", (2, 2), (10, 20, 30, 0)), [0, 0, 0]),
-    (palette(), [10, 20, 30]),
-    (palette(transparency=1), [0, 0, 0]),
-], ids=["grey", "bits", "grey-alpha", "16-bit", "rgb", "opaque", "clear", "palette",
-        "clear-palette"])
+@pytest.mark.parametrize(
+    "image, expected",
+    [
+        (Image.new("L", (2, 2), 77), [77]),
+        (Image.new("1", (2, 2), 1), [255]),
+        (grey_alpha(), [0]),
+        (Image.fromarray(np.full((2, 2), 257 * 90, np.uint16)), [90]),
+        (Image.new("RGB", (2, 2), (1, 2, 3)), [1, 2, 3]),
+        (Image.new("RGBA", (2, 2), (10, 20, 30, 255)), [10, 20, 30]),
+        (Image.new("RGBA", (2, 2), (10, 20, 30, 0)), [0, 0, 0]),
+        (palette(), [10, 20, 30]),
+        (palette(transparency=1), [0, 0, 0]),
+    ],
+    ids=[
+        "grey",
+        "bits",
+        "grey-alpha",
+        "16-bit",
+        "rgb",
+        "opaque",
+        "clear",
+        "palette",
+        "clear-palette",
+    ],
+)
 def test_image_modes(tmp_path, image, expected):
     save_image(tmp_path / "a.png", image)
     images = load(tmp_path).images
@@ -102,7 +115,7 @@ def test_corrupt_images_are_named(tmp_path, suffix):
     pixels = np.random.default_rng(0).integers(0, 256, (6, 6, 3), np.uint8)
     path = save_image(tmp_path / f"a.{suffix}", pixels)
     content = path.read_bytes()
-    path.write_bytes(content[:len(content) * 2 // 3])
+    path.write_bytes(content[: len(content) * 2 // 3])
     error_of(tmp_path, named=path)
     for variant in damaged(content, cut_every=7):
         path.write_bytes(variant)

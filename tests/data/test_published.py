@@ -3,7 +3,6 @@
 import gzip
 import importlib.util
 import io
-import json
 import os
 import struct
 import tarfile
@@ -13,10 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tinyinfogan import data
-from tinyinfogan.cli.train import main
-from tinyinfogan.data import ChoiceError, DataError, decoders, load, published
-from tinyinfogan.training import report
+from tinyinfogan.data import DataError, decoders, load, published
 
 needs_scipy = pytest.mark.skipif(importlib.util.find_spec("scipy") is None, reason="no SciPy")
 
@@ -222,25 +218,31 @@ def test_a_cache_that_cannot_be_written(folder, cache):
 # Bad files
 
 
-@pytest.mark.parametrize("name, file", [
-    ("fashion-mnist", "train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz, t10k"),
-    ("svhn", "train_32x32.mat, test_32x32.mat"),
-    ("celeba", "img_align_celeba.zip"),
-    ("chairs", "rendered_chairs.tar"),
-    ("faces", "no pictures"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, file",
+    [
+        ("fashion-mnist", "train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz, t10k"),
+        ("svhn", "train_32x32.mat, test_32x32.mat"),
+        ("celeba", "img_align_celeba.zip"),
+        ("chairs", "rendered_chairs.tar"),
+        ("faces", "no pictures"),
+    ],
+)
 def test_an_empty_folder(folder, name, file):
     error_of(name, folder, folder, file)
     error_of(name, folder / "nowhere", folder / "nowhere", "not a folder")
 
 
 @needs_scipy
-@pytest.mark.parametrize("changes, message", [
-    ({"X": np.zeros((32, 32, 3, 5), np.uint8)}, "(12, 1)"),
-    ({"X": np.zeros((32, 32, 12), np.uint8)}, "(32, 32, 12)"),
-    ({"X": np.zeros((32, 32, 3, 12))}, "float64"),
-    ({"y": np.zeros((12, 1), np.uint8)}, "labels are 0 to 0"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"X": np.zeros((32, 32, 3, 5), np.uint8)}, "(12, 1)"),
+        ({"X": np.zeros((32, 32, 12), np.uint8)}, "(32, 32, 12)"),
+        ({"X": np.zeros((32, 32, 3, 12))}, "float64"),
+        ({"y": np.zeros((12, 1), np.uint8)}, "labels are 0 to 0"),
+    ],
+)
 def test_svhn_of_other_arrays(folder, changes, message):
     write_svhn(folder, **changes)
     error_of("svhn", folder, "train_32x32.mat", message)
@@ -297,52 +299,3 @@ def test_pictures_that_are_too_large_or_too_small(folder, monkeypatch):
     monkeypatch.setattr(decoders, "LARGEST_PICTURE", 100)
     error_of("chairs", folder, "renders/1.png", f"{len(CHAIR)} bytes")
     error_of("celeba", folder, "000001.jpg", f"{len(FACE)} bytes")
-
-
-# Arguments, and the command
-
-
-def test_sums_are_sums_and_addresses_end_with_the_name():
-    for files in published.FILES.values():
-        for file in files:
-            assert file.sha256 is None or len(bytes.fromhex(file.sha256)) == 32
-            assert all(url.endswith(f"/{file.name}") for url in file.urls)
-            assert all(url.startswith("https://") for url in file.urls) or file.sha256
-
-
-@pytest.mark.parametrize("name, path, message", [
-    ("mnist", "x", "comes with the package"),
-    ("sprites", "x", "comes with the package"),
-    ("faces", None, "Basel Face Model"),
-    ("cifar", None, "choose one of mnist, fashion-mnist, svhn, celeba, chairs, faces, sprites"),
-])  # fmt: skip
-def test_choices_that_do_not_fit(name, path, message):
-    with pytest.raises(ChoiceError, match=message):
-        load(path, name)
-
-
-def test_mnist_has_a_name():
-    assert load(name="mnist").name == "mnist" and data.NAMES[0] == "mnist"
-
-
-def test_the_command_says_so(tmp_path, capsys):
-    assert main(["--dataset", "faces", "--out", str(tmp_path / "run")]) == 2
-    assert main(["--dataset", "sprites", "--data", "x"]) == 2
-    assert main(["--dataset", "chairs", "--data", str(tmp_path)]) == 1
-    assert main(["--dataset", "chairs", "--resume", str(tmp_path)]) == 1  # there is no run
-    assert len(capsys.readouterr().err.splitlines()) == 4
-    assert not (tmp_path / "run").exists()
-
-
-def test_a_run_knows_its_data(tmp_path, folder, monkeypatch):
-    monkeypatch.setattr(report, "finish", lambda *_: None)  # pictures, which take long
-    write_fashion(folder, 8)
-    out = tmp_path / "run"
-    small = ["--batch-size", "4", "--channels", "2", "--hidden", "4", "--steps"]
-    arguments = ["--dataset", "fashion-mnist", "--data", os.path.relpath(folder)]
-    assert main([*arguments, "--out", str(out), *small, "1"]) == 0
-    config = json.loads((out / "config.json").read_text())
-    assert data.of_run(config).name == "fashion-mnist"
-    assert len(data.of_run(config).images) == 8
-    assert main(["--resume", str(out), "--steps", "2"]) == 0
-    assert data.of_run({"data": None}).name == "mnist", "as older runs have it"

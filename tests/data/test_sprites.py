@@ -107,13 +107,16 @@ def test_the_heart_stands_on_its_tip():
     np.testing.assert_array_equal(one(2)[:, :62], one(2)[:, 61::-1])
 
 
-@pytest.mark.parametrize("factors, message", [
-    (np.zeros(5, int), r"\(5,\)"),
-    (np.zeros((2, 4), int), r"\(2, 4\)"),
-    (np.zeros((2, 5)), "float64"),
-    (np.array([[3, 0, 0, 0, 0]]), "shape is from 3 to 3, expected 0 to 2"),
-    (np.array([[0, 0, 0, 0, 0], [0, 0, 0, -1, 0]]), "x is from -1 to 0, expected 0 to 31"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "factors, message",
+    [
+        (np.zeros(5, int), r"\(5,\)"),
+        (np.zeros((2, 4), int), r"\(2, 4\)"),
+        (np.zeros((2, 5)), "float64"),
+        (np.array([[3, 0, 0, 0, 0]]), "shape is from 3 to 3, expected 0 to 2"),
+        (np.array([[0, 0, 0, 0, 0], [0, 0, 0, -1, 0]]), "x is from -1 to 0, expected 0 to 31"),
+    ],
+)
 def test_bad_factors(factors, message):
     with pytest.raises(ValueError, match=message):
         render(factors)
@@ -125,8 +128,9 @@ def test_draw_is_uniform_and_without_repetition():
     for size, values in zip(SIZES, factors.T):
         counts = np.bincount(values, minlength=size)
         assert len(counts) == size and abs(counts * size / 20_000 - 1).max() < 0.2
-    np.testing.assert_array_equal(sprites.draw(9, np.random.default_rng(1)),
-                                  sprites.draw(9, np.random.default_rng(1)))  # fmt: skip
+    np.testing.assert_array_equal(
+        sprites.draw(9, np.random.default_rng(1)), sprites.draw(9, np.random.default_rng(1))
+    )
 
 
 def test_the_data_set(monkeypatch):

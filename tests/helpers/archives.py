@@ -25,9 +25,12 @@ def element(kind, payload, size=None, width=8):
 
 def mat_array(name, shape, values, numeric=9, stored=2, sizes=(None,) * 5):
     """Return a deflated array of a .mat file; sizes: what it and each part claim."""
-    parts = [element(6, struct.pack("<II", numeric, 0), sizes[1]),
-             element(5, struct.pack(f"<{len(shape)}i", *shape), sizes[2]),
-             element(1, name, sizes[3]), element(stored, values, sizes[4])]  # fmt: skip
+    parts = [
+        element(6, struct.pack("<II", numeric, 0), sizes[1]),
+        element(5, struct.pack(f"<{len(shape)}i", *shape), sizes[2]),
+        element(1, name, sizes[3]),
+        element(stored, values, sizes[4]),
+    ]
     return element(15, zlib.compress(element(14, b"".join(parts), sizes[0])), width=1)
 
 
@@ -86,17 +89,36 @@ mats = st.lists(
     max_size=2,
 ).map(lambda arrays: mat(*arrays, mat_array(*Y)))
 
-CONTENTS = one_of([
-    image("JPEG", FACE), image("PNG", CHAIR), image("TIFF", CHAIR), image("PNG", FACE)[:99], b"",
-    image("PNG", np.zeros((2000, 2000), np.uint8)),
-])  # fmt: skip
-NAMES = st.sampled_from(["1.jpg", "2.jpg", "../3.jpg", "/4.jpg", "5/", "6.png", "../7.png",
-                         "n\n.png", "n\n.jpg", "8.txt"])  # fmt: skip
+CONTENTS = one_of(
+    [
+        image("JPEG", FACE),
+        image("PNG", CHAIR),
+        image("TIFF", CHAIR),
+        image("PNG", FACE)[:99],
+        b"",
+        image("PNG", np.zeros((2000, 2000), np.uint8)),
+    ]
+)
+NAMES = st.sampled_from(
+    [
+        "1.jpg",
+        "2.jpg",
+        "../3.jpg",
+        "/4.jpg",
+        "5/",
+        "6.png",
+        "../7.png",
+        "n\n.png",
+        "n\n.jpg",
+        "8.txt",
+    ]
+)
 METHODS = st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
 zips = st.builds(
     lambda members, method: zipped(*members.items(), method=method),
-    st.dictionaries(NAMES, CONTENTS, max_size=3), METHODS,
-)  # fmt: skip
+    st.dictionaries(NAMES, CONTENTS, max_size=3),
+    METHODS,
+)
 
 
 def tar_member(name, content, kind, size):
@@ -106,7 +128,12 @@ def tar_member(name, content, kind, size):
 
 
 tars = st.lists(
-    st.builds(tar_member, NAMES, CONTENTS, st.sampled_from([b"0"] * 5 + list(map(bytes, zip(
-        b"012345LKSxgX7")))), st.none() | SIZES),
+    st.builds(
+        tar_member,
+        NAMES,
+        CONTENTS,
+        st.sampled_from([b"0"] * 5 + list(map(bytes, zip(b"012345LKSxgX7")))),
+        st.none() | SIZES,
+    ),
     max_size=3,
-).map(lambda members: b"".join(members) + CHAIRS)  # fmt: skip
+).map(lambda members: b"".join(members) + CHAIRS)
