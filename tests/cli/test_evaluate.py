@@ -24,8 +24,21 @@ def trained(folder, *options, labels=True):
     """Train a few steps on a few digits.  Returns the run's folder as text."""
     full, path = data.load(), folder / "digits.npz"
     np.savez(path, images=full.images[:120], **({"labels": full.labels[:120]} if labels else {}))
-    argv = ["--data", str(path), "--out", str(folder / "run"), "--channels", "2", "--hidden", "16",
-            "--steps", "4", "--batch-size", "20", *options]  # fmt: skip
+    argv = [
+        "--data",
+        str(path),
+        "--out",
+        str(folder / "run"),
+        "--channels",
+        "2",
+        "--hidden",
+        "16",
+        "--steps",
+        "4",
+        "--batch-size",
+        "20",
+        *options,
+    ]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(report, "finish", lambda *_: None)
         assert train.main(argv) == 0
@@ -139,24 +152,6 @@ def test_the_report_of_training_names_failures(run, tmp_path, capsys, few, monke
     assert "warning: The noise is ignored.\n" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("size", [12, 40])
-def test_labels_of_many_classes_do_not_overlap(size):
-    page, names = evaluate.figure, [f"{k}→{k}" for k in range(size)]
-    figure = page.plots._new_figure(1560, 840, layout="constrained")
-    grid, table = figure.subplots(1, 2)
-    page._show_grid(grid, None, np.ones((8, size, 28, 28, 1)), "", names, None)
-    confusion = {"table": np.eye(size, dtype=int).tolist(), "assignment": list(range(size))}
-    page._show_confusion(table, {"confusion": confusion, "code_accuracy": 1.0})
-    figure.canvas.draw()
-    for axes in (grid, table):
-        across = [label.get_window_extent() for label in axes.get_xticklabels()]
-        assert all(a.x1 < b.x0 for a, b in zip(across, across[1:]))
-    down = [label.get_window_extent() for label in table.get_yticklabels()]
-    assert all(a.y0 > b.y1 for a, b in zip(down, down[1:]))
-    cell = table.get_window_extent().width / size
-    assert all(text.get_window_extent().width < cell for text in table.texts)
-
-
 # --- encode ---------------------------------------------------------------------------------------
 
 
@@ -214,8 +209,11 @@ def test_encode_gives_deviations_where_they_were_learnt(tmp_path, digit, capsys)
 
 def test_sample_writes_arrays_that_the_model_gives(run, tmp_path, capsys):
     out = str(tmp_path / "x.npz")
-    output_of(capsys, "sample", [run, "--code", "0=3", "--vary", "c1", "--count", "2",
-                                 "--seed", "5", "--out", out])  # fmt: skip
+    output_of(
+        capsys,
+        "sample",
+        [run, "--code", "0=3", "--vary", "c1", "--count", "2", "--seed", "5", "--out", out],
+    )
     with np.load(out, allow_pickle=False) as file:
         arrays = dict(file)
     assert arrays["images"].shape == (20, 28, 28, 1)
@@ -268,22 +266,25 @@ def test_too_many_images_for_the_memory_are_one_line(run, tmp_path, capsys, monk
 # --- bad input ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("argv", "words"), [
-    (["--code", "c9=1"], "there is no code 'c9'; this run's codes are: c0, c1, c2"),
-    (["--vary", "noise"], "there is no code 'noise'"),
-    (["--code", "c0=10"], "a category from 0 to 9"),
-    (["--code", "c0=-1"], "a category from 0 to 9"),
-    (["--code", "c0=1.5"], "a category from 0 to 9"),
-    (["--code", "c0=nan"], "a category from 0 to 9"),
-    (["--code", "c1=2.5"], "a number from -2 to 2"),
-    (["--code", "c1=much"], "a number from -2 to 2"),
-    (["--code", "c0"], "expected NAME=VALUE"),
-    (["--code", "c0=1", "--code", "0=2"], "given twice"),
-    (["--code", "c0=1", "--vary", "c0"], "leave one out"),
-    (["--count", "0"], "count is 0"),
-    (["--seed", "-1"], "seed is -1"),
-    (["--out", "picture.jpg"], "expected a .png, an .npz or a folder"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--code", "c9=1"], "there is no code 'c9'; this run's codes are: c0, c1, c2"),
+        (["--vary", "noise"], "there is no code 'noise'"),
+        (["--code", "c0=10"], "a category from 0 to 9"),
+        (["--code", "c0=-1"], "a category from 0 to 9"),
+        (["--code", "c0=1.5"], "a category from 0 to 9"),
+        (["--code", "c0=nan"], "a category from 0 to 9"),
+        (["--code", "c1=2.5"], "a number from -2 to 2"),
+        (["--code", "c1=much"], "a number from -2 to 2"),
+        (["--code", "c0"], "expected NAME=VALUE"),
+        (["--code", "c0=1", "--code", "0=2"], "given twice"),
+        (["--code", "c0=1", "--vary", "c0"], "leave one out"),
+        (["--count", "0"], "count is 0"),
+        (["--seed", "-1"], "seed is -1"),
+        (["--out", "picture.jpg"], "expected a .png, an .npz or a folder"),
+    ],
+)
 def test_sample_refuses(argv, words, run, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert words in message_of(capsys, "sample", [run, *argv], 2)

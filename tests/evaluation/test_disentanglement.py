@@ -19,8 +19,13 @@ def known(name, factors):
     rng = np.random.default_rng(1)
     perfect = (factors + 0.5) / np.array(SIZES) * 2 - 1
     if name == "permuted":  # other order, sign and scale, and a code too many
-        columns = [-3 * perfect[:, 2], perfect[:, 0], 0 * perfect[:, 0], perfect[:, 3],
-                   0.1 * perfect[:, 1]]  # fmt: skip
+        columns = [
+            -3 * perfect[:, 2],
+            perfect[:, 0],
+            0 * perfect[:, 0],
+            perfect[:, 3],
+            0.1 * perfect[:, 1],
+        ]
         return np.stack(columns, axis=1)
     if name == "entangled":  # turned by 45 degrees in both of its planes, and again across them
         turn = np.array([[1, 1], [1, -1]]) / np.sqrt(2)
@@ -136,13 +141,16 @@ def test_a_factor_that_never_varies_is_left_out(factors):
     assert scores.factor_vae_score(codes, fixed, np.random.default_rng(0), votes=60) == 1
 
 
-@pytest.mark.parametrize(("codes", "factors", "words"), [
-    (np.zeros(5), np.zeros((5, 1), int), r"\(5,\)"),
-    (np.zeros((5, 1)), np.zeros((4, 1), int), r"\(4, 1\)"),
-    (np.zeros((5, 1)), np.zeros((5, 1)), "float64"),
-    (np.zeros((5, 1)), np.zeros((5, 1), int), "more than one value"),
-    (np.full((5, 1), np.nan), np.arange(5)[:, None], "finite"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("codes", "factors", "words"),
+    [
+        (np.zeros(5), np.zeros((5, 1), int), r"\(5,\)"),
+        (np.zeros((5, 1)), np.zeros((4, 1), int), r"\(4, 1\)"),
+        (np.zeros((5, 1)), np.zeros((5, 1)), "float64"),
+        (np.zeros((5, 1)), np.zeros((5, 1), int), "more than one value"),
+        (np.full((5, 1), np.nan), np.arange(5)[:, None], "finite"),
+    ],
+)
 def test_bad_arrays_are_named(codes, factors, words):
     with pytest.raises(ValueError, match=words):
         scores.mutual_information_gap(codes, factors)

@@ -49,8 +49,9 @@ def test_features_of_other_shapes_are_named(a, b):
 @pytest.fixture(scope="module")
 def digits():
     full = data.load()
-    return data.Dataset(full.images[:3000], full.labels[:3000],
-                        full.test_images[:500], full.test_labels[:500])  # fmt: skip
+    return data.Dataset(
+        full.images[:3000], full.labels[:3000], full.test_images[:500], full.test_labels[:500]
+    )
 
 
 @pytest.fixture(scope="module")

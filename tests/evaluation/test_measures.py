@@ -65,9 +65,12 @@ def test_shares_and_balance(rng):
 
 
 def found(**changed):
-    values = {"information": {"c0": 1.3, "c1": 0.9}, "shares": {"c0": [0.25] * 4},
-              "changes": {"c0": 0.1, "c1": 0.05, "noise": 0.05, "everything": 0.15},
-              "real_difference": 0.16}  # fmt: skip
+    values = {
+        "information": {"c0": 1.3, "c1": 0.9},
+        "shares": {"c0": [0.25] * 4},
+        "changes": {"c0": 0.1, "c1": 0.05, "noise": 0.05, "everything": 0.15},
+        "real_difference": 0.16,
+    }
     return measures.Measures(**{**values, **changed})
 
 
@@ -81,14 +84,25 @@ def test_a_good_model_shows_no_failure():
     assert failures(table, np.arange(4)) == []
 
 
-@pytest.mark.parametrize(("changed", "words"), [
-    ({"shares": {"c0": [0.5, 0.3, 0.2, 0.0]}}, "Dead category: .*c0=3"),
-    ({"changes": {"c0": 0.1, "c1": 0.05, "noise": 0.01, "everything": 0.15}}, "noise is ignored"),
-    ({"changes": {"c0": 0.03, "c1": 0.03, "noise": 0.03, "everything": 0.05}}, "Collapse"),
-    ({"changes": {"c0": 0.1, "c1": 0.001, "noise": 0.05, "everything": 0.15},
-      "information": {"c0": 1.3, "c1": -0.1}}, "c1 is ignored"),
-    ({"information": {"c0": 0.0, "c1": 0.9}}, "c0 cannot be read"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"shares": {"c0": [0.5, 0.3, 0.2, 0.0]}}, "Dead category: .*c0=3"),
+        (
+            {"changes": {"c0": 0.1, "c1": 0.05, "noise": 0.01, "everything": 0.15}},
+            "noise is ignored",
+        ),
+        ({"changes": {"c0": 0.03, "c1": 0.03, "noise": 0.03, "everything": 0.05}}, "Collapse"),
+        (
+            {
+                "changes": {"c0": 0.1, "c1": 0.001, "noise": 0.05, "everything": 0.15},
+                "information": {"c0": 1.3, "c1": -0.1},
+            },
+            "c1 is ignored",
+        ),
+        ({"information": {"c0": 0.0, "c1": 0.9}}, "c0 cannot be read"),
+    ],
+)
 def test_each_failure_is_named_alone(changed, words):
     (sentence,) = failures(**changed)
     assert re.search(words, sentence)

@@ -13,8 +13,9 @@ from tinyinfogan.infogan.model import InfoGAN
 from tinyinfogan.infogan.settings import Settings
 from tinyinfogan.view import page
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
-                None)  # fmt: skip
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 TINY = Settings("tiny", noise=3, categorical=(4, 3), continuous=2, channels=2, hidden=6)
 
 
@@ -52,12 +53,21 @@ def with_every_layer():
     model = trained(image_shape=(8, 8, 3))
     rng = np.random.default_rng(4)
     model.generator = nn.Sequential(
-        nn.Linear(model.spec.dim, 4 * 4 * 8, rng=rng), nn.LeakyReLU(0.2),
-        nn.Reshape(4, 4, 8), nn.BatchNorm(8), DepthToSpace(),
-        nn.Conv2d(2, 5, 3, padding=1, rng=rng), nn.Tanh(), nn.BatchNorm(5),
-        nn.ConvTranspose2d(5, 4, (2, 3), stride=2, rng=rng), nn.BatchNorm(4), nn.ReLU(),
-        nn.Conv2d(4, 3, (4, 5), stride=2, padding=1, rng=rng), nn.Tanh(), Affine(),
-    )  # fmt: skip
+        nn.Linear(model.spec.dim, 4 * 4 * 8, rng=rng),
+        nn.LeakyReLU(0.2),
+        nn.Reshape(4, 4, 8),
+        nn.BatchNorm(8),
+        DepthToSpace(),
+        nn.Conv2d(2, 5, 3, padding=1, rng=rng),
+        nn.Tanh(),
+        nn.BatchNorm(5),
+        nn.ConvTranspose2d(5, 4, (2, 3), stride=2, rng=rng),
+        nn.BatchNorm(4),
+        nn.ReLU(),
+        nn.Conv2d(4, 3, (4, 5), stride=2, padding=1, rng=rng),
+        nn.Tanh(),
+        Affine(),
+    )
     for name, array in model.generator.state_dict().items():
         array += (0.3 * rng.standard_normal(array.shape)).astype(np.float32)
         if name.endswith("running_var"):
@@ -144,8 +154,15 @@ def in_chromium(path, script):
     added = f"<script>let result; try {{ {script} }} catch (e) {{ result = String(e) }}; {out}"
     copy = path.with_name("driven.html")
     copy.write_text(path.read_text().replace("</body>", f"{added}</script></body>"))
-    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom",
-               f"--user-data-dir={path.parent / 'profile'}", copy.as_uri()]  # fmt: skip
+    command = [
+        CHROMIUM,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--dump-dom",
+        f"--user-data-dir={path.parent / 'profile'}",
+        copy.as_uri(),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     found = re.search(r'id="result">&lt;&lt;(.*?)&gt;&gt;', done.stdout, re.S)
     assert found, done.stderr[-2000:]
@@ -159,7 +176,9 @@ def test_the_page_s_images_are_ours(make, tmp_path, rng):
     page.export(tmp_path / "page.html", model, "tiny")
     layers, weights, _ = page.pack(model)
     latents = model.spec.sample(6, rng)
-    result = in_chromium(tmp_path / "page.html", f"""
+    result = in_chromium(
+        tmp_path / "page.html",
+        f"""
         const images = Array.from(generate(Float32Array.from({latents.ravel().tolist()})));
         const pixels = () => Array.from(grid.getContext("2d").getImageData(0, 0, W, H).data);
         const slider = document.getElementById("c3");
@@ -172,7 +191,8 @@ def test_the_page_s_images_are_ours(make, tmp_path, rng):
         result = {{ images, before, noisy, after: pixels(), noise: Array.from(noise.slice(0, 3)),
                     pressed: Array.from(buttons, b => b.getAttribute("aria-pressed")),
                     label: grid.getAttribute("aria-label"), n: grid.width }};
-    """)
+    """,
+    )
     assert isinstance(result, dict), result
     with no_grad():
         ours = run_packed(layers, weights, latents)

@@ -34,8 +34,8 @@ def test_tile_puts_each_image_in_its_place(channels, gap):
     rest = picture.reshape(*picture.shape[:2], channels).copy()
     for index, image in enumerate(images):
         top, left = index // 3 * (4 + gap), index % 3 * (5 + gap)
-        assert (rest[top:top + 4, left:left + 5] == image).all()
-        rest[top:top + 4, left:left + 5] = 1
+        assert (rest[top : top + 4, left : left + 5] == image).all()
+        rest[top : top + 4, left : left + 5] = 1
     assert (rest == 1).all()  # gaps and the two cells left over
 
 
@@ -86,10 +86,12 @@ def test_traversal_shows_the_pixels_unchanged(tmp_path):
 
 
 def test_traversal_wraps_after_three_panels_and_cuts_nothing_off(tmp_path):
-    panels = [("c0: category", np.arange(10), ["first row", "2"], random_images(2, 10, 28, 28, 1)),
-              ("c1: -2 to 2", ["-2.0", "0.0", "2.0"], None, random_images(4, 3, 28, 28, 1)),
-              ("a title much wider than its panel", None, None, random_images(1, 1, 28, 28, 3)),
-              ("c3", ["quite long", "labels"], ["a", "b", "c"], random_images(3, 2, 32, 32, 3))]
+    panels = [
+        ("c0: category", np.arange(10), ["first row", "2"], random_images(2, 10, 28, 28, 1)),
+        ("c1: -2 to 2", ["-2.0", "0.0", "2.0"], None, random_images(4, 3, 28, 28, 1)),
+        ("a title much wider than its panel", None, None, random_images(1, 1, 28, 28, 3)),
+        ("c3", ["quite long", "labels"], ["a", "b", "c"], random_images(3, 2, 32, 32, 3)),
+    ]
     sizes = []
     for number in (1, 3, 4):
         plots.save_traversal(tmp_path / "panels.png", panels[:number])
@@ -102,17 +104,27 @@ def test_traversal_wraps_after_three_panels_and_cuts_nothing_off(tmp_path):
 
 
 def record(step, **more):
-    return {"step": step, "epoch": 0, "d_loss": 1.3, "g_loss": 0.7, "seconds": 1.0,
-            "mi_nats": {"c0": 0.1 * step, "c1": 0.2}, **more}
+    return {
+        "step": step,
+        "epoch": 0,
+        "d_loss": 1.3,
+        "g_loss": 0.7,
+        "seconds": 1.0,
+        "mi_nats": {"c0": 0.1 * step, "c1": 0.2},
+        **more,
+    }
 
 
-@pytest.mark.parametrize("records, panels", [
-    ([record(1)], 2),
-    ([record(1, code_accuracy=None)], 2),
-    ([record(1, code_accuracy=0.5)], 3),
-    ([record(1), record(2, code_accuracy=0.3), record(3, d_loss=math.nan, mi_nats={})], 3),
-    ([{"step": 0}], 2),
-])
+@pytest.mark.parametrize(
+    "records, panels",
+    [
+        ([record(1)], 2),
+        ([record(1, code_accuracy=None)], 2),
+        ([record(1, code_accuracy=0.5)], 3),
+        ([record(1), record(2, code_accuracy=0.3), record(3, d_loss=math.nan, mi_nats={})], 3),
+        ([{"step": 0}], 2),
+    ],
+)
 def test_curves(tmp_path, records, panels):
     plots.save_curves(tmp_path / "curves.png", records, {"c0": math.log(10), "c1": None})
     assert opened(tmp_path / "curves.png").size == (960 * panels, 720)
@@ -163,30 +175,39 @@ def test_importing_plots_does_not_import_matplotlib():
 
 
 def test_drawing_needs_no_pyplot(tmp_path):
-    code = ("import sys; from tinyinfogan.view import plots; "
-            "plots.save_confusion(sys.argv[1], [[1]], [0]); "
-            "sys.exit('matplotlib.pyplot' in sys.modules)")
+    code = (
+        "import sys; from tinyinfogan.view import plots; "
+        "plots.save_confusion(sys.argv[1], [[1]], [0]); "
+        "sys.exit('matplotlib.pyplot' in sys.modules)"
+    )
     path = tmp_path / "confusion.png"
     assert subprocess.run([sys.executable, "-c", code, str(path)]).returncode == 0
     assert path.exists()
 
 
-@pytest.mark.parametrize("call, message", [
-    (lambda: plots.tile(np.zeros((2, 4, 4)), 1), r"got \(2, 4, 4\)"),
-    (lambda: plots.tile(np.zeros((2, 4, 4, 2)), 1), r"got \(2, 4, 4, 2\)"),
-    (lambda: plots.tile(np.zeros((0, 4, 4, 1)), 1), r"got \(0, 4, 4, 1\)"),
-    (lambda: plots.tile(np.zeros((1, 4, 4, 1)), 0), "got 0, 2"),
-    (lambda: plots.tile(np.full((1, 4, 4, 1), -1.0), 1), "got -1 to -1"),
-    (lambda: plots.tile(np.full((1, 4, 4, 1), np.nan), 1), "got nan to nan"),
-    (lambda: plots.save_traversal("x.png", []), r"got \[\]"),
-    (lambda: plots.save_traversal("x.png", [("c0", None, None, np.zeros((2, 4, 4, 1)))]),
-     r"got \(2, 4, 4, 1\)"),
-    (lambda: plots.save_traversal("x.png", [("c0", [1], None, np.zeros((1, 2, 4, 4, 1)))]),
-     "'c0' needs 2 labels, got 1"),
-    (lambda: plots.save_curves("x.png", [], {}), r"got \[\]"),
-    (lambda: plots.save_confusion("x.png", [[1]], [0, 1]), "got 2"),
-    (lambda: plots.save_animation("x.gif", []), r"got \[\]"),
-])
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: plots.tile(np.zeros((2, 4, 4)), 1), r"got \(2, 4, 4\)"),
+        (lambda: plots.tile(np.zeros((2, 4, 4, 2)), 1), r"got \(2, 4, 4, 2\)"),
+        (lambda: plots.tile(np.zeros((0, 4, 4, 1)), 1), r"got \(0, 4, 4, 1\)"),
+        (lambda: plots.tile(np.zeros((1, 4, 4, 1)), 0), "got 0, 2"),
+        (lambda: plots.tile(np.full((1, 4, 4, 1), -1.0), 1), "got -1 to -1"),
+        (lambda: plots.tile(np.full((1, 4, 4, 1), np.nan), 1), "got nan to nan"),
+        (lambda: plots.save_traversal("x.png", []), r"got \[\]"),
+        (
+            lambda: plots.save_traversal("x.png", [("c0", None, None, np.zeros((2, 4, 4, 1)))]),
+            r"got \(2, 4, 4, 1\)",
+        ),
+        (
+            lambda: plots.save_traversal("x.png", [("c0", [1], None, np.zeros((1, 2, 4, 4, 1)))]),
+            "'c0' needs 2 labels, got 1",
+        ),
+        (lambda: plots.save_curves("x.png", [], {}), r"got \[\]"),
+        (lambda: plots.save_confusion("x.png", [[1]], [0, 1]), "got 2"),
+        (lambda: plots.save_animation("x.gif", []), r"got \[\]"),
+    ],
+)
 def test_bad_arguments_are_named(call, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=message) as caught:

@@ -26,15 +26,15 @@ def mutual_information(codes, factors, bins=BINS):
     (bins - 1)(values - 1) / 2N for a code that is independent of the factor (Miller 1955).
     """
     codes, factors = _checked(codes, factors)
-    information = np.zeros((codes.shape[1], factors.shape[1]))
-    for d, code in enumerate(codes.T):
-        for f, factor in enumerate(factors.T):
-            joint = _table(code, factor, bins) / len(code)
-            information[d, f] = (
-                _entropy(joint.sum(axis=1)) + _entropy(joint.sum(axis=0)) - _entropy(joint)
-            )
+
+    def information(code, factor):
+        joint = _table(code, factor, bins) / len(code)
+        marginals = _entropy(joint.sum(axis=1)) + _entropy(joint.sum(axis=0))
+        return max(0.0, marginals - _entropy(joint))
+
+    nats = [[information(code, factor) for factor in factors.T] for code in codes.T]
     entropies = [_entropy(np.bincount(factor) / len(factor)) for factor in factors.T]
-    return np.maximum(information, 0), np.array(entropies)
+    return np.array(nats), np.array(entropies)
 
 
 def mutual_information_gap(codes, factors, bins=BINS):
@@ -74,16 +74,16 @@ def separated_attribute_predictability(codes, factors, categorical=(), bins=BINS
     """
     codes, varying = _checked(codes, factors)
     columns = np.flatnonzero(np.ptp(factors, axis=0))
-    scores = np.zeros((codes.shape[1], len(columns)))
-    for d, code in enumerate(codes.T):
-        for f, factor in enumerate(varying.T):
-            if columns[f] in categorical:
-                table = _table(code, factor, bins)
-                values = table.sum(axis=0)
-                shares = table[:, values > 0] / values[values > 0]
-                scores[d, f] = shares.max(axis=1).sum() / shares.shape[1]
-            elif code.std() > 0:
-                scores[d, f] = np.corrcoef(code, factor)[0, 1] ** 2
+
+    def score(code, factor, column):
+        if column in categorical:
+            table = _table(code, factor, bins)
+            values = table.sum(axis=0)
+            shares = table[:, values > 0] / values[values > 0]
+            return shares.max(axis=1).sum() / shares.shape[1]
+        return np.corrcoef(code, factor)[0, 1] ** 2 if code.std() > 0 else 0.0
+
+    scores = [[score(code, *pair) for pair in zip(varying.T, columns)] for code in codes.T]
     return float(np.mean(_gap(scores)))
 
 
@@ -164,8 +164,7 @@ def _entropy(shares):
 
 def _gap(table):
     """Return by how much the largest of each column is above the second, (F,), or above 0."""
-    table = np.vstack([table, np.zeros(table.shape[1])])
-    second, first = np.sort(table, axis=0)[-2:]
+    second, first = np.sort([*table, np.zeros(len(table[0]))], axis=0)[-2:]
     return first - second
 
 

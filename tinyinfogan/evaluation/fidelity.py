@@ -97,8 +97,8 @@ def cached_classifier(path, images, labels, device="cpu", progress=iter):
     A file there that is damaged, or of other data, is replaced.  Raises OSError.
     """
     classes = int(labels.max()) + 1
-    hashes = (hashlib.sha256(np.ascontiguousarray(part)).hexdigest() for part in (images, labels))
-    digest = "".join(hashes)
+    parts = map(np.ascontiguousarray, (images, labels))
+    digest = "".join(hashlib.sha256(part).hexdigest() for part in parts)
     classifier = Classifier(images.shape[1:], classes)
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -117,25 +117,16 @@ def cached_classifier(path, images, labels, device="cpu", progress=iter):
 
 
 class Fidelity(NamedTuple):
-    """What the classifier makes of generated images.
+    """What the classifier makes of generated images."""
 
-    classifier_accuracy: its share of real test images named rightly; it bounds all the rest.
-    agreement: share of generated images named as their category is, None without an assignment.
-    agreement_per_category: the same for each, a list; None for a category that names nothing.
-    confidence: mean probability of the class named.  real_confidence: the same on test images.
-    class_shares: share of generated images named as each class.
-    frechet_distance: between real test and generated images.  frechet_distance_of_real: between
-        real test and as many real training images, what a perfect generator would reach.
-    """
-
-    classifier_accuracy: float
-    agreement: float | None
-    agreement_per_category: list | None
-    confidence: float
-    real_confidence: float
-    class_shares: list
-    frechet_distance: float
-    frechet_distance_of_real: float
+    classifier_accuracy: float  # share of real test images named rightly; it bounds all the rest
+    agreement: float | None  # share of generated images named as their category is, if any is
+    agreement_per_category: list | None  # the same for each, None if it names nothing
+    confidence: float  # mean probability of the class named
+    real_confidence: float  # the same on test images
+    class_shares: list  # of generated images named as each class
+    frechet_distance: float  # between real test and generated images
+    frechet_distance_of_real: float  # between test and training images, a perfect generator's
 
 
 def fidelity(classifier, generated, categories, assignment, real, labels, other_real):
@@ -151,9 +142,8 @@ def fidelity(classifier, generated, categories, assignment, real, labels, other_
         of_a_class = assignment[categories] >= 0
         right = assignment[categories] == named
         agreement = _share(right[of_a_class])
-        per_category = [
-            _share(right[(categories == k) & of_a_class]) for k in range(len(assignment))
-        ]
+        members = [(categories == k) & of_a_class for k in range(len(assignment))]
+        per_category = [_share(right[chosen]) for chosen in members]
     return Fidelity(
         float(np.mean(real_scores.argmax(axis=1) == labels)),
         agreement,

@@ -23,19 +23,12 @@ MIXED = 0.05  # of two classes, each predicted as the other
 
 
 class Measures(NamedTuple):
-    """What `measure` finds.
+    """What `measure` finds; the keys are names of codes, and in `changes` others too."""
 
-    information: {code name: L_I in nats}, on generated images.
-    shares: {categorical code name: share of real images per predicted category, a list}.
-    changes: {code name, "noise" or "everything": mean absolute change of a pixel, 0 to 1, when that
-        alone is drawn anew}; a category is always drawn as another one.
-    real_difference: the same between two real images drawn at random.
-    """
-
-    information: dict
-    shares: dict
-    changes: dict
-    real_difference: float
+    information: dict  # L_I in nats, on generated images
+    shares: dict  # share of real images per predicted category, a list, of categorical codes
+    changes: dict  # as `changes` returns them
+    real_difference: float  # mean absolute difference of a pixel between two random real images
 
 
 def measure(model, images, rng, n=1000):
@@ -81,7 +74,10 @@ def information(model, n, rng):
 
 
 def changes(model, n, rng):
-    """Return {code name, "noise", "everything": mean absolute change of a pixel}, see Measures."""
+    """Return {code name, "noise" or "everything": mean absolute change of a pixel, 0 to 1}.
+
+    That alone is drawn anew, a category always as another one.
+    """
     spec = model.spec
     latents = spec.sample(n, rng)
     images, result = model.decode(latents), {}

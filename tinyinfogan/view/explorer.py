@@ -121,13 +121,13 @@ class Explorer:
         image = self.images[self.index]
         self.real.set_data(in_colour(image))
         self.encoding = self.model.encode(image[None])
-        values = [int(p[0].argmax()) for p in self.encoding.probabilities]
-        values += [float(mean) for mean in self.encoding.means[0]]
+        probabilities = [p[0] for p in self.encoding.probabilities]
+        means = self.encoding.means[0].tolist()
+        values = [*(int(p.argmax()) for p in probabilities), *means]
         self.predicted = {f"c{i}": value for i, value in enumerate(values)}
-        probabilities = itertools.chain(*(p[0] for p in self.encoding.probabilities))
-        for bar, probability in zip(self.bars, probabilities):
+        for bar, probability in zip(self.bars, itertools.chain(*probabilities)):
             bar.set_height(probability)
-        for bar, mean in zip(self.mean_bars, self.encoding.means[0]):
+        for bar, mean in zip(self.mean_bars, means):
             bar.set_width(mean)
 
     def use_codes(self, _=None):
@@ -140,14 +140,13 @@ class Explorer:
 
     def save(self, _=None):
         """Write the grid to the next free explore-N.png of the working folder, and say so."""
-        number = 1
-        while Path(f"explore-{number}.png").exists():
-            number += 1
+        names = (f"explore-{number}.png" for number in itertools.count(1))
+        name = next(name for name in names if not Path(name).exists())
         try:
-            save_grid(f"explore-{number}.png", self.generated, COLUMNS)
-            self.message.set_text(f"saved explore-{number}.png")
+            save_grid(name, self.generated, COLUMNS)
+            self.message.set_text(f"saved {name}")
         except OSError as error:
-            self.message.set_text(f"cannot write explore-{number}.png: {error.strerror}")
+            self.message.set_text(f"cannot write {name}: {error.strerror}")
         self.figure.canvas.draw_idle()
 
     def _on_key(self, event):

@@ -109,16 +109,15 @@ class _Panel:
         # A colour map would shift some greys by one.
         self.picture = in_colour(to_bytes(tile(images, K), scale))
         self.cell_width, self.cell_height = scale * (W + 2), scale * (H + 2)
-        widest = max((_text_width(label) for label in self.column_labels), default=0)
+        height, width, _ = self.picture.shape
+        widest = max(map(_text_width, self.column_labels), default=0)
         self.upright = widest > self.cell_width - 6
         below = widest + 16 if self.upright else 44 if self.column_labels else 0
-        self.left = max((_text_width(label) + 18 for label in self.row_labels), default=0)
+        beside = max((_text_width(label) + 18 for label in self.row_labels), default=0)
         # A title wider than its pictures gets room on both sides of their middle.
-        overhang = max(0, _text_width(title, TITLE_POINTS) - self.picture.shape[1])
-        overhang = math.ceil(overhang / 2)
-        self.left, self.top = max(self.left, overhang), 64
-        self.width = self.left + self.picture.shape[1] + overhang
-        self.height = self.top + self.picture.shape[0] + below
+        overhang = math.ceil(max(0, _text_width(title, TITLE_POINTS) - width) / 2)
+        self.left, self.top = max(beside, overhang), 64
+        self.width, self.height = self.left + width + overhang, self.top + height + below
 
     def draw(self, figure, left, top):
         """Draw it with its upper left corner so many pixels from the figure's."""
@@ -159,8 +158,7 @@ def save_curves(path, records, entropies):
     information = [record.get("mi_nats") or {} for record in records]
     names = dict.fromkeys(name for nats in information for name in nats)
     accuracy = 100 * column(records, "code_accuracy")
-    losses = {"discriminator": "d_loss", "generator": "g_loss"}
-    losses = {player: column(records, key) for player, key in losses.items()}
+    losses = {"discriminator": column(records, "d_loss"), "generator": column(records, "g_loss")}
     nats = {name: column(information, name) for name in names}
     panels = [
         ("Losses", "loss (nats)", losses),
@@ -174,15 +172,8 @@ def save_curves(path, records, entropies):
         for index, (name, values) in enumerate(curves.items()):
             kept = np.isfinite(values)
             # A line through one point is invisible; a few points want to be seen as such.
-            axes.plot(
-                steps[kept],
-                values[kept],
-                color=f"C{index}",
-                label=name,
-                linewidth=1.4,
-                marker="o" if kept.sum() < 40 else None,
-                markersize=3,
-            )
+            style = {"marker": "o" if kept.sum() < 40 else None, "markersize": 3, "linewidth": 1.4}
+            axes.plot(steps[kept], values[kept], color=f"C{index}", label=name, **style)
         axes.set_title(title, fontsize=11, color=INK)
         axes.set_xlabel("training step")
         axes.set_ylabel(unit)

@@ -12,8 +12,10 @@ def best_count_by_trying_all(table):
     codes, classes = table.shape
     if codes > classes:
         return best_count_by_trying_all(table.T)
-    return max(sum(table[code, label] for code, label in enumerate(chosen))
-               for chosen in itertools.permutations(range(classes), codes))
+    return max(
+        sum(table[code, label] for code, label in enumerate(chosen))
+        for chosen in itertools.permutations(range(classes), codes)
+    )
 
 
 def assigned_count(table, assignment):
@@ -58,7 +60,8 @@ def test_confusion_table_counts_every_pair():
 
 def accuracy_of(codes, labels, number_of_codes):
     assignment = clustering.assign_codes(
-        clustering.confusion_table(codes, labels, number_of_codes, 10))
+        clustering.confusion_table(codes, labels, number_of_codes, 10)
+    )
     return clustering.code_accuracy(codes, labels, assignment)
 
 
@@ -110,21 +113,24 @@ def test_100_percent_is_said_only_where_nothing_is_missing():
     assert " 99.9  100" in text  # recall
 
 
-@pytest.mark.parametrize("call, message", [
-    (lambda: clustering.confusion_table([0, 1], [0], 2), "got 2, 1"),
-    (lambda: clustering.confusion_table([0, 5], [0, 0], 2), r"got 0\.\.5"),
-    (lambda: clustering.confusion_table([0, 1], [0, -1], 2), r"got -1\.\.0"),
-    (lambda: clustering.confusion_table([0.5], [0], 2), "got float64"),
-    (lambda: clustering.confusion_table([], [], 2), "got None"),
-    (lambda: clustering.confusion_table([0], [0], 0), "got 0"),
-    (lambda: clustering.assign_codes([1, 2]), r"shape \(2,\)"),
-    (lambda: clustering.assign_codes([[0.5]]), "got float64"),
-    (lambda: clustering.assign_codes([[-1]]), "counts of 0 or more"),
-    (lambda: clustering.code_accuracy([], [], [0]), "got 0, 0"),
-    (lambda: clustering.code_accuracy([3], [0], [0, 1]), r"got 3\.\.3"),
-    (lambda: clustering.format_confusion([[1]], [0, 1]), "got 2"),
-    (lambda: clustering.format_confusion([[1]], [4]), r"got 4\.\.4"),
-])
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: clustering.confusion_table([0, 1], [0], 2), "got 2, 1"),
+        (lambda: clustering.confusion_table([0, 5], [0, 0], 2), r"got 0\.\.5"),
+        (lambda: clustering.confusion_table([0, 1], [0, -1], 2), r"got -1\.\.0"),
+        (lambda: clustering.confusion_table([0.5], [0], 2), "got float64"),
+        (lambda: clustering.confusion_table([], [], 2), "got None"),
+        (lambda: clustering.confusion_table([0], [0], 0), "got 0"),
+        (lambda: clustering.assign_codes([1, 2]), r"shape \(2,\)"),
+        (lambda: clustering.assign_codes([[0.5]]), "got float64"),
+        (lambda: clustering.assign_codes([[-1]]), "counts of 0 or more"),
+        (lambda: clustering.code_accuracy([], [], [0]), "got 0, 0"),
+        (lambda: clustering.code_accuracy([3], [0], [0, 1]), r"got 3\.\.3"),
+        (lambda: clustering.format_confusion([[1]], [0, 1]), "got 2"),
+        (lambda: clustering.format_confusion([[1]], [4]), r"got 4\.\.4"),
+    ],
+)
 def test_bad_arguments_are_named(call, message):
     with pytest.raises(ValueError, match=message) as caught:
         call()
