@@ -14,63 +14,45 @@ from tinyinfogan.infogan.model import InfoGAN, as_float
 from tinyinfogan.infogan.settings import Settings
 from tinyinfogan.infogan.variants.step import optimisers
 from tinyinfogan.training import checkpoint
+from tinyinfogan.training.folder import OPTIONS
 from tinyinfogan.training.ranks import SINGLE_PROCESS
 from tinyinfogan.training.run import Run
 from tinyinfogan.training.seeds import LATENTS, ORDER, WEIGHTS, rng_for
-from tinyinfogan.training.step import share_batch_norm, step_of_run
+from tinyinfogan.training.step import step_of_run
 
 
-def train(
-    dataset,
-    config,
-    out=None,
-    device="cpu",
-    resume=None,
-    checkpoint_every=500,
-    log_every=100,
-    keep=1,
-    replay=True,
-    sync_bn=True,
-    group=SINGLE_PROCESS,
-):
+def train(dataset, config, out=None, device="cpu", resume=None, replay=True, group=SINGLE_PROCESS):
     """Train an InfoGAN on a data.Dataset and return it.
 
-    config: as in config.json, with "settings", "image_shape" and "seed".
+    config: as in config.json, with "settings", "image_shape", "seed" and perhaps "options".
     out: the run's folder, or None to train in memory, with a progress bar only.
-    resume: None for a new run, or the arrays of the checkpoint to go on from, {} for one that has
-        not come to its first yet.
-    checkpoint_every, log_every: in steps.  keep: checkpoints to keep.
+    resume: None for a new run, or the arrays of the checkpoint to go on from, {} before its first.
     replay: whether steps on a GPU become a CUDA graph.
-    group: the processes that train together, each with its shard of every batch.  sync_bn: whether
-        batch norm takes its statistics over all of them.
+    group: the processes that train together, each with its shard of every batch.
 
     SIGINT (Ctrl-C) and SIGTERM finish the step, save a checkpoint and raise Stopped.  Raises
     TrainingError if a number is not finite any more, BusyError if another process writes to the
     folder, and OSError if nothing can be written.
     """
     model, adams = model_and_optimisers(config, device, resume, out)
-    settings, seed = model.settings, config["seed"]
+    settings, seed, options = model.settings, config["seed"], OPTIONS | config.get("options", {})
     rates = {name: adam.lr for name, adam in adams.items()}
-    if sync_bn:
-        share_batch_norm(model.generator, group)
-        share_batch_norm(model.discriminator, group)
-    take_step = step_of_run(model, adams, replay, group)
+    take_step = step_of_run(model, adams, replay, options["sync_bn"], group)
     images = to_device(dataset.images, device)
-    draw_every = max(1, settings.steps // 50)
 
-    with Run(out, config, model, adams, dataset, resume, keep, group) as run:
-        for step, chosen in batches(len(images), settings, seed, run.done):
+    with Run(out, config, model, adams, dataset, resume, options["keep"], group) as run:
+        for step, chosen in batches(len(images), settings, seed, start=run.done):
             real = as_float(images[to_device(group.shard(chosen), device)])
             for name, adam in adams.items():
                 adam.lr = rates[name] * settings.rate(step)
             run.note(take_step(real, rng_for(seed, LATENTS, step)))
 
             last = run.done == settings.steps
-            if run.done % log_every == 0 or last:
+            if run.done % options["log_every"] == 0 or last:
                 run.log()
-            if run.done % draw_every == 0 or last:
+            if run.done % max(1, settings.steps // 50) == 0 or last:
                 run.draw()
-            if run.done % checkpoint_every == 0 or last or run.stopping:
+            if run.done % options["checkpoint_every"] == 0 or last or run.stopping:
                 run.save()
         run.finish()
     return model

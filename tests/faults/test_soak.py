@@ -41,8 +41,9 @@ def test_soak(digits, tmp_path, request, monkeypatch):  # noqa: F811
     hook(monkeypatch, noted)
     handles = os.listdir("/proc/self/fd")
     config = config_for(TINY) | {"settings": config_for(TINY)["settings"] | {"steps": 10**7}}
+    config |= {"options": {"checkpoint_every": 100, "log_every": 50, "keep": 3}}
     with pytest.raises(Stopped):
-        train.train(digits, config, tmp_path, checkpoint_every=100, log_every=50, keep=3)
+        train.train(digits, config, tmp_path)
 
     steps, step_time, memory = sums[sums[:, 0] > 0].T
     early, late = slice(10, 20), slice(-10, None)

@@ -19,7 +19,7 @@ def batch_norm_of_a_shared_batch(group, rng):
     """Values, gradients and running statistics are those of one process with the whole batch."""
     x, cotangent = rng.standard_normal((2, 12, 3, 2)) * [3, 0.5] + [10, 0]
     whole, shared = (nn.BatchNorm(2).to(dtype=np.float64) for _ in range(2))
-    share_batch_norm(shared, group)
+    share_batch_norm(group, shared)
     inputs = Tensor(x, requires_grad=True), Tensor(group.shard(x), requires_grad=True)
     for norm, each in zip((whole, shared), inputs, strict=True):
         norm.gamma.data[:] = 2, 3
@@ -62,7 +62,6 @@ def training_follows_one_process(group, rng):
         model = InfoGAN(settings, (28, 28, 1), np.random.default_rng(1))
         for network in (model.generator, model.discriminator):
             network.to(dtype=np.float64)
-            share_batch_norm(network, shared)
         step = step_of_run(model, optimisers(model), group=shared)
         for number, real in enumerate(images):
             step(shared.shard(real), rng_for(0, LATENTS, number))

@@ -289,9 +289,7 @@ def test_a_damaged_line_of_the_log_costs_no_other(images, tmp_path, capsys):
     assert [record["step"] for record in folder.read_log(out)] == [1, 2, 3, 4, 5]
 
 
-def test_a_run_killed_after_its_last_step_draws_its_pictures(
-    images, tmp_path, capsys, monkeypatch
-):
+def test_a_run_killed_after_its_last_step_draws_its_pictures(images, tmp_path, capsys, monkeypatch):
     out, argv = tmp_path / "run", [*FAST, "--steps", 2, "--data", images]
     command(capsys, *argv, "--out", out)
     assert command(capsys, "--resume", out)[0] == 2

@@ -39,9 +39,8 @@ def config_for(settings, seed=0):
 
 
 def run(digits, settings, out, **options):
-    return train.train(
-        digits, config_for(settings), out, log_every=4, checkpoint_every=4, **options
-    )
+    config = config_for(settings) | {"options": {"log_every": 4, "checkpoint_every": 4}}
+    return train.train(digits, config, out, **options)
 
 
 def without_time(out):
@@ -306,12 +305,16 @@ def test_a_loss_that_is_not_finite_names_step_and_term_and_keeps_the_checkpoint(
     assert checkpoint.read(tmp_path)["step"] == 4
 
 
-@pytest.mark.parametrize("settings", [
-    replace(TINY, categorical=(), continuous=2, lambda_consistency=0.0),
-    replace(TINY, categorical=(3, 4), continuous=0),
-    replace(TINY, lambda_categorical=0.0, lambda_continuous=0.0, lambda_consistency=0.0),
-    replace(TINY, noise=0, q_sigma="learnt"),
-], ids=["no categories", "two categorical codes", "a plain GAN", "no noise, learnt sigma"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        replace(TINY, categorical=(), continuous=2, lambda_consistency=0.0),
+        replace(TINY, categorical=(3, 4), continuous=0),
+        replace(TINY, lambda_categorical=0.0, lambda_continuous=0.0, lambda_consistency=0.0),
+        replace(TINY, noise=0, q_sigma="learnt"),
+    ],
+    ids=["no categories", "two categorical codes", "a plain GAN", "no noise, learnt sigma"],
+)
 def test_other_latents_train_and_report(digits, tmp_path, settings):
     settings = replace(settings, steps=3)
     model = run(digits, settings, tmp_path)

@@ -9,7 +9,8 @@ from tinyinfogan import data
 from tinyinfogan.cli.common import UsageError
 from tinyinfogan.infogan.model import InfoGAN, describe
 from tinyinfogan.infogan.settings import DATASETS, DEFAULT, PRESETS
-from tinyinfogan.training import checkpoint, folder
+from tinyinfogan.training import checkpoint
+from tinyinfogan.training.folder import OPTIONS, config_for, existing_run_files
 from tinyinfogan.training.lock import unfinished
 from tinyinfogan.training.ranks import SINGLE_PROCESS
 
@@ -34,15 +35,6 @@ SETTINGS_NAMES = [
     *("steps", "batch_size", "categorical", "continuous", "q_sigma", "info_updates"),
     *SETTINGS_OPTIONS,
 ]
-# What may change when a run goes on, with its defaults; --steps and --epochs may as well.
-RUN_OPTIONS = {
-    "device": "auto",
-    "checkpoint_every": 500,
-    "log_every": 100,
-    "keep": 1,
-    "on_nan": "stop",
-    "sync_bn": True,
-}
 
 
 def parser():
@@ -110,7 +102,7 @@ def prepare(args, group=SINGLE_PROCESS):
     """
     _check(args)
     settings, config, out, resume, changes = _resumed(args) if args.resume else _new(args)
-    options = config["options"] | _given(args, RUN_OPTIONS)
+    options = config["options"] | _given(args, OPTIONS)
     try:
         for name in ("checkpoint_every", "log_every", "keep"):
             if options[name] < 1:
@@ -120,7 +112,7 @@ def prepare(args, group=SINGLE_PROCESS):
         if args.epochs is not None:
             steps = round(args.epochs * (len(dataset.images) // settings.batch_size))
             settings = replace(settings, steps=max(1, steps))
-        complete = folder.config_for(config, settings, dataset)
+        complete = config_for(config, settings, dataset)
         smallest = 2 if settings.lambda_consistency else 1  # which takes half of each shard
         if group.size > 1 and settings.batch_size % (smallest * group.size):
             raise ValueError(
@@ -165,13 +157,13 @@ def _new(args):
     out = Path(args.out) if args.out else _next_free(settings.preset)
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file; --out takes a folder")
-    left = folder.existing_run_files(out)
+    left = existing_run_files(out)
     if left and not args.overwrite:
         raise UsageError(f"{out} holds {left[0].relative_to(out)} of a run; choose another --out, "
                          "or give --overwrite")  # fmt: skip
     if os.path.realpath(out) == source:
         raise UsageError(f"{out} is the folder of --data; choose another --out")
-    config = {"dataset": dataset, "data": source, "seed": args.seed or 0, "options": RUN_OPTIONS}
+    config = {"dataset": dataset, "data": source, "seed": args.seed or 0, "options": OPTIONS}
     return settings, config, out, None, ""
 
 
@@ -185,19 +177,19 @@ def _resumed(args):
     if source and config.get("dataset") == data.ARRAYS:  # what fit() was given
         config |= {"dataset": None, "data": source}
     kept = dict(config.get("options") or {})
-    kept = {n: kept[n] for n, usual in RUN_OPTIONS.items() if type(kept.get(n)) is type(usual)}
-    config["options"] = RUN_OPTIONS | kept
+    kept = {n: kept[n] for n, usual in OPTIONS.items() if type(kept.get(n)) is type(usual)}
+    config["options"] = OPTIONS | kept
     before = {"dataset": None, **asdict(settings), **config, **config["options"], "out": out}
-    asked = _given(args, [*SETTINGS_NAMES, *RUN_OPTIONS, "preset", "dataset", "seed"])
+    asked = _given(args, [*SETTINGS_NAMES, *OPTIONS, "preset", "dataset", "seed"])
     asked |= {"data": source, "out": args.out and Path(args.out)}
     changes = {
         name: f"--{name.replace('_', '-')} is {value}, was {before[name]}"
         for name, value in asked.items()
         if value is not None and value != before[name]
     }
-    refused = [text for name, text in changes.items() if name not in {"steps", *RUN_OPTIONS}]
+    refused = [text for name, text in changes.items() if name not in {"steps", *OPTIONS}]
     if refused:
-        may = ", ".join(f"--{n.replace('_', '-')}" for n in ("steps", "epochs", *RUN_OPTIONS))
+        may = ", ".join(f"--{n.replace('_', '-')}" for n in ("steps", "epochs", *OPTIONS))
         raise UsageError(f"a resumed run keeps its settings: {', '.join(refused)}; leave that out; "
                          f"only {may} may change")  # fmt: skip
     return settings, config, out, resume, ", ".join(changes.values())

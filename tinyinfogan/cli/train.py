@@ -89,9 +89,7 @@ def run(args, group):
 
     dataset, config, out, resume, device = agreed(begin, group)
     args.out = out = group.gather(out)[0]  # the next that is free, to rank 0
-    options = ("checkpoint_every", "log_every", "keep", "sync_bn")
-    how = {name: config["options"][name] for name in options}
-    how |= {"device": device, "replay": not args.no_graph, "group": group}
+    how = {"device": device, "replay": not args.no_graph, "group": group}
     cublas.tf32 = args.tf32
     try:
         train(dataset, config, out, resume=resume, **how)

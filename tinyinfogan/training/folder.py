@@ -11,6 +11,14 @@ from tinyinfogan.storage import files
 from tinyinfogan.training import checkpoint
 
 CONFIG, LOG = "config.json", "metrics.jsonl"
+OPTIONS = {  # of a run, with their defaults: they may change when it goes on
+    "device": "auto",
+    "checkpoint_every": 500,
+    "log_every": 100,
+    "keep": 1,
+    "on_nan": "stop",
+    "sync_bn": True,
+}
 KINDS = ("step", int), ("seconds", int | float), ("mi_nats", dict)  # what lines of the log have
 OF_A_RUN = (CONFIG, checkpoint.NAME, LOG, "traversal.png", "curves.png", "training.gif")
 OF_A_RUN += ("confusion.png", "confusion.txt", "evaluation.json", "evaluation.png")

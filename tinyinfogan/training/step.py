@@ -56,22 +56,27 @@ def average_gradients(parameters, group):
         parameter.grad = gradient.reshape(parameter.shape)
 
 
-def share_batch_norm(module, group):
-    """Let every batch norm in a module take its statistics over a process group."""
-    for _, part in module.named_modules():
-        if isinstance(part, nn.BatchNorm):
-            part.group = group if group.size > 1 else None
+def share_batch_norm(group, *modules):
+    """Let every batch norm in modules take its statistics over a process group."""
+    for module in modules:
+        for _, part in module.named_modules():
+            if isinstance(part, nn.BatchNorm):
+                part.group = group if group.size > 1 else None
 
 
-def step_of_run(model, adams, replay=True, group=SINGLE_PROCESS):
+def step_of_run(model, adams, replay=True, sync_bn=True, group=SINGLE_PROCESS):
     """Return step(real, rng), the step of a model and its `optimisers(model)`.
 
     real: this process's shard of the batch; of what is drawn for the whole batch it takes its own.
+    sync_bn: whether batch norm takes its statistics over the whole group.
+
     The step returns {"d_loss", "d_norm", "g_loss", "g_norm", code name: L_I, ...}, arrays on the
     device with one element, in the order in which they come about.  On a GPU, unless `replay` is
     False or the group has several processes, it becomes a CUDA graph; then all calls must have
     equally many images.
     """
+    if sync_bn:
+        share_batch_norm(group, model.generator, model.discriminator)
     shared = {name: SharedAdam(adam, group) for name, adam in adams.items()}
     step = step_for(model, shared)
 
