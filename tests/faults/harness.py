@@ -40,9 +40,12 @@ def start(data, out, pictures=True):
         code = f"{quiet}; {code}"
     return subprocess.Popen(
         [sys.executable, "-c", code, *arguments(data, out)],
-        cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, text=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-    )  # fmt: skip
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        text=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
 
 
 def finish(process):

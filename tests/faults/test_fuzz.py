@@ -88,26 +88,48 @@ class Reader(NamedTuple):
 
 
 READERS = {
-    "npz": Reader("a.npz", lambda f: data.load(f / "a.npz")[:2], DataError,
-                  lambda f: npz(images=PIXELS, labels=np.arange(2)), True),
-    "compressed npz": Reader("a.npz", lambda f: data.load(f / "a.npz")[:2], DataError,
-                             lambda f: npz(np.savez_compressed, images=PIXELS), True),
+    "npz": Reader(
+        "a.npz",
+        lambda f: data.load(f / "a.npz")[:2],
+        DataError,
+        lambda f: npz(images=PIXELS, labels=np.arange(2)),
+        True,
+    ),
+    "compressed npz": Reader(
+        "a.npz",
+        lambda f: data.load(f / "a.npz")[:2],
+        DataError,
+        lambda f: npz(np.savez_compressed, images=PIXELS),
+        True,
+    ),
     "idx": Reader("train-images-idx3-ubyte", data.load, DataError, lambda f: idx(), False),
-    "idx.gz": Reader("train-images-idx3-ubyte", data.load, DataError,
-                     lambda f: gzip.compress(idx(), mtime=0), True),
+    "idx.gz": Reader(
+        "train-images-idx3-ubyte",
+        data.load,
+        DataError,
+        lambda f: gzip.compress(idx(), mtime=0),
+        True,
+    ),
     "png": Reader("a.png", data.load, DataError, lambda f: image("PNG", PHOTO), True),
     "grey png": Reader("a.png", data.load, DataError, lambda f: image("PNG", PHOTO[..., 0]), True),
     "jpeg": Reader("a.jpg", data.load, DataError, lambda f: image("JPEG", PHOTO), False),
-    "checkpoint": Reader("checkpoint.npz", checkpoint.read, checkpoint.CheckpointError, sealed,
-                         True),
-    "config": Reader("config.json", checkpoint.load_for_run, checkpoint.CheckpointError,
-                     lambda f: json.dumps(CONFIG).encode(), False),
+    "checkpoint": Reader(
+        "checkpoint.npz", checkpoint.read, checkpoint.CheckpointError, sealed, True
+    ),
+    "config": Reader(
+        "config.json",
+        checkpoint.load_for_run,
+        checkpoint.CheckpointError,
+        lambda f: json.dumps(CONFIG).encode(),
+        False,
+    ),
     "mat": Reader("train_32x32.mat", published("svhn"), DataError, lambda f: SVHN, True),
-    "celeba": Reader("img_align_celeba.zip", published("celeba"), DataError, lambda f: CELEBA,
-                     True),
+    "celeba": Reader(
+        "img_align_celeba.zip", published("celeba"), DataError, lambda f: CELEBA, True
+    ),
     "chairs": Reader("rendered_chairs.tar", published("chairs"), DataError, lambda f: CHAIRS, True),
     "log": Reader("metrics.jsonl", folder.read_log, (), lambda f: b'{"step": 1}\n' * 9, False),
-}  # fmt: skip
+}
 
 
 @contextlib.contextmanager
@@ -195,8 +217,9 @@ def edited(draw, content):
 
 def with_hypothesis(strategy, check, cases, number):
     """Call `check` with so many draws, the same ones for the same seed `number`."""
-    quiet = settings(max_examples=cases, deadline=None, database=None,
-                     suppress_health_check=list(HealthCheck))  # fmt: skip
+    quiet = settings(
+        max_examples=cases, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+    )
     seed(number)(quiet(given(strategy)(lambda drawn: check(drawn))))()
 
 
@@ -217,21 +240,38 @@ def test_broken_files(name, tmp_path, request):
     everywhere = fuzz.cases
     more = max(1000, request.config.getoption("--cases") - everywhere)
     with_hypothesis(edited(fuzz.content), fuzz.case, more, number)
-    print(f"\n{name}: seed {number}, {fuzz.cases} cases, {everywhere} of them everywhere in "
-          f"{len(fuzz.content)} bytes; {fuzz.errors} errors")  # fmt: skip
+    print(
+        f"\n{name}: seed {number}, {fuzz.cases} cases, {everywhere} of them everywhere in "
+        f"{len(fuzz.content)} bytes; {fuzz.errors} errors"
+    )
 
 
 # --- structure ------------------------------------------------------------------------------------
 
 SIZES = st.one_of(st.integers(-1, 5), st.sampled_from([10**6, 10**12, 2**31, 2**63, 10**30]))
-DESCRIPTIONS = ["|u1", "<f4", "<f8", "|O", "|V0", "<U0", "<U9", "<M8[s]", "|S3", "<c8", "nope",
-                [("a", "<i4")]]  # fmt: skip
+DESCRIPTIONS = [
+    "|u1",
+    "<f4",
+    "<f8",
+    "|O",
+    "|V0",
+    "<U0",
+    "<U9",
+    "<M8[s]",
+    "|S3",
+    "<c8",
+    "nope",
+    [("a", "<i4")],
+]
 HEADERS = st.builds(
     lambda descr, fortran, shape: {"descr": descr, "fortran_order": fortran, "shape": tuple(shape)},
-    st.sampled_from(DESCRIPTIONS), st.booleans(), st.lists(SIZES, max_size=5),
-)  # fmt: skip
-METHODS = st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2,
-                           zipfile.ZIP_LZMA])  # fmt: skip
+    st.sampled_from(DESCRIPTIONS),
+    st.booleans(),
+    st.lists(SIZES, max_size=5),
+)
+METHODS = st.sampled_from(
+    [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
+)
 ARCHIVES = st.lists(
     st.tuples(
         st.sampled_from(["images.npy", "images.npy", "labels.npy", "images", "../images.npy"]),
@@ -261,17 +301,33 @@ def archive_of(members):
 
 
 JSON = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.floats(), st.text(max_size=5),
-              st.sampled_from([-1, 0, 1, 2, 8, 10**6, 10**9, 10**30])),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner,
-                                                                max_size=2),
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.floats(),
+        st.text(max_size=5),
+        st.sampled_from([-1, 0, 1, 2, 8, 10**6, 10**9, 10**30]),
+    ),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=2)
+    ),
     max_leaves=4,
-)  # fmt: skip
+)
 ARRAYS = st.one_of(
-    st.sampled_from([np.ones(3), np.array(1), np.array("x"), np.ones((2, 2), "c8"), np.zeros(0),
-                     np.array([1, 2]), np.array(np.nan), np.array(b"x")]),
+    st.sampled_from(
+        [
+            np.ones(3),
+            np.array(1),
+            np.array("x"),
+            np.ones((2, 2), "c8"),
+            np.zeros(0),
+            np.array([1, 2]),
+            np.array(np.nan),
+            np.array(b"x"),
+        ]
+    ),
     JSON.map(lambda value: np.array(json.dumps(value))),
-)  # fmt: skip
+)
 
 
 def trained():
@@ -313,9 +369,10 @@ def check_checkpoints(tmp_path, cases, number):
     names = st.sampled_from([*right, "history.g_loss", "checksums", "other"])
     # Few changes at a time: one wrong value at the door would hide the others behind it.
     strategy = st.tuples(
-        st.dictionaries(names, ARRAYS, max_size=1), st.dictionaries(keys, JSON, max_size=2),
+        st.dictionaries(names, ARRAYS, max_size=1),
+        st.dictionaries(keys, JSON, max_size=2),
         st.one_of(st.none(), names),
-    )  # fmt: skip
+    )
     with_hypothesis(strategy, lambda drawn: check(*drawn), cases, number)
     return count
 
@@ -325,13 +382,19 @@ def structures(tmp_path, cases, number):
     counts = {}
     for name, strategy in {
         "npz": ARCHIVES.map(archive_of),
-        "idx": st.builds(idx, st.lists(st.integers(0, 3) | st.integers(0, 2**32 - 1), min_size=3,
-                                       max_size=3), st.integers(0, 30).map(bytes)),
-        "mat": mats, "celeba": zips, "chairs": tars,
+        "idx": st.builds(
+            idx,
+            st.lists(st.integers(0, 3) | st.integers(0, 2**32 - 1), min_size=3, max_size=3),
+            st.integers(0, 30).map(bytes),
+        ),
+        "mat": mats,
+        "celeba": zips,
+        "chairs": tars,
         "config": st.dictionaries(st.sampled_from(list(CONFIG)), JSON).map(
-            lambda changes: json.dumps(CONFIG | changes).encode()),
+            lambda changes: json.dumps(CONFIG | changes).encode()
+        ),
         "log": st.lists(JSON).map(lambda rows: "\n".join(map(json.dumps, rows)).encode()),
-    }.items():  # fmt: skip
+    }.items():
         (tmp_path / name).mkdir()
         fuzz = Fuzz(name, tmp_path / name)
         fuzz.reader = fuzz.reader._replace(exact=False)

@@ -50,7 +50,9 @@ def test_kills(data, tmp_path, request):
             different.append((index, moments, str(error)))
         else:
             shutil.rmtree(out)
-    print(f"\nseed {seed}: {kills} runs, {hit} kills before the end, {len(different)} ended "
-          f"differently, {time.perf_counter() - since:.0f} s")  # fmt: skip
+    print(
+        f"\nseed {seed}: {kills} runs, {hit} kills before the end, {len(different)} ended "
+        f"differently, {time.perf_counter() - since:.0f} s"
+    )
     assert different == []
     assert hit >= kills / 2

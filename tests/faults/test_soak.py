@@ -52,9 +52,11 @@ def test_soak(digits, tmp_path, request, monkeypatch):  # noqa: F811
         for values, scale in ((step_time, 1e3), (memory, 1e-6))
     )
     left = len(os.listdir("/proc/self/fd")) - len(handles)
-    print(f"\n{steps.sum():.0f} steps in {seconds:.0f} s; after warming up and at the end: "
-          f"{mb:.1f} and {last_mb:.1f} MB, {ms:.2f} and {last_ms:.2f} ms a step; {left} more "
-          "file handles")  # fmt: skip
+    print(
+        f"\n{steps.sum():.0f} steps in {seconds:.0f} s; after warming up and at the end: "
+        f"{mb:.1f} and {last_mb:.1f} MB, {ms:.2f} and {last_ms:.2f} ms a step; {left} more "
+        "file handles"
+    )
     assert last_mb < 1.02 * mb
     assert left == 0
     assert last_ms < 1.1 * ms

@@ -73,7 +73,11 @@ def training_follows_one_process(group, rng):
 if __name__ == "__main__":
     group = start_processes()
     assert group.size == int(sys.argv[1]), group.size
-    for check in (sums_and_parts, gradients_are_averaged, batch_norm_of_a_shared_batch,
-                  training_follows_one_process):  # fmt: skip
+    for check in (
+        sums_and_parts,
+        gradients_are_averaged,
+        batch_norm_of_a_shared_batch,
+        training_follows_one_process,
+    ):
         check(group, np.random.default_rng(5))
     print(f"rank {group.rank} agrees")

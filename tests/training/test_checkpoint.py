@@ -189,25 +189,32 @@ def test_the_writer_raises_later_what_went_wrong(tmp_path, monkeypatch):
     assert checkpoint.read(tmp_path)["step"] == 1
 
 
-@pytest.mark.parametrize("change, words", [
-    ({"settings": {**asdict(SMALL), "hidden": 10**6}}, "more weights than it holds"),
-    ({"settings": {**asdict(SMALL), "channels": 10**6}}, "more weights than it holds"),
-    ({"settings": {**asdict(SMALL), "categorical": [10**6]}}, "more weights than it holds"),
-    ({"image_shape": [4 * 10**6, 4 * 10**6, 3]}, "more weights than it holds"),
-    ({"image_shape": "888"}, "settings inside are not ours"),
-    ({"settings": {**asdict(SMALL), "noise": "many"}}, "settings inside are not ours"),
-    ({"settings": []}, "settings inside are not ours"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"settings": {**asdict(SMALL), "hidden": 10**6}}, "more weights than it holds"),
+        ({"settings": {**asdict(SMALL), "channels": 10**6}}, "more weights than it holds"),
+        ({"settings": {**asdict(SMALL), "categorical": [10**6]}}, "more weights than it holds"),
+        ({"image_shape": [4 * 10**6, 4 * 10**6, 3]}, "more weights than it holds"),
+        ({"image_shape": "888"}, "settings inside are not ours"),
+        ({"settings": {**asdict(SMALL), "noise": "many"}}, "settings inside are not ours"),
+        ({"settings": []}, "settings inside are not ours"),
+    ],
+)
 def test_settings_that_do_not_fit_the_weights_take_no_memory(tmp_path, change, words):
     checkpoint.save(tmp_path / checkpoint.NAME, arrays_of(config=json.dumps(CONFIG | change)))
     with pytest.raises(checkpoint.CheckpointError, match=words):
         checkpoint.load(tmp_path)
 
 
-@pytest.mark.parametrize("name, array", [
-    ("history.d_loss", np.ones((2, 2))), ("history.d_loss", np.array(["a", "b"])),
-    ("history.g_loss", np.ones(3)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, array",
+    [
+        ("history.d_loss", np.ones((2, 2))),
+        ("history.d_loss", np.array(["a", "b"])),
+        ("history.g_loss", np.ones(3)),
+    ],
+)
 def test_a_history_that_is_none(name, array):
     with pytest.raises(checkpoint.CheckpointError, match="history inside is not ours"):
         checkpoint.history_of(arrays_of(**{name: array}), "path")
@@ -268,9 +275,14 @@ def test_the_trained_model_in_the_package_knows_digits():
 
 
 def test_small_checkpoints_hold_the_model_only(tmp_path, rng):
-    arrays = {"format": np.array(checkpoint.FORMAT), "step": np.array(3), "config": np.array("{}"),
-              "model.a": rng.standard_normal((50, 40)).astype(np.float32),
-              "d_adam.steps": np.array(3), "history.d_loss": np.zeros(2)}  # fmt: skip
+    arrays = {
+        "format": np.array(checkpoint.FORMAT),
+        "step": np.array(3),
+        "config": np.array("{}"),
+        "model.a": rng.standard_normal((50, 40)).astype(np.float32),
+        "d_adam.steps": np.array(3),
+        "history.d_loss": np.zeros(2),
+    }
     save_small(tmp_path / "small.npz", arrays)
     small = checkpoint.read(tmp_path / "small.npz")
     assert small.keys() == {"format", "step", "config", "model.a"}

@@ -97,19 +97,22 @@ def test_a_run_that_is_there_is_kept(images, tmp_path):
     assert (tmp_path / checkpoint.NAME).read_bytes() == before
 
 
-@pytest.mark.parametrize("change, error, words", [
-    ({"batchsize": 5}, TypeError, "'batchsize'.*batch_size"),
-    ({"preset": "nope"}, ValueError, "preset is 'nope'.*paper-mnist"),
-    ({"batch_size": 41}, ValueError, "batch_size is 41, more than the 40 images"),
-    ({"steps": 0}, ValueError, "steps is 0"),
-    ({"seed": -1}, ValueError, "seed is -1"),
-    ({"categorical": (1,)}, ValueError, "size 1"),
-    ({"device": "tpu"}, ValueError, "tpu"),
-    ({"images": np.zeros((3, 4))}, data.DataError, "arrays: images have the shape"),
-    ({"images": np.full((3, 8, 8), 255.0)}, data.DataError, "found 255.0"),
-    ({"images": np.zeros((30, 7, 7))}, ValueError, "7×7×1"),
-    ({"labels": np.zeros(3, int)}, data.DataError, "40 images but labels"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change, error, words",
+    [
+        ({"batchsize": 5}, TypeError, "'batchsize'.*batch_size"),
+        ({"preset": "nope"}, ValueError, "preset is 'nope'.*paper-mnist"),
+        ({"batch_size": 41}, ValueError, "batch_size is 41, more than the 40 images"),
+        ({"steps": 0}, ValueError, "steps is 0"),
+        ({"seed": -1}, ValueError, "seed is -1"),
+        ({"categorical": (1,)}, ValueError, "size 1"),
+        ({"device": "tpu"}, ValueError, "tpu"),
+        ({"images": np.zeros((3, 4))}, data.DataError, "arrays: images have the shape"),
+        ({"images": np.full((3, 8, 8), 255.0)}, data.DataError, "found 255.0"),
+        ({"images": np.zeros((30, 7, 7))}, ValueError, "7×7×1"),
+        ({"labels": np.zeros(3, int)}, data.DataError, "40 images but labels"),
+    ],
+)
 def test_what_cannot_be_is_one_line_and_leaves_nothing(images, tmp_path, change, error, words):
     arguments = {"images": images, "out": tmp_path / "run", **SMALL} | change
     with pytest.raises(error, match=words) as caught:

@@ -49,10 +49,12 @@ def command(capsys, *argv):
 @pytest.fixture()
 def holder(tmp_path):
     """A process that holds the lock of tmp_path / "run"."""
-    code = ("import time; from tinyinfogan.training.lock import lock\n"
-            f"with lock({str(tmp_path / 'run')!r}):\n"
-            "    print('mine', flush=True)\n"
-            "    time.sleep(60)")  # fmt: skip
+    code = (
+        "import time; from tinyinfogan.training.lock import lock\n"
+        f"with lock({str(tmp_path / 'run')!r}):\n"
+        "    print('mine', flush=True)\n"
+        "    time.sleep(60)"
+    )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "mine\n"
     yield process
@@ -95,8 +97,18 @@ sys.exit(main(sys.argv[1:]))
 
 def stopped(images, out, seconds, *signals):
     """Send signals in the middle of the first step.  Returns (exit status, stderr)."""
-    argv = [sys.executable, "-c", SLOW.format(seconds=seconds), *FAST, "--steps", "50",
-            "--data", images, "--out", str(out)]  # fmt: skip
+    argv = [
+        sys.executable,
+        "-c",
+        SLOW.format(seconds=seconds),
+        *FAST,
+        "--steps",
+        "50",
+        "--data",
+        images,
+        "--out",
+        str(out),
+    ]
     process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while (line := process.stdout.readline()) != "step\n":
         assert line, process.communicate()[1]
@@ -207,8 +219,25 @@ def test_images_that_are_not_finite_though_all_numbers_are(images, tmp_path, cap
 def test_rollback_halves_the_rates_once_and_says_so(images, tmp_path, monkeypatch, capsys):
     out, bad = tmp_path / "run", {"g_loss": np.float32(np.nan)}
     spoil(monkeypatch, 6, lambda model, values: values.update(bad))
-    argv = [*FAST, "--steps", 8, "--checkpoint-every", 2, "--log-every", 2, "--on-nan", "rollback",
-            "--data", images, "--out", out, "--d-lr", "4e-4", "--g-lr", "2e-3"]  # fmt: skip
+    argv = [
+        *FAST,
+        "--steps",
+        8,
+        "--checkpoint-every",
+        2,
+        "--log-every",
+        2,
+        "--on-nan",
+        "rollback",
+        "--data",
+        images,
+        "--out",
+        out,
+        "--d-lr",
+        "4e-4",
+        "--g-lr",
+        "2e-3",
+    ]
     status, _, message = command(capsys, *argv)
     assert status == 0
     records = folder.read_log(out)
@@ -271,8 +300,22 @@ def test_a_run_without_a_checkpoint_starts_again_from_its_settings(images, tmp_p
 def test_older_checkpoints_are_not_started_over(images, tmp_path, capsys):
     """Where the last one is missing, nothing is cut, and the line says what to do."""
     out = tmp_path / "run"
-    command(capsys, *FAST, "--steps", 4, "--checkpoint-every", 1, "--log-every", 1, "--keep", 3,
-            "--data", images, "--out", out)  # fmt: skip
+    command(
+        capsys,
+        *FAST,
+        "--steps",
+        4,
+        "--checkpoint-every",
+        1,
+        "--log-every",
+        1,
+        "--keep",
+        3,
+        "--data",
+        images,
+        "--out",
+        out,
+    )
     (out / checkpoint.NAME).unlink()
     status, _, message = command(capsys, "--resume", out, "--steps", 9, "--keep", 1)
     assert status == 1 and "rename checkpoint-000003.npz, which is older" in message

@@ -115,10 +115,12 @@ def test_what_a_graph_cannot_do_is_refused_where_it_is_captured(gpu):
         pytest.skip("CuPy's own refusals are left to CuPy")
     x = gpu.ones((2, 2))
     for work, error in (
-        (lambda: x.get(), "copy to the host"), (lambda: gpu.asarray(np.ones(2)), "from the host"),
-        (lambda: x.set(np.ones((2, 2))), "from the host"), (lambda: x @ x, "cuBLAS"),
+        (lambda: x.get(), "copy to the host"),
+        (lambda: gpu.asarray(np.ones(2)), "from the host"),
+        (lambda: x.set(np.ones((2, 2))), "from the host"),
+        (lambda: x @ x, "cuBLAS"),
         (lambda: gpu.stack([x] * 9), "more than 8"),
-    ):  # fmt: skip
+    ):
         with pytest.raises((RuntimeError, NotImplementedError), match=error):
             graph.capture(work)
         assert (x + 1).get().sum() == 8  # work is done again
@@ -190,8 +192,9 @@ def test_each_gpu_has_a_handle_of_its_own(gpu, monkeypatch):
     if gpu.__version__ != "stand-in":
         pytest.skip("needs the stand-in's cuBLAS, and two GPUs")
     made = []
-    library = type("Library", (stand_in.Cublas,), {
-        "cublasCreate_v2": lambda self, handle: made.append(handle)})()  # fmt: skip
+    library = type(
+        "Library", (stand_in.Cublas,), {"cublasCreate_v2": lambda self, handle: made.append(handle)}
+    )()
     monkeypatch.setattr(cublas, "_library", lambda: library)
     for device in (0, 1, 0, 1):
         monkeypatch.setattr(gpu.cuda.runtime, "getDevice", lambda device=device: device)
@@ -211,8 +214,11 @@ def test_tf32_is_off_unless_asked_for(tf32, gpu, monkeypatch):
     if gpu.__version__ != "stand-in":
         pytest.skip("needs the stand-in's cuBLAS")
     modes = []
-    library = type("Library", (stand_in.Cublas,), {
-        "cublasSetMathMode": lambda self, handle, mode: modes.append(mode)})()  # fmt: skip
+    library = type(
+        "Library",
+        (stand_in.Cublas,),
+        {"cublasSetMathMode": lambda self, handle, mode: modes.append(mode)},
+    )()
     monkeypatch.setattr(cublas, "_library", lambda: library)
     ones = gpu.ones((2, 2), np.float32)
     cublas.product(ones, ones)  # as when the device is tried, before the arguments are read
@@ -243,9 +249,14 @@ def test_the_data_stays_on_the_device(gpu, digits, tmp_path, monkeypatch):
     assert sum(taken) <= model + 6 * 4096
 
 
-@pytest.mark.parametrize("free, hint", [
-    (250 << 20, r"--batch-size \d+ should fit"), (0, "no batch fits"), (1 << 40, "start again"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "free, hint",
+    [
+        (250 << 20, r"--batch-size \d+ should fit"),
+        (0, "no batch fits"),
+        (1 << 40, "start again"),
+    ],
+)
 def test_too_little_memory_on_the_gpu(free, hint, gpu, digits, tmp_path, monkeypatch, capsys):
     """One line has the need and a batch that fits."""
 

@@ -25,8 +25,11 @@ def mpiexec():
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
         return subprocess.run(
             [MPIEXEC, "-n", str(ranks), sys.executable, *map(str, arguments)],
-            env=environment, capture_output=True, text=True, timeout=timeout,
-        )  # fmt: skip
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
 
     return run
 
@@ -38,8 +41,15 @@ def test_shared_batches(mpiexec, ranks):
     assert done.stdout.count("agrees") == ranks
 
 
-SMALL = ["-m", "tinyinfogan.train", "--channels=4", "--hidden=16", "--batch-size=32",
-         "--log-every=10", "--device=cpu"]  # fmt: skip
+SMALL = [
+    "-m",
+    "tinyinfogan.train",
+    "--channels=4",
+    "--hidden=16",
+    "--batch-size=32",
+    "--log-every=10",
+    "--device=cpu",
+]
 
 
 HOOK = """
@@ -69,8 +79,12 @@ def assert_same_log(run, other):
 def alone(tmp_path_factory):
     """A run of 20 steps by one process."""
     out = tmp_path_factory.mktemp("alone") / "run"
-    subprocess.run([sys.executable, *SMALL, "--steps=20", f"--out={out}"], check=True,
-                   env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True)  # fmt: skip
+    subprocess.run(
+        [sys.executable, *SMALL, "--steps=20", f"--out={out}"],
+        check=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+    )
     return out
 
 
@@ -84,8 +98,12 @@ def test_several_ranks_follow_one(mpiexec, alone, tmp_path, ranks):
 
 def test_a_run_goes_on_with_another_number_of_ranks(mpiexec, alone, tmp_path):
     run = tmp_path / "run"
-    assert mpiexec(4, *SMALL, "--steps=20", f"--out={run}", "--checkpoint-every=5",
-                   "--keep=9").returncode == 0  # fmt: skip
+    assert (
+        mpiexec(
+            4, *SMALL, "--steps=20", f"--out={run}", "--checkpoint-every=5", "--keep=9"
+        ).returncode
+        == 0
+    )
     (run / "checkpoint-000010.npz").rename(run / checkpoint.NAME)
     done = mpiexec(2, "-m", "tinyinfogan.train", "--resume", run, "--steps=20")
     assert done.returncode == 0, done.stderr

@@ -21,17 +21,34 @@ from tinyinfogan.training.signals import Stopped
 from tinyinfogan.training.step import step_of_run
 
 TINY = Settings(
-    "tiny", noise=4, categorical=(10,), continuous=1, channels=2, hidden=16, batch_size=20,
-    steps=12, lambda_consistency=0.3, shift=2.0, rotation=10.0, zoom=0.1, decay=0.5, d_lr=1e-3,
-)  # fmt: skip
+    "tiny",
+    noise=4,
+    categorical=(10,),
+    continuous=1,
+    channels=2,
+    hidden=16,
+    batch_size=20,
+    steps=12,
+    lambda_consistency=0.3,
+    shift=2.0,
+    rotation=10.0,
+    zoom=0.1,
+    decay=0.5,
+    d_lr=1e-3,
+)
 
 
 @pytest.fixture(scope="module")
 def digits():
     """A slice of MNIST: training is on real digits, only few of them."""
     full = data.load()
-    return data.Dataset(full.images[:300], full.labels[:300], full.test_images[:200],
-                        full.test_labels[:200], "digits")  # fmt: skip
+    return data.Dataset(
+        full.images[:300],
+        full.labels[:300],
+        full.test_images[:200],
+        full.test_labels[:200],
+        "digits",
+    )
 
 
 def config_for(settings, seed=0):
@@ -149,9 +166,15 @@ def test_each_optimizer_owns_its_player(digits, player):
 def test_training_lowers_the_losses_of_d_and_q_on_real_digits(digits):
     """With G standing still, D learns to tell real digits from its images, and Q to read codes."""
     settings = replace(
-        TINY, channels=8, hidden=64, d_lr=2e-3, shift=0.0, rotation=0.0, zoom=0.0,
+        TINY,
+        channels=8,
+        hidden=64,
+        d_lr=2e-3,
+        shift=0.0,
+        rotation=0.0,
+        zoom=0.0,
         lambda_consistency=0.0,
-    )  # fmt: skip
+    )
     model, d_adam, g_adam = players(settings)
     g_adam.step = lambda: None
     real = as_float(digits.images)
@@ -191,13 +214,29 @@ def test_a_run_on_disk(digits, tmp_path, capsys):
     model = run(digits, TINY, tmp_path)
     finish(tmp_path, model, digits)
     names = {path.name for path in tmp_path.iterdir()}
-    assert names == {"config.json", "metrics.jsonl", "checkpoint.npz", "samples", "traversal.png",
-                     "curves.png", "training.gif", "confusion.txt", "confusion.png"}  # fmt: skip
+    assert names == {
+        "config.json",
+        "metrics.jsonl",
+        "checkpoint.npz",
+        "samples",
+        "traversal.png",
+        "curves.png",
+        "training.gif",
+        "confusion.txt",
+        "confusion.png",
+    }
     records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [record["step"] for record in records] == [4, 8, 12]
     for record in records:
-        assert set(record) == {"step", "epoch", "d_loss", "g_loss", "mi_nats", "code_accuracy",
-                               "seconds"}  # fmt: skip
+        assert set(record) == {
+            "step",
+            "epoch",
+            "d_loss",
+            "g_loss",
+            "mi_nats",
+            "code_accuracy",
+            "seconds",
+        }
         assert set(record["mi_nats"]) == {"c0", "c1"}
         assert 0 <= record["code_accuracy"] <= 1
     assert "purity" in capsys.readouterr().out

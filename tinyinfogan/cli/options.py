@@ -159,8 +159,8 @@ def _new(args):
         raise UsageError(f"{out} is a file; --out takes a folder")
     left = existing_run_files(out)
     if left and not args.overwrite:
-        raise UsageError(f"{out} holds {left[0].relative_to(out)} of a run; choose another --out, "
-                         "or give --overwrite")  # fmt: skip
+        what = left[0].relative_to(out)
+        raise UsageError(f"{out} holds {what} of a run; choose another --out, or give --overwrite")
     if os.path.realpath(out) == source:
         raise UsageError(f"{out} is the folder of --data; choose another --out")
     config = {"dataset": dataset, "data": source, "seed": args.seed or 0, "options": OPTIONS}
@@ -190,8 +190,8 @@ def _resumed(args):
     refused = [text for name, text in changes.items() if name not in {"steps", *OPTIONS}]
     if refused:
         may = ", ".join(f"--{n.replace('_', '-')}" for n in ("steps", "epochs", *OPTIONS))
-        raise UsageError(f"a resumed run keeps its settings: {', '.join(refused)}; leave that out; "
-                         f"only {may} may change")  # fmt: skip
+        what = f"{', '.join(refused)}; leave that out; only {may} may change"
+        raise UsageError(f"a resumed run keeps its settings: {what}")
     return settings, config, out, resume, ", ".join(changes.values())
 
 

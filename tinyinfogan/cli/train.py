@@ -23,10 +23,9 @@ ALONE = BusyError, MemoryError, OSError  # what may happen to one process of a g
 
 
 def main(argv=None):
-    """Run the command.  Returns the exit status: 0, 2 for wrong arguments, 1 for failures.
+    """Run the command.  Return the exit status: 0, 2 for wrong arguments, 1 for failures.
 
-    If SIGINT or SIGTERM stopped it, that is 130 or 143.  Under mpiexec, what happens to one process
-    alone ends all of them.
+    It is 130 or 143 after SIGINT or SIGTERM.  What happens to one process of mpiexec's ends all.
     """
     common.write_what_can_be()
     args, group = parser().parse_args(argv), ranks.SINGLE_PROCESS
@@ -37,7 +36,7 @@ def main(argv=None):
         run(args, group)
     except BaseException as error:
         status, line = failure(error, args.resume or args.out)
-        if status is None:  # a mistake of ours
+        if status is None:
             if group.size > 1:
                 traceback.print_exc()
             group.abort(1)  # the others would wait for ever
@@ -53,10 +52,7 @@ def main(argv=None):
 
 
 def failure(error, out):
-    """Return (exit status, the line to say) for an error, or (None, None) for a mistake of ours.
-
-    out: the run's folder, or None.
-    """
+    """Return (exit status, line to say) for an error, (None, None) for one that nobody foresaw."""
     go_on = f"go on with: python -m tinyinfogan.train --resume {shlex.quote(str(out))}"
     begun = out is not None and os.path.exists(Path(out) / "config.json")
     if isinstance(error, USAGE):
@@ -109,9 +105,8 @@ def agreed(work, group):
         result = work()
     except Exception as raised:
         error = raised
-    error = next(filter(None, group.gather(error)), None)
-    if error is not None:
-        raise error
+    for first in filter(None, group.gather(error)):
+        raise first
     return result
 
 
@@ -123,6 +118,6 @@ def roll_back(config, out, error, group):
     step = int(resume["step"]) if resume else 0
     config["rollback"] = {"to_step": step, "reason": str(error)}
     if group.rank == 0:
-        print(f"train: {error}; going back to step {step}, once, with half the learning rates",
-              file=sys.stderr)  # fmt: skip
+        what = f"going back to step {step}, once, with half the learning rates"
+        print(f"train: {error}; {what}", file=sys.stderr)
     return resume

@@ -13,7 +13,6 @@ from tinyinfogan.evaluation import clustering
 from tinyinfogan.storage import files
 from tinyinfogan.training import checkpoint, finite, folder, memory, report
 from tinyinfogan.training.lock import lock
-from tinyinfogan.training.ranks import SINGLE_PROCESS
 from tinyinfogan.training.signals import Stopped, noted_signals
 from tinyinfogan.view import plots, traversals
 
@@ -32,8 +31,7 @@ class Run:
     not finite, and the last checkpoint stays.  Raises BusyError and OSError as `lock` does.
     """
 
-    def __init__(self, out, config, model, optimisers, dataset, resume=None, keep=1,
-                 group=SINGLE_PROCESS):  # fmt: skip
+    def __init__(self, out, config, model, optimisers, dataset, resume, keep, group):
         self.out, self.config, self.keep = out and Path(out), config, keep
         self.model, self.optimisers, self.dataset, self.group = model, optimisers, dataset, group
         self.writes = bool(out) and group.rank == 0
@@ -44,15 +42,14 @@ class Run:
         self.stopping, self.checked = False, (None, {})
 
     def __enter__(self):
-        settings, seconds = self.model.settings, 0.0
+        steps, seconds, quiet = self.model.settings.steps, 0.0, self.group.rank > 0
         with contextlib.ExitStack() as stack:
             if self.writes:
                 stack.enter_context(lock(self.out))
                 seconds = self._start_folder()
             self.loop = stack.enter_context(contextlib.ExitStack())
-            self.bar = tqdm(total=settings.steps, initial=self.done, unit="step",
-                            dynamic_ncols=True, disable=self.group.rank > 0)  # fmt: skip
-            self.loop.enter_context(self.bar)
+            look = {"initial": self.done, "unit": "step", "dynamic_ncols": True, "disable": quiet}
+            self.bar = self.loop.enter_context(tqdm(total=steps, **look))
             if self.out:
                 self.signals = self.loop.enter_context(noted_signals())
                 writer = checkpoint.Writer(self.out / checkpoint.NAME, self.keep)
@@ -67,10 +64,10 @@ class Run:
     def _start_folder(self):
         """Make or clean the folder.  Return the seconds spent on the run before."""
         folder.start_run(self.out, self.config, self.fresh)
-        count = f" on {self.group.size} processes" if self.group.size > 1 else ""
-        print(f"{self.model.settings.preset} on {self.dataset.name}, {self.model.device}{count}: "
-              f"writing to {self.out}")  # fmt: skip
-        memory.check(self.model, self.model.settings.batch_size // self.group.size, self.out)
+        settings, where, size = self.model.settings, self.model.device, self.group.size
+        where += f" on {size} processes" if size > 1 else ""
+        print(f"{settings.preset} on {self.dataset.name}, {where}: writing to {self.out}")
+        memory.check(self.model, settings.batch_size // size, self.out)
         return folder.cut_log(self.out, self.done)
 
     def note(self, values):
