@@ -116,6 +116,29 @@ def test_each_is_the_adjoint_of_the_other(shape, kernel, channels, stride, paddi
     assert_allclose((host(there) * y).sum(), (x * host(back)).sum(), rtol=1e-10)
 
 
+@pytest.mark.parametrize("stride, padding, more", [(2, 1, 1), (3, 0, 2), (3, 2, 1), (2, 0, 0)])
+def test_output_padding_says_which_size(stride, padding, more, rng, tensor):
+    # conv2d takes `stride` sizes to the same one: the adjoint of each.
+    x, w = draw("conv_transpose2d", rng, (2, 4, 3, 2), (4, 3), 3)
+    expected = references.conv_transpose2d(x, w, stride, padding, more)
+    inputs = tensor(x), tensor(w)
+    result = ops.conv_transpose2d(*inputs, stride, padding, more)
+    assert_allclose(host(result), expected, rtol=1e-12, atol=1e-12)
+    assert ops.conv2d(result, tensor(w), stride, padding).shape == x.shape
+
+    def function(x, w):
+        return ops.conv_transpose2d(x, w, stride, padding, more)
+
+    assert grad_check(function, inputs, rng=rng) <= 1e-6
+
+
+@pytest.mark.parametrize("more", [-1, 2, 3])
+def test_output_padding_out_of_range(more, tensor):
+    x, w = tensor(np.ones((1, 4, 4, 1))), tensor(np.ones((2, 2, 1, 1)))
+    with pytest.raises(ValueError, match=f"output_padding is {more}, expected 0 to 1"):
+        ops.conv_transpose2d(x, w, stride=2, output_padding=more)
+
+
 @each_operation
 def test_defaults_are_stride_1_and_no_padding(name, rng, tensor):
     x, w = draw(name, rng, (1, 4, 4, 2), (3, 3), 2)

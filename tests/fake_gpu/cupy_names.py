@@ -1,6 +1,6 @@
 """The names and keywords that CuPy has, recorded so that tests without CuPy keep to them.
 
-    python tests/cupy_names.py      # record those of the CuPy that is installed
+python tests/cupy_names.py      # record those of the CuPy that is installed
 """
 
 import inspect

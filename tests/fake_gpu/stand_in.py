@@ -385,4 +385,3 @@ def installed():
         del sys.modules["cupy"]
         if before is not None:
             sys.modules["cupy"] = before
-

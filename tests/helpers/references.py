@@ -34,12 +34,12 @@ def conv2d(x, weight, stride=1, padding=0):
     return out
 
 
-def conv_transpose2d(x, weight, stride=1, padding=0):
+def conv_transpose2d(x, weight, stride=1, padding=0, output_padding=0):
     """Each pixel of x (N, H, W, C) stamps its kernel onto the output; weight is (KH, KW, O, C)."""
     N, H, W, C = x.shape
     KH, KW, O, _ = weight.shape  # noqa: E741
-    OH = (H - 1) * stride - 2 * padding + KH
-    OW = (W - 1) * stride - 2 * padding + KW
+    OH = (H - 1) * stride - 2 * padding + KH + output_padding
+    OW = (W - 1) * stride - 2 * padding + KW + output_padding
     out = np.zeros((N, OH, OW, O), x.dtype)
     for h, w, kh, kw in np.ndindex(H, W, KH, KW):
         oh = h * stride + kh - padding

@@ -7,13 +7,10 @@ respect to its input (Dumoulin and Visin 2016, arXiv 1603.07285, chapter 4):
 
     conv2d:            y = im2col(x) · W         dx = col2im(g · Wᵀ)      dW = im2col(x)ᵀ · g
     conv_transpose2d:  y = col2im(x · Wᵀ)        dx = im2col(g) · W       dW = im2col(g)ᵀ · x
-
-x and g stand for images or for their pixels as rows, as each product needs them.
 """
 
-from tinyinfogan.engine import primitives
 from tinyinfogan.engine.device import Array
-from tinyinfogan.engine.primitives import conv_forward, conv_input_grad, conv_weight_grad
+from tinyinfogan.engine.primitives import conv_forward, conv_input_grad, conv_weight_grad, windows
 from tinyinfogan.engine.tensor import Operand, Tensor, as_tensor, needs_grad, record
 
 
@@ -29,7 +26,7 @@ def conv2d(x: Operand, weight: Operand, stride: int = 1, padding: int = 0) -> Te
     x, weight = _checked("conv2d", x, weight, stride, padding, channels_axis=2)
     (N, H, W, _), (KH, KW, _, C_out) = x.shape, weight.shape
     window = KH, KW, stride, padding
-    OH, OW = primitives.windows(H, W, *window)
+    OH, OW = windows(H, W, *window)
     if OH < 1 or OW < 1:
         raise ValueError(
             f"conv2d: a {KH}×{KW} kernel is larger than the {H}×{W} image with padding {padding}"
@@ -61,8 +58,7 @@ def conv_transpose2d(
     (N, H, W, C_in), (KH, KW, C_out, _) = x.shape, weight.shape
     if not 0 <= output_padding < stride:
         raise ValueError(
-            f"conv_transpose2d: output_padding is {output_padding}, expected 0 or more and less "
-            f"than the stride, {stride}"
+            f"conv_transpose2d: output_padding is {output_padding}, expected 0 to {stride - 1}"
         )
     OH, OW = ((n - 1) * stride - 2 * padding + k + output_padding for n, k in ((H, KH), (W, KW)))
     if OH < 1 or OW < 1:
@@ -83,15 +79,13 @@ def conv_transpose2d(
 
 
 def _checked(name, x, weight, stride, padding, channels_axis):
-    """Return x and weight as tensors, or raise a ValueError that says what does not fit."""
+    """Return x and weight as tensors.  Raises ValueError if they do not fit."""
     x, weight = as_tensor(x), as_tensor(weight)
     if x.ndim != 4 or weight.ndim != 4 or x.shape[3] != weight.shape[channels_axis]:
         layout = ["KH", "KW", "C_out", "C_out"]
         layout[channels_axis] = "C_in"
-        raise ValueError(
-            f"{name}: x {x.shape} and weight {weight.shape} do not fit "
-            f"(N, H, W, C_in) and ({', '.join(layout)})"
-        )
+        shapes, layouts = f"x {x.shape} and weight {weight.shape}", ", ".join(layout)
+        raise ValueError(f"{name}: {shapes} do not fit (N, H, W, C_in) and ({layouts})")
     if 0 in (*x.shape, *weight.shape):
         raise ValueError(f"{name}: x {x.shape} and weight {weight.shape}: neither may be empty")
     if stride < 1 or padding < 0:

@@ -5,15 +5,13 @@ expressions for both.  Importing this module never imports CuPy.
 """
 
 import importlib.util
-from types import ModuleType
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from tinyinfogan.engine.seam import primitives
 
-Array: TypeAlias = Any
-"""An array of NumPy or CuPy, for which Python has no common type."""
+Array: TypeAlias = Any  # of NumPy or of CuPy, for which Python has no common type
 
 CUDA_INSTALL = 'pip install -e ".[cuda13]" (or ".[cuda12]" for a CUDA 12 driver)'
 
@@ -54,7 +52,7 @@ def missing_for_cuda() -> str | None:
     return None
 
 
-def array_module(array: Array) -> ModuleType:
+def array_module(array: Array) -> Any:
     """Return the library, `numpy` or `cupy`, that `array` belongs to."""
     if isinstance(array, (np.ndarray, np.generic)):
         return np

@@ -17,23 +17,20 @@ def grad_check(
 ) -> float:
     """Compare backward() with central differences, in one random direction for each input.
 
-    function: takes the tensors and returns a Tensor of any shape.
-    tensors: float64 Tensors; those with requires_grad are checked, and their `.grad` replaced.
-    tolerance: the largest relative error |a - b| / max(|a|, |b|, 1e-3) that passes; a and b below
-        are sums of random terms, near 1 in size for results near 1.
+    function: takes the tensors, all float64, and returns a Tensor of any shape.  Those with
+        requires_grad are checked, and their `.grad` replaced.
+    tolerance: the largest relative error |a - b| / max(|a|, |b|, 1e-3) that passes.
     step: h below.  rng: a numpy Generator, one with a fixed seed by default.
 
     With a random cotangent u of the result's shape and a random direction d of an input's,
     backward gives a = ⟨grad, d⟩, and D(h) = ⟨u, f(x + h d) - f(x - h d)⟩ / 2h approaches it with an
     error of order h², which b = (4 D(h/2) - D(h)) / 3 takes away (Richardson's extrapolation).
-    Without the random u, on a plain sum, a wrong backward of batch norm or softmax would pass: the
-    true gradient of their sums is 0.
+    With u = 1 a wrong batch norm or softmax would pass: the true gradient of their sums is 0.
 
     Returns the largest relative error.  Raises GradientError if one is above the tolerance, and
-    says so when D changes much with h, the sign of a kink near x; ValueError if a tensor is not
-    float64, or none requires a gradient.
+    ValueError if a tensor is not float64, or none requires a gradient.
     """
-    tensors, rng = list(tensors), np.random.default_rng(0) if rng is None else rng
+    tensors, rng = list(tensors), rng or np.random.default_rng(0)
     for index, x in enumerate(tensors):
         if not isinstance(x, Tensor) or x.dtype != np.float64:
             raise ValueError(f"grad_check: input {index} must be a Tensor of float64")
@@ -41,7 +38,7 @@ def grad_check(
     if not any(x.requires_grad for x in tensors):
         raise ValueError("grad_check: no input has requires_grad=True: nothing to check")
     result = function(*tensors)
-    u = _normal(result, rng)
+    u = array_module(result.data).asarray(rng.standard_normal(result.shape))
     result.backward(u)
     inputs = [(index, x) for index, x in enumerate(tensors) if x.requires_grad]
     return max(_error(function, tensors, index, x, u, tolerance, step, rng) for index, x in inputs)
@@ -49,7 +46,7 @@ def grad_check(
 
 def _error(function, tensors, index, x, u, tolerance, step, rng):
     """Return the relative error of one input's gradient.  Raises GradientError as grad_check."""
-    d = _normal(x, rng)
+    d = array_module(x.data).asarray(rng.standard_normal(x.shape))
     a = 0.0 if x.grad is None else (x.grad * d).sum().item()
     whole, half = (_difference(function, tensors, x, d, u, h) for h in (step, step / 2))
     b = (4 * half - whole) / 3
@@ -75,10 +72,6 @@ def _difference(function, tensors, x, d, u, h):
     finally:
         x.data = at
     return (u * (values[0] - values[1])).sum().item() / (2 * h)
-
-
-def _normal(like, rng):
-    return array_module(like.data).asarray(rng.standard_normal(like.shape))
 
 
 def _relative(a, b):

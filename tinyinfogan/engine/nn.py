@@ -8,15 +8,14 @@ from collections.abc import Iterator
 import numpy as np
 
 from tinyinfogan.engine import ops
-from tinyinfogan.engine.device import Array, resolve_device, to_device
+from tinyinfogan.engine.device import Array, device_of, resolve_device, to_device
 from tinyinfogan.engine.tensor import Tensor, copy_state
 
 
 class Module:
     """Something with parameters (Tensors), running statistics (arrays) and parts (Modules).
 
-    A subclass sets them as attributes in `__init__` and computes in `forward`; an attribute may
-    also be a list of Modules.
+    A subclass sets them, or lists of Modules, as attributes, and computes in `forward`.
     """
 
     training = True
@@ -66,16 +65,13 @@ class Module:
         return self.train(False)
 
     def to(self, device: str | None = None, dtype=None) -> Module:
-        """Move all arrays to `device` (see resolve_device) and to `dtype`.
-
-        Returns the module.  Raises ValueError for an unknown device, DeviceError for a missing one.
-        """
+        """Move all arrays to `device` and `dtype`; return the module.  Raises as resolve_device."""
         device = device and resolve_device(device)
         for _, owner, name in self._slots():
             value = getattr(owner, name)
             array = value.data if isinstance(value, Tensor) else value
-            array = array if device is None else to_device(array, device)
-            array = array if dtype is None else array.astype(dtype, copy=False)
+            array = to_device(array, device or device_of(array))
+            array = array.astype(dtype or array.dtype, copy=False)
             if isinstance(value, Tensor):
                 value.data, value.grad = array, None
             else:
@@ -98,8 +94,8 @@ def frozen(module: Module) -> Iterator[None]:
 
 def _weight(shape, rng):
     """Return a parameter drawn from N(0, 0.02²), as Radford et al. 2016 start their GANs."""
-    rng = np.random.default_rng() if rng is None else rng
-    return Tensor(0.02 * rng.standard_normal(shape, np.float32), requires_grad=True)
+    draw = (rng or np.random.default_rng()).standard_normal
+    return Tensor(0.02 * draw(shape, np.float32), requires_grad=True)
 
 
 def _constant(value, features):
@@ -162,8 +158,8 @@ class ConvTranspose2d(Conv2d):
 class BatchNorm(Module):
     """ops.batch_norm over the last axis, `features` long, with running statistics.
 
-    gamma is 1 and beta 0 at first; the running mean is 0 and the running variance 1.  group: what
-    ops.batch_norm takes of that name, None at first.  Raises ValueError for features below 1.
+    gamma and the running variance are 1 at first, beta and the running mean 0.  `group` is what
+    ops.batch_norm takes of that name.  Raises ValueError for features below 1.
     """
 
     group = None
@@ -178,7 +174,7 @@ class BatchNorm(Module):
     def forward(self, x: Tensor) -> Tensor:
         affine, running = (self.gamma, self.beta), (self.running_mean, self.running_var)
         how = self.training, self.momentum, self.eps, self.group
-        return ops.batch_norm(x, *affine, *running, *how)
+        return ops.batch_norm(x, *affine, *running, *how)  # type: ignore[arg-type]
 
 
 class Sequential(Module):

@@ -20,17 +20,17 @@ def batch_norm(
 
     x: (..., C), normalised over every axis but the last.  gamma, beta: (C,).
     training: take mean and variance from this batch, n values per channel, and move `running_mean`
-        and `running_var`, arrays (C,) or None, by `momentum` towards them, in place (the variance
-        as the unbiased one, · n / (n - 1)).  Otherwise the running ones are used.
+        and `running_var`, arrays (C,) or None, by `momentum` towards them, in place (towards the
+        unbiased variance, · n / (n - 1)).  Otherwise use those.
     group: if processes share a batch in equal parts, an object with their number `size` and
-        `sum(array)`, the sum of what they have.  Then n, mean and variance are the whole batch's.
+        `sum(array)` over what they have: n, mean and variance are those of the whole batch.
 
     Because the statistics depend on x too (section 3, the equations after algorithm 1):
     dx = gamma / √(var + eps) · (g - mean(g) - z · mean(g z)) in training, else without the means;
     dgamma = Σ g z, dbeta = Σ g.
 
-    Raises ValueError if shapes do not fit, if a batch holds one value per channel (it has no
-    variance), and if running statistics are needed and missing.
+    Raises ValueError if shapes do not fit, a batch holds one value per channel, or running
+    statistics are missing.
     """
     x, gamma, beta = _checked(x, gamma, beta, running_mean, running_var, training)
     xp, rows = array_module(x.data), x.data.reshape(-1, x.shape[-1])
@@ -70,10 +70,8 @@ def _checked(x, gamma, beta, running_mean, running_var, training):
     x, gamma, beta = as_tensor(x), as_tensor(gamma), as_tensor(beta)
     C = x.shape[-1] if x.ndim else None
     if x.ndim < 2 or gamma.shape != (C,) or beta.shape != (C,):
-        raise ValueError(
-            f"batch_norm: x {x.shape}, gamma {gamma.shape} and beta {beta.shape} do not fit "
-            f"(..., C), (C,) and (C,)"
-        )
+        shapes = f"x {x.shape}, gamma {gamma.shape} and beta {beta.shape}"
+        raise ValueError(f"batch_norm: {shapes} do not fit (..., C), (C,) and (C,)")
     if (running_mean is None) != (running_var is None):
         raise ValueError("batch_norm: give running_mean and running_var, or neither")
     if not training and running_mean is None:

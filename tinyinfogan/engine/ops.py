@@ -5,10 +5,10 @@ x.  Inputs are tensors; arrays and Python numbers count as constants.  Shapes br
 NumPy, and shapes that do not fit raise ValueError.
 """
 
-import builtins
 import math
 import numbers
 from collections.abc import Sequence
+from itertools import accumulate
 
 from tinyinfogan.engine import primitives
 from tinyinfogan.engine.conv import conv2d, conv_transpose2d  # noqa: F401  the other operations
@@ -71,8 +71,7 @@ def power(x: Operand, exponent: float) -> Tensor:
     if not isinstance(exponent, numbers.Real):
         raise TypeError(f"power takes a number as exponent, not {type(exponent).__name__}")
     x, p = as_tensor(x), float(exponent)
-    u = x.data
-    # With p = 0 the derivative is 0, also at x = 0, where x ** -1 has no value.
+    u = x.data  # with p = 0 the derivative is 0 also at x = 0, where x ** -1 has no value
     return record(u**p, (x,), lambda g: (g * (p * u ** (p - 1)) if p else 0 * g,))
 
 
@@ -112,10 +111,7 @@ def relu(x: Operand) -> Tensor:
 
 
 def leaky_relu(x: Operand, slope: float = 0.1) -> Tensor:
-    """Return x if x > 0, else slope · x, for 0 <= slope < 1.  dx = g if x > 0, else slope · g.
-
-    Maas, Hannun and Ng 2013.  The derivative at 0 is taken to be `slope`.
-    """
+    """Return x if x > 0, else slope · x.  dx = g if x > 0, else slope · g (Maas et al. 2013)."""
     if not 0 <= slope < 1:
         raise ValueError(f"leaky_relu: slope is {slope}, expected a number from 0 to below 1")
     x = as_tensor(x)
@@ -147,20 +143,14 @@ def softplus(x: Operand) -> Tensor:
 
 
 def softmax(x: Operand, axis: int = -1) -> Tensor:
-    """Return y = e ** x / Σ e ** x along `axis`.  dx = y (g - Σ g y).
-
-    The maximum is subtracted first: this changes nothing but that no power can overflow.
-    """
+    """Return y = e ** x / Σ e ** x along `axis`.  dx = y (g - Σ g y)."""
     x = as_tensor(x)
     y = array_module(x.data).exp(_log_softmax(x.data, axis))
     return record(y, (x,), lambda g: (y * (g - (g * y).sum(axis, keepdims=True)),))
 
 
 def log_softmax(x: Operand, axis: int = -1) -> Tensor:
-    """Return y = log softmax(x) along `axis`.  dx = g - softmax(x) Σ g.
-
-    From the logits at once: the logarithm of a softmax that has rounded to 0 would be -inf.
-    """
+    """Return y = log softmax(x) along `axis`, not -inf for tiny ones.  dx = g - softmax(x) Σ g."""
     x = as_tensor(x)
     y = _log_softmax(x.data, axis)
     xp = array_module(y)
@@ -169,21 +159,19 @@ def log_softmax(x: Operand, axis: int = -1) -> Tensor:
 
 def _log_softmax(x, axis):
     xp = array_module(x)
-    x = x - x.max(axis, keepdims=True)
+    x = x - x.max(axis, keepdims=True)  # which changes nothing but that no power can overflow
     return x - xp.log(xp.exp(x).sum(axis, keepdims=True))
 
 
 def sum(x: Operand, axis: int | tuple | None = None, keepdims: bool = False) -> Tensor:
     """Return the sum over `axis` (all axes by default).  dx = g repeated along `axis`."""
     x = as_tensor(x)
-    xp = array_module(x.data)
+    xp, y = array_module(x.data), x.data.sum(axis=axis, keepdims=True)
 
     def backward(g: Array) -> tuple:
-        if not keepdims and axis is not None:
-            g = xp.expand_dims(g, axis)
-        return (xp.broadcast_to(g, x.shape),)
+        return (xp.broadcast_to(g.reshape(y.shape), x.shape),)
 
-    return record(xp.asarray(x.data.sum(axis=axis, keepdims=keepdims)), (x,), backward)
+    return record(y if keepdims else xp.squeeze(y, axis), (x,), backward)
 
 
 def mean(x: Operand, axis: int | tuple | None = None, keepdims: bool = False) -> Tensor:
@@ -214,8 +202,7 @@ def transpose(x: Operand, axes: Sequence[int] | None = None) -> Tensor:
 def concat(tensors: Sequence[Operand], axis: int = -1) -> Tensor:
     """Return tensors joined along `axis`.  Each one's gradient is its piece of g."""
     inputs = tuple(as_tensor(x) for x in tensors)
-    xp, lengths = array_module(inputs[0].data), [x.shape[axis] for x in inputs]
-    ends = [builtins.sum(lengths[: k + 1]) for k in range(len(lengths))]
+    xp, ends = array_module(inputs[0].data), list(accumulate(x.shape[axis] for x in inputs))
     y = xp.concatenate([x.data for x in inputs], axis)
     return record(y, inputs, lambda g: tuple(xp.split(g, ends[:-1], axis)))
 

@@ -11,8 +11,7 @@ from tinyinfogan.engine.tensor import Tensor, copy_state
 class Adam:
     """Adam with bias correction (algorithm 1).
 
-    parameters: Tensors; those without a gradient stay as they are in a step.  The step number t,
-        which corrects the bias of the moments, is one for all.
+    parameters: Tensors; those without a gradient stay as they are in a step.
     lr: the step size α.  betas: decay rates of the two moments; 0.5 for the first is the custom
         for GANs (Radford et al. 2016).  eps keeps the division finite.
 

@@ -1,9 +1,4 @@
-"""The array code under the operations, as the formulas have it, on NumPy or CuPy arrays.
-
-Rows are arrays (N, C) with C channels, images (N, H, W, C); `window` is KH, KW, stride, padding.
-"""
-
-from collections.abc import Iterator
+"""The formulas on arrays: rows (N, C), images (N, H, W, C); a window is KH, KW, stride, padding."""
 
 import numpy as np
 
@@ -51,8 +46,8 @@ def im2col(x: Array, KH: int, KW: int, stride: int, padding: int) -> Array:
     """Return the windows of images as the rows of a matrix (N·OH·OW, KH·KW·C)."""
     xp = array_module(x)
     x = xp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
-    view = xp.lib.stride_tricks.sliding_window_view(x, (KH, KW), axis=(1, 2))
-    view = view[:, ::stride, ::stride].transpose(0, 1, 2, 4, 5, 3)  # (N, OH, OW, KH, KW, C)
+    view = xp.lib.stride_tricks.sliding_window_view(x, (KH, KW), axis=(1, 2))  # (…, C, KH, KW)
+    view = view[:, ::stride, ::stride].transpose(0, 1, 2, 4, 5, 3)
     return view.reshape(-1, KH * KW * x.shape[3])
 
 
@@ -114,10 +109,7 @@ def normalise_grad(g: Array, centred: Array, factor: Array, a: Array, b: Array) 
 
 @primitive
 def adam_update(thetas, grads, ms, vs, numbers, beta1: float, beta2: float) -> None:
-    """Move parameters θ and the moments m and v of their gradients, lists of arrays, in place.
-
-    numbers: array (2,), the step size and eps, both with the correction of the moments' bias.
-    """
+    """Move parameters θ and their moments m and v, lists of arrays, in place (see optim.Adam)."""
     rate, eps = numbers[0], numbers[1]
     for theta, g, m, v in zip(thetas, grads, ms, vs, strict=True):
         m[...] = beta1 * m + (1 - beta1) * g
@@ -127,10 +119,9 @@ def adam_update(thetas, grads, ms, vs, numbers, beta1: float, beta2: float) -> N
 
 @primitive
 def warp(x: Array, maps: Array) -> Array:
-    """Return images moved by affine maps (N, 2, 3), with bilinear interpolation and 0 outside.
+    """Return images moved by affine maps (N, 2, 3), bilinearly: y = Σ_k w_k x[at_k].
 
-    The pixel at (i, j), from the image's centre, takes its value from the place (i, j, 1) · mapᵀ:
-    y = Σ_k w_k x[at_k] over the four pixels k around that place.
+    k counts the four pixels around the place (i, j, 1) · mapᵀ, (i, j) being from the centre.
     """
     return sum(weight * x[at] for at, weight in _neighbours(maps, *x.shape[1:3]))
 
@@ -144,12 +135,11 @@ def warp_grad(g: Array, maps: Array) -> Array:
     return dx
 
 
-def _neighbours(maps: Array, H: int, W: int) -> Iterator[tuple[tuple, Array]]:
+def _neighbours(maps, H, W):
     """Yield the index of each of the four pixels, and its weight (N, H, W, 1), 0 outside."""
     xp, n = array_module(maps), len(maps)
     last = xp.asarray([[H - 1], [W - 1]], maps.dtype)
-    i, j = (xp.arange(length, dtype=maps.dtype) for length in (H, W))
-    pixels = xp.stack(xp.meshgrid(i, j, indexing="ij")).reshape(2, -1) - last / 2
+    pixels = xp.indices((H, W), dtype=maps.dtype).reshape(2, -1) - last / 2
     place = maps[..., :2] @ pixels + maps[..., 2:] + last / 2  # (N, 2, H·W)
     for corner in np.ndindex(2, 2):
         at = xp.floor(place) + xp.asarray(corner, maps.dtype)[:, None]

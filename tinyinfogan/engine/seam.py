@@ -8,11 +8,9 @@ import functools
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 _plain = os.environ.get("TINYINFOGAN_PLAIN", "0") not in ("", "0")
-primitives: dict[str, Callable] = {}
-"""All primitives by name; `.plain` of each is the formula itself."""
+primitives: dict[str, Callable] = {}  # all of them by name; `.plain` of each is its formula
 
 
 def primitive(formula: Callable) -> Callable:
@@ -20,18 +18,17 @@ def primitive(formula: Callable) -> Callable:
 
     With TINYINFOGAN_PLAIN=1 in the environment, or inside `plain()`, it is done as it stands.
     """
-    name = formula.__name__
 
     @functools.wraps(formula)  # so that inspect.getsource prints the formula
-    def call(*arguments: Any) -> Any:
+    def call(*arguments):
         if _plain:
             return formula(*arguments)
         from tinyinfogan.engine import fast
 
-        return (fast.version(name, arguments) or formula)(*arguments)
+        return (fast.version(formula.__name__, arguments) or formula)(*arguments)
 
     call.plain = formula  # type: ignore[attr-defined]
-    primitives[name] = call
+    primitives[formula.__name__] = call
     return call
 
 

@@ -16,13 +16,11 @@ from tinyinfogan.engine.device import Array, array_module, to_host
 class Tensor:
     """An array with a gradient.
 
-    data: array of any shape.  Floating arrays (NumPy or CuPy) are taken as they are, without a
-        copy; numbers, lists and integer arrays become float32.
+    data: array of any shape, kept without a copy if it is floating; else it becomes float32.
     requires_grad: whether `backward()` is to leave this tensor's gradient in `.grad`.
 
     `.grad` is a plain array of the same shape, or None.  Only leaves, tensors that no operation
-    made, keep one, and calls of `backward()` add to it.  The arithmetic operators and `[...]` are
-    the functions of `tinyinfogan.engine.ops`.
+    made, keep one, and calls of `backward()` add to it.  Operators are functions of `ops`.
     """
 
     __slots__ = ("data", "grad", "requires_grad", "_inputs", "_backward", "__weakref__")
@@ -31,10 +29,8 @@ class Tensor:
     def __init__(self, data: Array, requires_grad: bool = False):
         if isinstance(data, Tensor):
             raise TypeError("Tensor(data) takes an array; to cut a Tensor off, use .detach()")
-        if not hasattr(data, "dtype"):
-            data = np.asarray(data, np.float32)
-        elif isinstance(data, np.generic):
-            data = np.asarray(data)
+        if not hasattr(data, "dtype") or isinstance(data, np.generic):
+            data = np.asarray(data, getattr(data, "dtype", np.float32))
         self.data: Array = data if data.dtype.kind == "f" else data.astype(np.float32)
         self.grad: Array | None = None
         self.requires_grad = requires_grad
@@ -67,11 +63,9 @@ class Tensor:
     def backward(self, grad: Array | Tensor | None = None, retain_graph: bool = True) -> None:
         """Add d(self)/d(leaf), weighted by `grad`, to the `.grad` of every leaf that asked for one.
 
-        grad: array of this tensor's shape, the cotangent; 1 by default, if there is one element.
-            Reverse-mode differentiation, first order only: gradients are plain arrays and have no
-            graph of their own.
-        retain_graph: if False, each operation is freed, with what it had saved, as soon as it is
-            done with; then backward() cannot pass through it again.
+        grad: the cotangent, an array of this shape; 1 by default, if there is one element.
+            First order only: gradients are plain arrays and have no graph of their own.
+        retain_graph: if False, each operation is freed, with what it had saved, once it is done.
 
         Raises RuntimeError if nothing in the graph requires a gradient, `grad` itself does, or the
         graph has been freed, ValueError if `grad` is missing or of another shape.
@@ -109,9 +103,9 @@ def _cotangent(tensor, grad):
         if grad.requires_grad:
             raise RuntimeError("second derivatives are not supported: grad requires a gradient")
         grad = grad.data
-    if grad is None and tensor.data.size != 1:
-        raise ValueError(f"backward() of a tensor of shape {tensor.shape} needs a grad")
     xp, like = array_module(tensor.data), tensor.data
+    if grad is None and like.size != 1:
+        raise ValueError(f"backward() of a tensor of shape {tensor.shape} needs a grad")
     grad = xp.ones_like(like) if grad is None else xp.asarray(grad, dtype=like.dtype)
     if grad.shape != tensor.shape:
         raise ValueError(f"backward(): grad has shape {grad.shape}, expected {tensor.shape}")
@@ -123,10 +117,8 @@ def _freed(grad):
 
 
 def topological_order(last):
-    """Return the tensors that `last` depends on and gradients flow to, each after its inputs.
-
-    A depth-first walk with its own stack: recursion would end at about 1,000 operations.
-    """
+    """Return the tensors that `last` depends on, each after its inputs."""
+    # A depth-first walk with its own stack: recursion would end at about 1,000 operations.
     order, seen, stack = [], {last}, [(last, iter(last._inputs))]
     while stack:
         tensor, inputs = stack[-1]
@@ -154,8 +146,7 @@ def no_grad() -> Iterator[None]:
         _recording.reset(before)
 
 
-Operand: TypeAlias = "Tensor | Array | float"
-"""What operations take: tensors, and arrays and numbers, which are constants."""
+Operand: TypeAlias = "Tensor | Array | float"  # arrays and numbers are constants
 
 
 def as_tensor(x: Operand) -> Tensor:
@@ -169,9 +160,8 @@ def needs_grad(x: Operand) -> bool:
 
 
 def record(data: Array, inputs: tuple, backward: Callable[[Array], tuple]) -> Tensor:
-    """Return `data` as a Tensor and note how it came about.
+    """Return `data` as a Tensor and note how it came about from `inputs`.
 
-    inputs: tensors, and arrays or numbers which are constants.
     backward: function from the gradient of `data` (an array of its shape, not to be written to)
         to a tuple with the gradient of each input, or None for an input that needs none.
     """

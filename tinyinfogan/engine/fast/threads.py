@@ -65,7 +65,8 @@ def parallel_for(function, length, step=None):
             run(0)
         return
     jobs = _started()
-    done, errors = queue.SimpleQueue(), []
+    done: queue.SimpleQueue = queue.SimpleQueue()
+    errors = []
     with one_blas_thread:
         for begin in begins:
             jobs.put((run, begin, done))
@@ -80,8 +81,8 @@ def parallel_for(function, length, step=None):
                 left -= 1
             except KeyboardInterrupt as error:
                 errors.append(error)
-    for error in filter(None, errors):
-        raise error
+    for raised in filter(None, errors):
+        raise raised
 
 
 def share_rows(function, *arrays):
@@ -130,7 +131,7 @@ def _started():
         return _jobs
 
 
-_registered = []
+_registered: list = []
 
 
 def _start_again():
