@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+MOST_CONTINUOUS = 1000
+
 
 class Code(NamedTuple):
     """One latent code.
@@ -18,12 +20,9 @@ class Code(NamedTuple):
     columns: slice
 
     @property
-    def entropy(self):
+    def entropy(self) -> float:
         """H(c) in nats: log K for K equal categories, log 2 (differential) for U(-1, 1)."""
         return float(np.log(self.size or 2))
-
-
-MOST = 1000  # continuous codes
 
 
 @dataclass(frozen=True)
@@ -42,13 +41,13 @@ class LatentSpec:
     categorical: tuple = (10,)
     continuous: int = 2
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "categorical", tuple(self.categorical))
         for name in ("noise", "continuous"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected 0 or more")
-        if self.continuous > MOST:  # each is an object of its own
-            raise ValueError(f"continuous is {self.continuous}, expected at most {MOST:,}")
+        if self.continuous > MOST_CONTINUOUS:
+            raise ValueError(f"continuous is {self.continuous}, expected at most 1,000")
         for size in self.categorical:
             if size < 2:
                 raise ValueError(f"a categorical code of size {size}: expected at least 2")
@@ -56,18 +55,18 @@ class LatentSpec:
             raise ValueError("an InfoGAN needs at least one code; with λ = 0 it is a plain GAN")
 
     @property
-    def code_dim(self):
+    def code_dim(self) -> int:
         """The number of columns that all codes take together."""
         return sum(self.categorical) + self.continuous
 
     @property
-    def dim(self):
+    def dim(self) -> int:
         """The length of a latent vector."""
         return self.noise + self.code_dim
 
     @property
-    def codes(self):
-        """The codes, a list of Code: the categorical ones, then the continuous ones."""
+    def codes(self) -> list[Code]:
+        """The codes: the categorical ones, then the continuous ones."""
         codes, start = [], 0
         for size in (*self.categorical, *(None,) * self.continuous):
             stop = start + (size or 1)
@@ -75,8 +74,8 @@ class LatentSpec:
             start = stop
         return codes
 
-    def sample(self, n, rng):
-        """Draw n latent vectors from `rng`, a numpy Generator.  Returns (n, dim) float32."""
+    def sample(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """Return n latent vectors drawn from `rng`, (n, dim) float32."""
         latents = np.empty((n, self.dim), np.float32)
         latents[:, : self.noise] = rng.uniform(-1, 1, (n, self.noise))
         for code in self.codes:
@@ -84,29 +83,29 @@ class LatentSpec:
             self.set_code(latents, code.name, draw)
         return latents
 
-    def set_code(self, latents, name, values):
-        """Give the code `name` one value, or one value each, in latent vectors (n, dim), in place.
+    def set_code(self, latents: np.ndarray, name: str, values) -> None:
+        """Set the code `name` of latent vectors (n, dim), in place, to one value or to n values.
 
         values: categories 0 ... K-1 of a categorical code, numbers of a continuous one.
-        Raises ValueError for a code that is not there, a category out of range, a number that is
-        not finite, and values that are no numbers or not as many as the vectors.
+        Raises ValueError for an unknown code, a category out of range, a number that is not
+        finite, and values that are no numbers or not as many as the vectors.
         """
         code = next((code for code in self.codes if code.name == name), None)
         if code is None:
-            known = ", ".join(code.name for code in self.codes) or "none"
+            known = ", ".join(code.name for code in self.codes)
             raise ValueError(f"there is no code {name!r}; the codes are: {known}")
         columns = latents[:, self.noise :][:, code.columns]
         try:
             values = np.broadcast_to(np.asarray(values, np.float64), len(latents))
         except (TypeError, ValueError):
-            raise ValueError(
-                f"{name} is {values!r}, expected a number, or {len(latents)} of them"
-            ) from None
+            wanted = f"a number, or {len(latents)} of them"
+            raise ValueError(f"{name} is {values!r}, expected {wanted}") from None
         if code.size is None:
             if not np.isfinite(values).all():
                 raise ValueError(f"{name} is {values}, expected finite numbers")
             columns[:, 0] = values
-            return
-        if not ((values >= 0) & (values < code.size) & (values == np.floor(values))).all():
-            raise ValueError(f"{name} is {values}, expected categories from 0 to {code.size - 1}")
-        columns[...] = np.arange(code.size) == values[:, None]
+        else:
+            if not np.isin(values, np.arange(code.size)).all():
+                last = code.size - 1
+                raise ValueError(f"{name} is {values}, expected categories from 0 to {last}")
+            columns[...] = np.arange(code.size) == values[:, None]

@@ -6,13 +6,17 @@ maps do not show in what G learns, and a private pattern between G and Q, which 
 would upset, is no way to tell Q the code.
 """
 
+import copy
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 
-from tinyinfogan.engine import primitives
-from tinyinfogan.engine.device import device_of, to_device
+from tinyinfogan.engine import Tensor, nn, primitives
+from tinyinfogan.engine.device import Array, device_of, to_device
 from tinyinfogan.engine.tensor import record
+from tinyinfogan.infogan.model import InfoGAN
+from tinyinfogan.infogan.settings import Settings
 
 
 class Augmentation(NamedTuple):
@@ -26,8 +30,13 @@ class Augmentation(NamedTuple):
     zoom: float = 0.0
 
 
-def draw_maps(augmentation, n, rng):
-    """Draw n affine maps from `rng`, a numpy Generator.  Returns (n, 2, 3) float32, see `warp`."""
+def augmentation_of(settings: Settings) -> Augmentation:
+    """Return the Augmentation that the settings ask for; without any, all of it is 0."""
+    return Augmentation(settings.shift, settings.rotation, settings.zoom)
+
+
+def draw_maps(augmentation: Augmentation, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Return n affine maps drawn from `rng`, (n, 2, 3) float32, see `warp`."""
     shift, rotation, zoom = augmentation
     angle = np.radians(rng.uniform(-rotation, rotation, n))
     scale = np.exp(rng.uniform(-zoom, zoom, n))
@@ -37,17 +46,34 @@ def draw_maps(augmentation, n, rng):
     return np.stack([row, column], axis=1).astype(np.float32)
 
 
-def warp(images, maps):
-    """Move each image by its own affine map, with bilinear interpolation and 0 outside.
+def warp(images: Tensor, maps: Array) -> Tensor:
+    """Return images (N, H, W, C), each moved by its own affine map: bilinear, and 0 outside.
 
-    images: Tensor (N, H, W, C).  maps: NumPy array (N, 2, 3): the pixel at (i, j), counted from
-    the image's centre, takes its value from (i, j, 1) · mapᵀ.  Returns a Tensor (N, H, W, C).
+    maps: (N, 2, 3): the pixel at (i, j), counted from the image's centre, takes its value from
+    (i, j, 1) · mapᵀ.  Raises ValueError if the maps are not as many as the images.
 
     y = Σ_k w_k x[at_k] over the four neighbours k of that place, linear in x, so that
-    dx[at_k] += w_k g.  Raises ValueError where the maps are not as many as the images.
+    dx[at_k] += w_k g.
     """
-    N, H, W, C = images.shape
-    if maps.shape != (N, 2, 3):
-        raise ValueError(f"warp: maps are {maps.shape}, expected {(N, 2, 3)}: one an image")
+    if maps.shape != (len(images), 2, 3):
+        expected = f"expected {(len(images), 2, 3)}: one per image"
+        raise ValueError(f"warp: maps are {maps.shape}, {expected}")
     x, maps = images.data, to_device(maps, device_of(images.data))
     return record(primitives.warp(x, maps), (images,), lambda g: (primitives.warp_grad(g, maps),))
+
+
+class Augmented(nn.Module):
+    """A discriminator that sees each batch of images moved, by the next of `maps`."""
+
+    def __init__(self, discriminator: nn.Module, maps: Iterable[Array]):
+        self.discriminator, self._maps = discriminator, iter(maps)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        return self.discriminator(warp(images, next(self._maps)))
+
+
+def augmented(model: InfoGAN, maps: Iterable[Array]) -> InfoGAN:
+    """Return a model with the same networks, whose D is `Augmented`: good for as many batches."""
+    seen = copy.copy(model)
+    seen.discriminator = Augmented(model.discriminator, maps)
+    return seen

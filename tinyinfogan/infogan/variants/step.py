@@ -1,29 +1,71 @@
-"""A step with all that its settings ask for."""
+"""The paper's step with what the settings add to it."""
 
-from tinyinfogan.engine import optim
-from tinyinfogan.infogan.variants.augmentation import draw_maps
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from tinyinfogan.engine.device import Array
+from tinyinfogan.engine.optim import Adam
+from tinyinfogan.infogan.losses import GENERATOR_LOSSES
+from tinyinfogan.infogan.model import InfoGAN
+from tinyinfogan.infogan.step import train_step
+from tinyinfogan.infogan.variants.augmentation import augmentation_of, augmented, draw_maps
+from tinyinfogan.infogan.variants.consistency import consistency_loss, two_views
+from tinyinfogan.infogan.variants.tutorial import information_step
 
 
-def draws(model, N, rng):
-    """Yield what a step with N examples draws from `rng`, in its order: latents, affine maps."""
-    settings = model.settings
-    yield model.spec.sample(N, rng)
-    if any(settings.augmentation):
-        real = N // 2 * 2 if settings.lambda_consistency else N
-        for n in (real, N, N, N) if settings.info_updates == "all" else (real, N, N):
-            yield draw_maps(settings.augmentation, n, rng)
-
-
-def optimisers(model):
-    """Return what train_step updates a model with: {"d_adam", "g_adam" and perhaps "q_adam": Adam}.
-
-    "q_adam" is there where info_updates is "all".
-    """
+def optimisers(model: InfoGAN) -> dict[str, Adam]:
+    """Return what a step updates a model with: "d_adam", "g_adam" and, if separate, "q_adam"."""
     settings, G, D = model.settings, model.generator, model.discriminator
     adams = {
-        "d_adam": optim.Adam(D.parameters(), settings.d_lr),
-        "g_adam": optim.Adam(G.parameters(), settings.g_lr),
+        "d_adam": Adam(D.parameters(), settings.d_lr),
+        "g_adam": Adam(G.parameters(), settings.g_lr),
     }
-    if settings.info_updates == "all":
-        adams["q_adam"] = optim.Adam([*G.parameters(), *D.parameters()], settings.q_lr)
+    if settings.info_step == "separate":
+        adams["q_adam"] = Adam([*G.parameters(), *D.parameters()], settings.q_lr)
     return adams
+
+
+def draws(model: InfoGAN, n: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Yield what a step of n examples draws from `rng`, in this order.
+
+    The latents (n, dim); if there is augmentation, the maps of each batch that D sees: the real
+    images, the generated ones, those again for G, and once more in a separate information step.
+    """
+    settings = model.settings
+    yield model.spec.sample(n, rng)
+    if any(augmentation_of(settings)):
+        real = n // 2 * 2 if settings.lambda_consistency else n
+        for size in (real, n, n, n) if settings.info_step == "separate" else (real, n, n):
+            yield draw_maps(augmentation_of(settings), size, rng)
+
+
+def step_for(model: InfoGAN, optimisers: dict[str, Adam]) -> Callable[..., dict[str, Array]]:
+    """Return step(real, *drawn), `train_step` of a model with the variants its settings ask for.
+
+    real: images (N, H, W, C) in [0, 1].  drawn: arrays, what `draws` yields for N.  All are on the
+    model's device.  The step returns {"d_loss", "g_loss", code name: L_I} as `train_step` does.
+    """
+    settings, spec = model.settings, model.spec
+    separate = settings.info_step == "separate"
+
+    def consistency(q_output):
+        half = len(q_output) // 2
+        loss = consistency_loss(spec, q_output[:half], q_output[half:])
+        return settings.lambda_consistency * loss
+
+    def step(real: Array, latents: Array, *maps: Array) -> dict[str, Array]:
+        seen = augmented(model, maps) if maps else model
+        values = train_step(
+            seen,
+            optimisers["d_adam"],
+            optimisers["g_adam"],
+            two_views(real) if settings.lambda_consistency else real,
+            latents,
+            lambdas=(0, 0) if separate else settings.lambdas,
+            generator_loss=GENERATOR_LOSSES[settings.generator_loss],
+            real_term=consistency if settings.lambda_consistency else None,
+        )
+        return values | (information_step(seen, optimisers["q_adam"], latents) if separate else {})
+
+    return step
