@@ -37,7 +37,7 @@ VARIANTS = {
     "plain": PLAIN,
     "augmented": TINY,
     "learnt sigma": replace(PLAIN, q_sigma="learnt", lambda_consistency=0.0),
-    "information in a third step": replace(PLAIN, info_updates="all"),
+    "information in a third step": replace(PLAIN, info_step="separate"),
 }
 
 

@@ -7,12 +7,14 @@ from pathlib import Path
 
 from tinyinfogan import data
 from tinyinfogan.cli.common import UsageError
-from tinyinfogan.infogan.model import InfoGAN, describe
-from tinyinfogan.infogan.settings import DATASETS, DEFAULT, PRESETS
+from tinyinfogan.infogan.model import InfoGAN
+from tinyinfogan.infogan.settings import DEFAULT, PRESETS
+from tinyinfogan.infogan.variants.presets import DATASETS
 from tinyinfogan.training import checkpoint
 from tinyinfogan.training.folder import OPTIONS, config_for, existing_run_files
 from tinyinfogan.training.lock import unfinished
 from tinyinfogan.training.ranks import SINGLE_PROCESS
+from tinyinfogan.view.describe import describe
 
 MOST_EPOCHS = 1_000_000
 SETTINGS_OPTIONS = {
@@ -24,7 +26,7 @@ SETTINGS_OPTIONS = {
     "lambda_consistency": (float, "weight of Q's consistency on real images"),
     "d_lr": (float, "learning rate of D and Q"),
     "g_lr": (float, "learning rate of G"),
-    "q_lr": (float, "learning rate of the third step of --info-updates all"),
+    "q_lr": (float, "learning rate of the third step of --info-step separate"),
     "decay": (float, "last share of the run, over which the learning rates fall to 0"),
     "pad": (int, "black pixels to put around every image"),
     "shift": (float, "pixels by which what D sees is moved, at most"),
@@ -32,7 +34,7 @@ SETTINGS_OPTIONS = {
     "zoom": (float, "share by which it is made larger or smaller, at most"),
 }
 SETTINGS_NAMES = [
-    *("steps", "batch_size", "categorical", "continuous", "q_sigma", "info_updates"),
+    *("steps", "batch_size", "categorical", "continuous", "q_sigma", "info_step"),
     *SETTINGS_OPTIONS,
 ]
 
@@ -82,9 +84,9 @@ def _add_more(add):
         metavar = "N" if kind is int else "X"
         add(f"--{name.replace('_', '-')}", type=kind, metavar=metavar, help=text)
     add("--q-sigma", choices=("fixed", "learnt"), help="σ of Q's Gaussians")
-    text = "who maximises L_I: D with Q, and G, in their own steps, or a third step over all "
-    text += "parameters"
-    add("--info-updates", choices=("players", "all"), help=text)
+    text = "whether D with Q, and G, maximise L_I in their own steps, or a third step over all "
+    text += "parameters does"
+    add("--info-step", choices=("joint", "separate"), help=text)
     text = "on a GPU: faster products of float32 with inputs of 10 bits"
     add("--tf32", action="store_true", help=text)
     text = "on a GPU: start every kernel by itself, not steps as a whole"

@@ -29,7 +29,7 @@ import numpy as np
 
 from tinyinfogan.engine.device import resolve_device, to_device, to_host
 from tinyinfogan.infogan.model import InfoGAN
-from tinyinfogan.infogan.settings import Settings
+from tinyinfogan.infogan.settings import from_saved
 from tinyinfogan.storage import files, npz, space
 
 FORMAT = 2
@@ -241,9 +241,7 @@ def config_of(arrays, path, kinds=None):
         for key, kind in (kinds or {}).items():
             if not isinstance(config[key], kind):
                 raise ValueError(f"{key} is {config[key]}")
-        # A setting that is newer than the checkpoint has its default, which changes nothing.
-        fields = config["settings"].items()
-        return config, Settings(**{k: v for k, v in fields if k in Settings.__dataclass_fields__})
+        return config, from_saved(config["settings"])
 
 
 def load_for_run(folder):

@@ -102,7 +102,3 @@ def take_gpu(group):
 
         here = group.communicator.Split_type(MPI.COMM_TYPE_SHARED)
         cupy.cuda.Device(here.rank % cupy.cuda.runtime.getDeviceCount()).use()
-
-
-ALONE = SINGLE_PROCESS  # until infogan.step takes no ranks any more
-ALONE.average_gradients = lambda parameters: None

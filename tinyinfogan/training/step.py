@@ -3,22 +3,10 @@
 import numpy as np
 
 from tinyinfogan.engine import nn
-from tinyinfogan.engine.device import array_module
+from tinyinfogan.engine.device import array_module, to_device
 from tinyinfogan.engine.fast.cuda import graph
-from tinyinfogan.infogan.step import train_step
-from tinyinfogan.infogan.variants.step import draws
+from tinyinfogan.infogan.variants.step import draws, step_for
 from tinyinfogan.training.ranks import SINGLE_PROCESS
-
-
-def step_for(model, optimisers):
-    """Until infogan.variants.step has it."""
-
-    def step(real, *drawn):
-        players = optimisers["d_adam"], optimisers["g_adam"]
-        values = train_step(model, *players, real, iter(drawn), optimisers.get("q_adam"))
-        return {name: value for name, value in values.items() if not name.endswith("_norm")}
-
-    return step
 
 
 class SharedAdam:
@@ -88,6 +76,9 @@ def step_of_run(model, adams, replay=True, sync_bn=True, group=SINGLE_PROCESS):
 
     if replay and model.device == "cuda" and group.size == 1:
         with_norms = graph.replayed(with_norms, adams.values())
-    return lambda real, rng: with_norms(
-        real, *(group.shard(drawn) for drawn in draws(model, len(real) * group.size, rng))
-    )
+
+    def step_of_shard(real, rng):
+        drawn = map(group.shard, draws(model, len(real) * group.size, rng))
+        return with_norms(real, *(to_device(array, model.device) for array in drawn))
+
+    return step_of_shard
