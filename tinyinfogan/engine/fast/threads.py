@@ -85,18 +85,19 @@ def parallel_for(function, length, step=None):
         raise raised
 
 
-def share_rows(function, *arrays):
+def share_rows(function, *arrays, chunk=None):
     """Call `function(*shares)` for each thread's share of the rows of `arrays`, all equally long.
 
     NumPy makes one pass over memory for each operation, on one core; it lets go of the interpreter
     lock while it computes.  `function` writes its results into its arguments, each row's from that
-    row alone.  Small arrays are passed whole.
+    row alone.  Small arrays are passed whole.  chunk: elements of an array to pass at a time.
     """
     largest = max(arrays, key=lambda array: array.size)
     if largest.size <= SMALL:
         function(*arrays)
     else:
-        parallel_for(lambda rows: function(*[a[rows] for a in arrays]), len(largest))
+        step = chunk and max(1, chunk * len(largest) // largest.size)
+        parallel_for(lambda rows: function(*[a[rows] for a in arrays]), len(largest), step)
 
 
 # --- the threads ----------------------------------------------------------------------------------
