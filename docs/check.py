@@ -98,10 +98,16 @@ def look(folder):
     server.found, server.done = None, threading.Event()
     threading.Thread(target=server.serve_forever, daemon=True).start()
     with tempfile.TemporaryDirectory() as profile, open(Path(profile) / "log", "w+") as log:
-        command = [browser, "--headless", "--no-sandbox", "--disable-gpu",
-                   "--enable-logging=stderr", f"--user-data-dir={profile}/browser",
-                   "--remote-debugging-port=0",
-                   f"http://127.0.0.1:{server.server_port}/look.html"]  # fmt: skip
+        command = [
+            browser,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--enable-logging=stderr",
+            f"--user-data-dir={profile}/browser",
+            "--remote-debugging-port=0",
+            f"http://127.0.0.1:{server.server_port}/look.html",
+        ]
         process = subprocess.Popen(command, stdout=log, stderr=log)
         server.done.wait(timeout=600)
         process.terminate()
@@ -117,6 +123,8 @@ def look(folder):
 if __name__ == "__main__":
     found = look(sys.argv[1] if sys.argv[1:] else str(Path(__file__).parent / "_build"))
     for one in found:
-        print(f"{one['page']} at {one['width']}: {one['images']} images, {one['formulas']} formulas"
-              + "".join(f"\n  wrong: {what}" for what in one["wrong"]))  # fmt: skip
+        print(
+            f"{one['page']} at {one['width']}: {one['images']} images, {one['formulas']} formulas"
+            + "".join(f"\n  wrong: {what}" for what in one["wrong"])
+        )
     sys.exit(any(one["wrong"] for one in found))

@@ -25,6 +25,7 @@ import numpy as np
 from common import args, show
 
 from tinyinfogan.engine import Tensor, ops
+from tinyinfogan.engine.tensor import topological_order
 
 # %% [markdown]
 # The result first
@@ -54,7 +55,8 @@ print("dc/da by the package:", a.grad)
 # $$∂y/∂u = v,\quad ∂y/∂v = u$$
 #
 # and for the sum u + v both are 1. That is all the calculus there is in this lesson; the rest is
-# bookkeeping. Numbers that remember, linked to what they came from, are called a *tape*.
+# bookkeeping. Numbers that remember, linked to what they came from, are called a *tape*, or the
+# *graph* of the program.
 
 
 # %%
@@ -215,6 +217,8 @@ print(f"{lengths[-1]} doublings, the tape: {visits[-1]} visits, {1e3 * tape_seco
 
 # %%
 figure, axes = plt.subplots(1, 4, figsize=(12, 3.4), width_ratios=(1, 1, 1, 1.8))
+circle = {"boxstyle": "circle", "fc": "white", "ec": "black"}
+arrow = {"arrowstyle": "->", "color": "grey"}
 stories = (
     ("assigning", ("1", "1", "1"), "wrong"),
     ("adding, too early", ("1", "1, then 2", "2, then 2 + 4 = 6"), "wrong"),
@@ -223,18 +227,17 @@ stories = (
 for ax, (title, grads, verdict) in zip(axes, stories):
     colour = "tab:green" if verdict == "right" else "tab:red"
     for name, grad, height in zip("cba", grads, (2, 1, 0)):
-        ax.text(0, height, name, ha="center", va="center", fontsize=14,
-                bbox={"boxstyle": "circle", "fc": "white", "ec": "black"})
+        ax.text(0, height, name, ha="center", va="center", fontsize=14, bbox=circle)
         ax.text(0.36, height, grad, va="center", color=colour, fontsize=11)
         for bend in (0.4, -0.4) if height else ():
-            ax.annotate("", (0, height - 0.78), (0, height - 0.22), arrowprops={
-                "arrowstyle": "->", "color": "grey", "connectionstyle": f"arc3,rad={bend}"})
+            bent = arrow | {"connectionstyle": f"arc3,rad={bend}"}
+            ax.annotate("", (0, height - 0.78), (0, height - 0.22), arrowprops=bent)
     ax.set(xlim=(-0.5, 1.7), ylim=(-0.4, 2.4), title=f"{title}: {verdict}")
     ax.axis("off")
 axes[3].semilogy(lengths, calls, "o-", color="tab:red", label="every path")
 axes[3].semilogy(lengths, visits, "o-", color="tab:green", label="each number once")
-axes[3].set(xlabel="doublings of a", ylabel="steps of the walk back", title="Work",
-            xticks=lengths[::3])
+axes[3].set(xlabel="doublings of a", ylabel="steps of the walk back", title="Work")
+axes[3].set_xticks(lengths[::3])
 axes[3].legend()
 show("01_diamond.png")
 
@@ -308,12 +311,16 @@ print(inspect.getsource(ops.multiply))
 # %% [markdown]
 # (``_to_each`` skips inputs that need no gradient, and sums where a small array was repeated to fit
 # a large one: one number used many times, as in the diamond.) Second, gradients of whole images are
-# large, so they live in a dictionary only from the first message to the tensor's turn, and only the
-# leaves, which nothing computed, keep theirs. Third, that dictionary starts afresh with every walk.
-# Now ``Tensor.backward`` should read like an old friend; begin at the comment "Gradients live".
+# large, so they live in a dictionary, ``grads``, only from the first message to the tensor's turn,
+# and only the leaves, which no operation made, keep theirs. Third, that dictionary starts afresh
+# with every walk. (A training step walks back only once, and says ``retain_graph=False``: then each
+# operation is freed, with the arrays it had kept, as soon as it has spoken.) Now
+# ``Tensor.backward`` should read like an old friend, and the walk that finds the order is the one
+# above:
 
 # %%
 print(inspect.getsource(Tensor.backward))
+print(inspect.getsource(topological_order))
 
 # %%
 x = Tensor(np.array(1.0), requires_grad=True)
@@ -348,7 +355,7 @@ print(f"derivative of exp(x·x) at 1: {x.grad:.6f}, by hand {2 * math.e:.6f}")
 
 # %% [markdown]
 # *Answer 2.* 8: leaves add up, so that a large batch can be sent through in pieces and its
-# gradients still sum. That is why every training loop begins with ``zero_grad``. ``Remembering``
+# gradients still sum. That is why every training loop calls ``zero_grad``. ``Remembering``
 # keeps a gradient in b too, so its second walk finds an old 2 there: b ends at 4, and a at
 # 4 + 2·4 = 12. A third wrong number. The dictionary that starts afresh is the cure.
 

@@ -25,7 +25,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from common import show
 
-from tinyinfogan.engine import Tensor, grad_check, ops
+from tinyinfogan.engine import Tensor, grad_check, gradcheck, ops
 from tinyinfogan.engine.tensor import record
 
 # %% [markdown]
@@ -112,8 +112,8 @@ for ax, dtype in zip(axes, (np.float64, np.float32)):
         ax.loglog(steps, np.maximum(errors, 1e-16), label=name)
         smooth = np.convolve(np.log(errors + 1e-16), np.ones(41) / 41, "valid")
         best = smooth.argmin()
-        print(f"{dtype.__name__}, {name}: best step near {steps[20 + best]:.0e}, "
-              f"error near {np.exp(smooth[best]):.0e}")
+        at, error = steps[20 + best], np.exp(smooth[best])
+        print(f"{dtype.__name__}, {name}: best step near {at:.0e}, error near {error:.0e}")
     ax.axvline(1e-5, color="grey", ls=":")
     ax.set(xlabel="step h", title=f"sin'(1) in {dtype.__name__}")
 axes[0].set(ylabel="relative error")
@@ -158,8 +158,12 @@ show("02_step_size.png")
 # softmax sum to 1. The derivative of a constant is 0, so the right answer is 0, and *any* backward
 # that makes 0 of u = 1 passes: also one that returns zeros and nothing else.
 
+
 # %%
-zero_softmax = lambda x: record(ops.softmax(x).data, (x,), lambda g: (0 * g,))  # noqa: E731
+def zero_softmax(x):
+    return record(ops.softmax(x).data, (x,), lambda g: (0 * g,))
+
+
 suspects = {
     "softmax, backward returns 0": zero_softmax,
     "batch norm, variance forgotten": forgetful_batch_norm,
@@ -197,12 +201,12 @@ for name, function in suspects.items():
 
 # %% [markdown]
 # Only the right one passes, and it agrees in nine digits or so. The package's ``grad_check`` is
-# this function for several inputs, with a tolerance, and with error messages. All of its tests call
-# it:
+# this function for several inputs, with a tolerance, and with error messages. All tests of
+# gradients call it. From where u is drawn on it reads:
 
 # %%
-source = inspect.getsource(grad_check)
-print(source[source.index("    def draw") :])
+source = inspect.getsource(gradcheck)
+print(source[source.index("    result = function(*tensors)") :])
 
 # %% [markdown]
 # Kinks
@@ -219,8 +223,8 @@ figure, ax = plt.subplots(figsize=(5.5, 3.2))
 ax.semilogx(steps, slopes, color="tab:red")
 ax.axvline(x, color="grey", ls=":")
 ax.annotate("h = x", (x * 1.15, 0.97))
-ax.set(xlabel="step h", ylabel="central difference", ylim=(0.45, 1.05),
-       title="relu at x = 0.001: the true slope is 1")
+ax.set(xlabel="step h", ylabel="central difference", ylim=(0.45, 1.05))
+ax.set_title("relu at x = 0.001: the true slope is 1")
 show("02_kink.png")
 
 try:

@@ -27,7 +27,7 @@ from common import args, show
 from matplotlib.patches import Rectangle
 
 from tinyinfogan import data
-from tinyinfogan.engine import Tensor, conv, ops
+from tinyinfogan.engine import Tensor, ops, primitives
 
 # %% [markdown]
 # The result first
@@ -98,24 +98,25 @@ print(f"times as fast: {slow_seconds / quick_seconds:,.0f}")
 # Every output pixel is a weighted sum of one window. Look at the outputs of one window for all
 # output channels: a row of KH·KW·C_in numbers, times a matrix of KH·KW·C_in rows and C_out columns.
 # It is the *same* matrix for every window. So put the windows under one another as the rows of a
-# matrix P, the *patches*:
+# matrix P:
 #
 # $$Y = P · W,\quad (N·OH·OW, C_{out}) = (N·OH·OW, KH·KW·C_{in}) · (KH·KW·C_{in}, C_{out})$$
 #
-# Here it is with a digit and a 3×3 window that responds to upper edges.
+# The step from images to P is called *im2col*, "image to columns", after programs in which every
+# window is a column. Here it is with a digit and a 3×3 kernel that responds to upper edges.
 
 # %%
 digit = data.load().images[7:8, ::2, ::2] / 255.0  # (1, 14, 14, 1)
 edge = np.array([[-1.0, -1, -1], [0, 0, 0], [1, 1, 1]])
-patches = conv.gather_patches(digit, 3, 3, stride=1, padding=0)
-result = patches @ edge.reshape(9, 1)
-print("patches:", patches.shape, " kernel:", (9, 1), " result:", result.shape)
+P = primitives.im2col(digit, 3, 3, 1, 0)  # windows of 3×3, stride 1, padding 0
+result = P @ edge.reshape(9, 1)
+print("P:", P.shape, " kernel:", (9, 1), " result:", result.shape)
 
 picked = (2 * 12 + 4, 5 * 12 + 7, 9 * 12 + 3)  # three of the 144 windows
 colours = ("tab:red", "tab:orange", "tab:cyan")
 figure, axes = plt.subplots(1, 4, figsize=(12, 4), width_ratios=(3, 2.4, 0.7, 3))
 axes[0].imshow(digit[0, :, :, 0])
-axes[1].imshow(patches, aspect="auto", interpolation="nearest")
+axes[1].imshow(P, aspect="auto", interpolation="nearest")
 axes[2].imshow(edge.reshape(9, 1), cmap="coolwarm")
 axes[3].imshow(result.reshape(12, 12), cmap="coolwarm", vmin=-3, vmax=3)
 for row, colour in zip(picked, colours):
@@ -124,18 +125,18 @@ for row, colour in zip(picked, colours):
     axes[0].add_patch(Rectangle((j - 0.5, i - 0.5), 3, 3, **box))
     axes[1].add_patch(Rectangle((-0.5, row - 1.5), 9, 3, **box))
     axes[3].add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, **box))
-titles = ("image, 14×14", "patches, 144×9", "kernel, 9×1", "result, 144×1,\nas 12×12")
+titles = ("image, 14×14", "P, 144×9", "kernel, 9×1", "result, 144×1,\nas 12×12")
 for ax, title in zip(axes, titles):
     ax.set(title=title, xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
-axes[1].set(ylabel="one row a window")
+axes[1].set(ylabel="one row per window")
 for ax, sign in zip(axes[1:], ("=>", "@", "=")):
     left = -0.5 if sign == "@" else -0.16
     ax.text(left, 0.5, sign, transform=ax.transAxes, ha="right", fontsize=15)
-show("03_patches.png")
+show("03_im2col.png")
 
 # %% [markdown]
-# Each coloured window on the left is a row of the matrix, and gives one pixel on the right.
+# Each coloured window on the left is a row of P, and gives one pixel on the right.
 #
 # Sizes
 # -----
@@ -145,7 +146,8 @@ show("03_patches.png")
 #
 # $$OH = ⌊(H + 2p - KH) / s⌋ + 1$$
 #
-# The floor means that up to s - 1 pixels at the far end may be seen by no window at all.
+# (``primitives.windows`` counts them, down and across.) The floor means that up to s - 1 pixels at
+# the far end may be seen by no window at all.
 
 # %%
 print(" H  KH  s  p   OH")
@@ -164,24 +166,32 @@ for H, KH, s, p in ((28, 4, 2, 1), (14, 4, 2, 1), (28, 5, 1, 2), (7, 7, 1, 0), (
 # An array in memory is one long row of numbers, and *strides* that say how far to jump for the next
 # index along each axis. Nothing forbids two axes with the same stride. A window's axis k and the
 # windows' axis i both move down the image, i by s rows and k by one. So *all windows* are a view of
-# the image with six axes, in which pixels appear many times without having been copied once:
-
-# %%
-print(inspect.getsource(conv.gather_patches))
+# the image, in which pixels appear many times without having been copied once. NumPy calls it
+# ``sliding_window_view``:
 
 # %%
 tiny = np.arange(16.0).reshape(4, 4)
-view = np.lib.stride_tricks.as_strided(tiny, (2, 2, 3, 3), tiny.strides * 2)
+view = np.lib.stride_tricks.sliding_window_view(tiny, (3, 3))  # (2, 2, 3, 3)
 print("a 4×4 image and its four 3×3 windows, as rows:")
 print(tiny.astype(int))
 print(view.reshape(4, 9).astype(int))
+print("strides in numbers, of the image:", tuple(jump // 8 for jump in tiny.strides))
+print("strides in numbers, of the view: ", tuple(jump // 8 for jump in view.strides))
 print(f"numbers in the view: {view.size}, in memory: {tiny.size}")
 
 # %% [markdown]
-# The matrix product wants real rows, so in the end the view is copied. That is the price: patches
-# hold KH·KW/s² times as many numbers as the image, four times for the paper's 4×4 windows at
-# stride 2. (So the engine never makes those of all images at once: ``conv.gather_product`` takes a
-# few images at a time on each core. Lesson 13 is about such things.)
+# With that the package's im2col is short. It adds the padding, takes the view, keeps every s-th
+# window, and puts the axes in the order of the weights. (``@primitive`` says that this is one of
+# the formulas of which the engine has a quicker version as well; lesson 13 tells more.)
+
+# %%
+print(inspect.getsource(primitives.im2col))
+
+# %% [markdown]
+# The matrix product wants real rows, so the last line copies the view. That is the price: P holds
+# KH·KW/s² times as many numbers as the image, four times for the paper's 4×4 windows at stride 2.
+# (So the quicker version never makes the rows of all images at once. Each core takes a few images
+# at a time, and multiplies their rows while they are still in its cache.)
 #
 # Where the time goes
 # -------------------
@@ -211,16 +221,16 @@ middle, middle_seconds = seconds(lambda: loop_over_windows(x, weight, 2, 1), 30)
 assert np.allclose(middle, quick)
 operations = 2 * quick.size * weight[..., 0].size
 figure, ax = plt.subplots(figsize=(7, 2.6))
-names = ("seven loops", "a product a window", "one product")
+names = ("seven loops", "a product per window", "one product")
 rates = [operations / t / 1e9 for t in (slow_seconds, middle_seconds, quick_seconds)]
 bars = ax.barh(names, rates, color=("tab:red", "tab:orange", "tab:green"))
 ax.bar_label(bars, [f" {rate:.2g}" for rate in rates])
 ax.invert_yaxis()
-ax.set(xscale="log", xlabel="billion operations a second", title="The same arithmetic")
+ax.set(xscale="log", xlabel="billion operations per second", title="The same arithmetic")
 ax.margins(x=0.15)
 show("03_time.png")
 for name, rate in zip(names, rates):
-    print(f"{name}: {rate:.3g} billion operations a second")
+    print(f"{name}: {rate:.3g} billion operations per second")
 
 # %% [markdown]
 # The gradient for the weights is free
@@ -231,17 +241,23 @@ for name, rate in zip(names, rates):
 #
 # $$∂L/∂W = Pᵀ · G,\quad ∂L/∂P = G · Wᵀ$$
 #
-# P is there already. What remains is to bring ∂L/∂P back from the patches to the image, and that is
-# lesson 4's subject.
+# P is known already. (The package makes it again all the same: to keep it until then would take
+# too much memory.) These are its forward and its gradient for the weights:
+
+# %%
+print(inspect.getsource(primitives.conv_forward))
+print(inspect.getsource(primitives.conv_weight_grad))
 
 # %%
 w = Tensor(weight, requires_grad=True)
 g = rng.standard_normal(quick.shape)
 ops.conv2d(x, w, stride=2, padding=1).backward(g)
-by_hand = conv.gather_patches(x, 4, 4, 2, 1).T @ g.reshape(-1, 2 * channels)
+by_hand = primitives.im2col(x, 4, 4, 2, 1).T @ g.reshape(-1, 2 * channels)
 print(f"weight gradient, largest difference: {np.abs(w.grad - by_hand.reshape(w.shape)).max():.1e}")
 
 # %% [markdown]
+# What remains is to bring ∂L/∂P back from the rows to the image, and that is lesson 4's subject.
+#
 # Exercises
 # ---------
 #
@@ -251,8 +267,8 @@ print(f"weight gradient, largest difference: {np.abs(w.grad - by_hand.reshape(w.
 # *Answer 1.* H + 2p - KH + 1 = H gives p = (KH - 1)/2, a whole number for odd KH only. (At stride 2
 # an even window is the better one, as lesson 4 shows.)
 #
-# *Answer 2.* There is one window, the image itself, so P has one row an image: it is a ``Linear``
-# layer on the flattened image. With 1×1, the patches are the pixels, P is x reshaped, and the
+# *Answer 2.* There is one window, the image itself, so P has one row per image: it is a ``Linear``
+# layer on the flattened image. With 1×1, the windows are the pixels, P is x reshaped, and the
 # convolution is a ``Linear`` layer on the channels of each pixel.
 
 # %%

@@ -25,7 +25,7 @@ import numpy as np
 from common import show
 
 from tinyinfogan import data
-from tinyinfogan.engine import Tensor, conv, ops
+from tinyinfogan.engine import Tensor, conv, ops, primitives
 
 # %% [markdown]
 # The result first
@@ -74,8 +74,8 @@ print("its transpose, from conv_transpose2d:")
 print(At.astype(int))
 
 # %% [markdown]
-# A convolution *gathers*: each row of A is one output, and says which pixels it reads. Nine pixels
-# became three. The transpose turns rows into columns: each *input* now has a column, and says which
+# Each row of A is one output, and says which pixels it *reads*. Nine pixels became three. The
+# transpose turns rows into columns: each *input* now has a column, and says which
 # pixels it *paints*. Three pixels become eight, and where two windows overlap, the paint adds up.
 # (The ninth column of A is 0: no window reached that pixel. So Aᵀ cannot paint it, and
 # ``conv_transpose2d`` does not make it in the first place.)
@@ -118,7 +118,8 @@ for H, KH, s, p in ((7, 4, 2, 1), (14, 4, 2, 1), (7, 3, 2, 1), (7, 5, 2, 2), (1,
 
 # %% [markdown]
 # The first two lines are the paper's generator, 7 to 14 to 28. With windows of 3 or 5 one ends at
-# 13: of the two sizes, 13 and 14, that a convolution at stride 2 takes to 7, the smaller.
+# 13: of the two sizes, 13 and 14, that a convolution at stride 2 takes to 7, the smaller. (With
+# ``output_padding=1`` it is the larger.)
 #
 # Every backward is a transpose
 # -----------------------------
@@ -129,9 +130,9 @@ for H, KH, s, p in ((7, 4, 2, 1), (14, 4, 2, 1), (7, 3, 2, 1), (7, 5, 2, 2), (1,
 # $$⟨g, A d⟩ = ⟨Aᵀ g, d⟩$$
 #
 # The gradient is by definition what stands beside d, so ∂L/∂x = Aᵀ g. **The backward of a linear
-# map is its transpose**, always: of a sum it is repeating, of padding cropping, of gathering
-# scattering, and of a convolution it is transposed convolution. As the transpose of a transpose is
-# the original, the backward of transposed convolution is convolution. They share all of their code.
+# map is its transpose**, always: of a sum it is repeating, of padding cropping, of im2col col2im,
+# and of a convolution it is transposed convolution. As the transpose of a transpose is the
+# original, the backward of transposed convolution is convolution. They share all of their code.
 
 # %%
 x_tensor = Tensor(x, requires_grad=True)
@@ -139,15 +140,34 @@ ops.conv2d(x_tensor, weight, stride=2, padding=1).backward(y)
 same = np.array_equal(x_tensor.grad, ops.conv_transpose2d(y, weight, stride=2, padding=1).data)
 print("gradient of conv2d is conv_transpose2d:", same)
 
+# %% [markdown]
+# The head of ``engine/conv.py`` has all of it in two lines, W being the weights as a matrix:
+
+# %%
+formulas = conv.__doc__
+print(formulas[formulas.index("    conv2d:") :])
+
+# %% [markdown]
+# And these are the two functions:
+
 # %%
 print(inspect.getsource(conv.conv2d).split('"""')[2])
 print(inspect.getsource(conv.conv_transpose2d).split('"""')[2])
 
 # %% [markdown]
-# Read the two side by side: ``scatter_product`` in one's backward is the other's forward, and
-# ``gather_patches`` the reverse. (Scattering is the painter's ``+=`` without his two loops over
-# pixels; see ``scatter_patches`` for how.)
-#
+# Read the two side by side: ``conv_input_grad`` in one's backward is the other's forward, and
+# ``conv_forward`` the reverse. Lesson 3 had conv_forward: the windows as the rows of a matrix, then
+# one product, im2col(x) · W. The transpose of two steps is the transpose of each, in reverse order.
+# So first a product with Wᵀ, then the transpose of im2col, which is called *col2im*: every number
+# goes back to the pixel that it was copied from, and where windows overlap they add up. It is the
+# painter's ``+=``, only that he loops over all pixels, and col2im over the KH·KW places of a window
+# and takes all windows at once:
+
+# %%
+print(inspect.getsource(primitives.conv_input_grad))
+print(inspect.getsource(primitives.col2im))
+
+# %% [markdown]
 # A transpose is not an inverse. People call the operation *deconvolution*, which promises too much:
 # down and up again does not give the picture back. With even weights it is blurred, twice. (The
 # weights are 1/8 as then the brightness is kept: 16/8 on the way down, 4/8 on the way up.)
@@ -204,7 +224,7 @@ for ax, (KH, count) in zip(axes[0], counts.items()):
     ax.imshow(count, cmap="viridis", vmin=0, vmax=9)
     for i, j in np.ndindex(count.shape) if KH in (3, 4) else ():
         ax.text(j, i, int(count[i, j]), ha="center", va="center", color="white", fontsize=6)
-    ax.set(title=f"strokes a pixel, {KH}×{KH}")
+    ax.set(title=f"strokes per pixel, {KH}×{KH}")
 for ax, KH in zip(axes[1], (2, 3, 4, 5)):
     ax.imshow(enlarge(seven, KH))
     ax.set(title=f"7×7 enlarged twice, {KH}×{KH}")
@@ -238,27 +258,25 @@ print(picture.grad[0, 7, :, 0].astype(int))
 #
 # 1. Find KH and p for a transposed convolution from 8 to 32 pixels in a single layer of stride 4,
 #    without checkerboards.
-# 2. ``scatter`` is the transpose of ``gather``. What is scatter(gather(x)), and what would have to
-#    be done to get x back?
+# 2. col2im is the transpose of im2col. What is col2im(im2col(x)), and what would have to be done to
+#    get x back?
 #
 # *Answer 1.* (8 - 1)·4 - 2p + KH = 32 gives KH = 4 + 2p, and KH must be a multiple of 4: KH = 4,
 # p = 0, which is blocky, or KH = 8, p = 2.
 #
 # *Answer 2.* Each pixel comes back as often as there are windows that hold it: x times the count,
-# the same counts as above. Divide by them. That works where no count is 0.
+# the same counts as above. Divide by them. That works if no count is 0.
 
 # %%
 x = rng.standard_normal((1, 9, 9, 1))
 
 
 def there_and_back(x):
-    patches = conv.gather_patches(x, 3, 3, stride=2, padding=0)
-    image = np.empty_like(x)
-    conv.scatter_patches(patches, image, 3, 3, stride=2, padding=0)
-    return image
+    window = 3, 3, 2, 0  # KH, KW, stride, padding
+    return primitives.col2im(primitives.im2col(x, *window), x.shape, *window)
 
 
-print("scatter(gather(x)) / count is x:", np.allclose(there_and_back(x) / there_and_back(x**0), x))
+print("col2im(im2col(x)) / count is x:", np.allclose(there_and_back(x) / there_and_back(x**0), x))
 
 # %% [markdown]
 # We can now go down from pictures and up to them. Stack a few of these layers, though, and the

@@ -24,7 +24,7 @@ import numpy as np
 from common import args, show
 
 from tinyinfogan import data
-from tinyinfogan.engine import Tensor, grad_check, nn, no_grad, ops, optim
+from tinyinfogan.engine import Tensor, grad_check, nn, no_grad, ops, optim, primitives
 from tinyinfogan.infogan import losses
 from tinyinfogan.infogan.step import train_step
 
@@ -110,20 +110,27 @@ gamma = Tensor(rng.normal(1, 0.2, 4), requires_grad=True)
 beta = Tensor(rng.normal(0, 0.2, 4), requires_grad=True)
 g = rng.standard_normal(x.shape)
 ops.batch_norm(x, gamma, beta).backward(g)
-print(f"by hand and package, largest difference: "
-      f"{np.abs(by_hand(x.data, gamma.data, g) - x.grad).max():.1e}")
+difference = np.abs(by_hand(x.data, gamma.data, g) - x.grad).max()
+print(f"by hand and package, largest difference: {difference:.1e}")
 z = (x.data - x.data.mean(axis=0)) / x.data.std(axis=0)
 print(f"gradient along (1, ..., 1): {np.abs(x.grad.sum(axis=0)).max():.1e}")
 print(f"gradient along z: {np.abs((x.grad * z).sum(axis=0)).max():.1e}")
 print(f"grad_check, relative error: {grad_check(ops.batch_norm, [x, gamma, beta]):.1e}")
 
 # %% [markdown]
-# (Along z there is a last trace, of ε.) In the package it is the function ``through_statistics``
-# inside ``gradients``, step by step into one buffer:
+# (Along z there is a last trace, of ε.) In the package it is the function ``backward`` inside
+# ``batch_norm``:
 
 # %%
 source = inspect.getsource(ops.batch_norm)
-print(source[source.index("        def gradients") : source.index("        return gradients")])
+print(source[source.index("    def backward") : source.index("    return record")])
+print(inspect.getsource(primitives.normalise_sums))
+print(inspect.getsource(primitives.normalise_grad))
+
+# %% [markdown]
+# ``scale`` is 1/σ and ``factor`` γ/σ. The package keeps ``centred``, x - μ, and never makes z: as
+# z = (x - μ)/σ, one multiplication per channel takes the place of one per element. (``total`` adds
+# up over processes that share a batch; in a single one it does nothing.)
 
 # %% [markdown]
 # Batch and running statistics
@@ -138,16 +145,16 @@ images = (images / 255).astype(np.float32).reshape(len(images), -1)
 layer, norm = nn.Linear(784, 16, rng=np.random.default_rng(1)), nn.BatchNorm(16)
 
 
-def read(company):
+def first_channel(company):
     """Return the first channel of image 0 in a batch with `company`."""
     return float(norm(layer(Tensor(np.concatenate([images[:1], company])))).data[0, 0])
 
 
 for size in (4, 32, 256):
-    results = [read(images[rng.integers(1, 6000, size - 1)]) for _ in range(200)]
+    results = [first_channel(images[rng.integers(1, 6000, size - 1)]) for _ in range(200)]
     mean, spread = np.mean(results), np.std(results)
     print(f"image 0 in batches of {size}: {mean:+.2f} give or take {spread:.2f}")
-print(f"image 0 among ones only: {read(images[labels == 1][:127]):+.2f}")
+print(f"image 0 among ones only: {first_channel(images[labels == 1][:127]):+.2f}")
 
 # %% [markdown]
 # As a noise in training this does little harm. For *using* a network it will not do: an answer must
@@ -170,7 +177,7 @@ distance = [np.linalg.norm(m - truth) / np.linalg.norm(truth) for m in trace]
 for step in (5, 60):
     print(f"running mean after {step} steps, relative error: {distance[step - 1]:.2f}")
 norm.eval()
-few, many = read(images[1:4]), read(images[1:256])
+few, many = first_channel(images[1:4]), first_channel(images[1:256])
 print(f"image 0 in eval mode, with 3 and with 255 others: {few:+.4f} and {many:+.4f}")
 
 # %% [markdown]
@@ -199,8 +206,12 @@ def fake(n, rng):
 def train_discriminator(mixed, steps, seed):
     """Return the logits of fakes in D's step and in G's step, after training D."""
     rng = np.random.default_rng(seed)
-    D = nn.Sequential(nn.Linear(784, 64, bias=False, rng=rng), nn.BatchNorm(64), nn.LeakyReLU(),
-                      nn.Linear(64, 1, rng=rng))
+    D = nn.Sequential(
+        nn.Linear(784, 64, bias=False, rng=rng),
+        nn.BatchNorm(64),
+        nn.LeakyReLU(),
+        nn.Linear(64, 1, rng=rng),
+    )
     adam = optim.Adam(D.parameters(), lr=1e-3)
     for step in range(steps + 1):
         real, fakes = images[rng.integers(0, 6000, 64)], fake(64, rng)
@@ -242,9 +253,8 @@ for ax, mixed in zip(axes[1:], (True, False)):
     for logits, label, colour in zip(shown[mixed], ("in D's step", "in G's step"), ("C0", "C1")):
         ax.hist(np.clip(logits, bins[0], bins[-1]), bins, alpha=0.6, color=colour, label=label)
     ax.axvline(0, color="grey", ls=":")
-    ax.set(xlabel="D's logit of the same fakes (above 0: real)",
-           title="Normalised " + ("together" if mixed else "apart: the two coincide"),
-           yticks=[])
+    title = "Normalised " + ("together" if mixed else "apart: the two coincide")
+    ax.set(xlabel="D's logit of the same fakes (above 0: real)", title=title, yticks=[])
 axes[1].legend()
 show("05_batch_norm.png")
 
@@ -255,12 +265,12 @@ show("05_batch_norm.png")
 # a collapsed G is told that it does well, and the gradient it learns from is that of a network that
 # nobody trained. Normalised apart, both views are equal, to the last bit: D in G's step is the D
 # that was trained, and it had to find something in the images themselves. That is what the package
-# does. One call of D takes both kinds of images, as one large matrix product is faster than two
-# small ones, and ``nn.apart`` tells its batch norms where one batch ends and the other begins:
+# does. Real and generated images pass through D one after the other, so that each pass has the
+# statistics of its own batch:
 
 # %%
 source = inspect.getsource(train_step)
-print(source[source.index("    R = len(real)") : source.index("    objective = d_loss")])
+print(source[source.index("    # D and Q: maximise") : source.index("    information =")])
 
 # %% [markdown]
 # Exercises
@@ -274,7 +284,7 @@ print(source[source.index("    R = len(real)") : source.index("    objective = d
 # *Answer 1.* The logit is $Σ_c w_c (γ_c z_c + β_c) + b$, and the mean of each $z_c$ over a batch
 # is 0. What is left, $Σ_c w_c β_c + b$, does not know which batch it was. D can at best tell
 # single images from the mean of their batch. (Table 1 of the paper reads as though it asked for
-# just this; see ``models.Discriminator``.)
+# just this; see ``model.Discriminator``.)
 
 # %%
 D = nn.Sequential(nn.Linear(784, 64, rng=rng), nn.BatchNorm(64), nn.Linear(64, 1, rng=rng))
@@ -284,8 +294,8 @@ print(f"mean logits of real and fake: {means[0]:.6f} and {means[1]:.6f}")
 
 # %% [markdown]
 # *Answer 2.* It moves all values of a channel alike, and the mean is subtracted at once. Its
-# gradient is 0 but for rounding. That is what ``bias=False`` is for in ``models.py``, and β does
-# the work.
+# gradient is 0 but for rounding. That is why a row of ``networks.py`` has either a batch norm or a
+# bias, and β does the work.
 #
 # The loss in this lesson was used on trust. It is a logarithm of a probability, and computing it as
 # it is written is another way for a training run to end: in ``nan``.

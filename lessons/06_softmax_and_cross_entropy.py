@@ -159,8 +159,13 @@ for ax, at, good, bad in ((left, t, ours, naive), (right, x, stable, textbook)):
     ax.plot(at, np.where(np.isfinite(bad), bad, np.nan), color="tab:red", label="as written")
     end = np.flatnonzero(np.isfinite(bad))[-1]
     ax.plot(at[end], bad[end], "x", color="tab:red", ms=10, mew=2.5)
-    ax.annotate("infinite from here", (at[end], bad[end]), (8, -14), textcoords="offset points",
-                color="tab:red")
+    ax.annotate(
+        "infinite from here",
+        (at[end], bad[end]),
+        (8, -14),
+        textcoords="offset points",
+        color="tab:red",
+    )
 left.set(xlabel="logit of a wrong class", ylabel="loss, nats", title="-log softmax(0, t)")
 right.set(xlabel="D's logit of a generated image", title="-log(1 - sigmoid(x)) = softplus(x)")
 left.legend()
@@ -265,8 +270,11 @@ show("06_templates.png")
 spec = LatentSpec(noise=2, categorical=(10,), continuous=0)
 latents = spec.sample(200, rng)
 codes = latents[:, 2:]
-for name, q_output in (("perfect", 50 * codes), ("indifferent", 0 * codes),
-                       ("certain and wrong", 50 * np.roll(codes, 1, axis=1))):
+for name, q_output in (
+    ("perfect", 50 * codes),
+    ("indifferent", 0 * codes),
+    ("certain and wrong", 50 * np.roll(codes, 1, axis=1)),
+):
     information = losses.mutual_information(spec, Tensor(q_output.astype(np.float32)), latents)
     print(f"{name}: {next(iter(information.values())).item():+.3f} nats")
 

@@ -116,14 +116,17 @@ for name, walker in walkers.items():
 # %%
 figure, axes = plt.subplots(1, 3, figsize=(12, 3.6), width_ratios=(1, 1, 0.8))
 xs, ys = np.meshgrid(np.linspace(-5, 2, 57), np.linspace(-3, 3, 49))
-for ax, angle, title in ((axes[0], 0.0, "A valley along an axis"),
-                         (axes[1], np.pi / 6, "The same valley, turned")):
+for ax, angle, title in (
+    (axes[0], 0.0, "A valley along an axis"),
+    (axes[1], np.pi / 6, "The same valley, turned"),
+):
     heights = [[valley(np.array(at), angle)[0] for at in zip(*row)] for row in zip(xs, ys)]
     ax.contour(xs, ys, heights, np.logspace(-1, 3, 9), colors="lightgrey", linewidths=0.8)
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     for name, walker in walkers.items():
-        points, losses = walk(walker(best[name]), lambda at, a=angle: valley(at, a), 1000,
-                              START @ turn)
+        points, losses = walk(
+            walker(best[name]), lambda at, a=angle: valley(at, a), 1000, START @ turn
+        )
         ax.plot(*points[:60].T, ".-", ms=4, lw=1, label=name)
         print(f"{title}, {name}, steps to arrive: {arrival(losses)}")
         if angle == 0:
@@ -189,8 +192,12 @@ for name, walker in walkers.items():
     ax.semilogx(factors, np.where(np.isfinite(counts), counts, np.nan), "o-", ms=4, label=name)
     for factor, count in ((factors[0], counts[0]), (factors[-1], counts[-1])):
         print(f"{name}, loss × {factor:g}, steps to arrive: {count}")
-ax.set(xlabel="the loss is multiplied by", ylabel="steps to arrive", ylim=(0, 1000),
-       title="One step size, other losses")
+ax.set(
+    xlabel="the loss is multiplied by",
+    ylabel="steps to arrive",
+    ylim=(0, 1000),
+    title="One step size, other losses",
+)
 ax.legend()
 show("07_scale.png")
 
@@ -224,8 +231,13 @@ for beta1, style in ((0.5, "-"), (0.9, "--")):
     for corrected, colour in ((False, "tab:red"), (True, "tab:green")):
         step = adam(1.0, beta1, corrected=corrected)
         sizes = [step(np.array([0.3]))[0] for _ in t]
-        ax.loglog(t, sizes, style, color=colour,
-                  label=f"β₁ = {beta1}, {'corrected' if corrected else 'as they are'}")
+        ax.loglog(
+            t,
+            sizes,
+            style,
+            color=colour,
+            label=f"β₁ = {beta1}, {'corrected' if corrected else 'as they are'}",
+        )
         kind = "corrected" if corrected else "uncorrected"
         print(f"first step in units of α, β₁ = {beta1}, {kind}: {sizes[0]:.2f}")
 ax.set(xlabel="step t", ylabel="length of the step, in α", title="Equal gradients, β₂ = 0.999")

@@ -87,9 +87,12 @@ print(inspect.getsource(losses.generator_loss))
 def network(inputs, outputs, rng):
     """Two hidden layers of 64 units."""
     return nn.Sequential(
-        nn.Linear(inputs, 64, rng=rng), nn.LeakyReLU(),
-        nn.Linear(64, 64, rng=rng), nn.LeakyReLU(), nn.Linear(64, outputs, rng=rng),
-    )  # fmt: skip
+        nn.Linear(inputs, 64, rng=rng),
+        nn.LeakyReLU(),
+        nn.Linear(64, 64, rng=rng),
+        nn.LeakyReLU(),
+        nn.Linear(64, outputs, rng=rng),
+    )
 
 
 def play(d_lr, g_lr, steps, watch=(), seed=1, code=False, batch=128):
@@ -123,6 +126,7 @@ def play(d_lr, g_lr, steps, watch=(), seed=1, code=False, batch=128):
             with no_grad():
                 seen.append(G(Tensor(to_look)).numpy())
     return (G, D, spec), seen, np.array(d_losses)
+
 
 # %% [markdown]
 # The result first
@@ -258,8 +262,9 @@ with no_grad():
     ):
         points = player(Tensor(spec.sample(1000, np.random.default_rng(0))))
         loss = losses.generator_loss(D(points)).item()
-        image = axes.imshow(height, extent=(-3.2, 3.2) * 2, origin="lower", cmap="Greys",
-                            vmin=0, vmax=1)  # fmt: skip
+        image = axes.imshow(
+            height, extent=(-3.2, 3.2) * 2, origin="lower", cmap="Greys", vmin=0, vmax=1
+        )
         draw_points(axes, points.numpy())
         if player is new_G:  # so small a heap would be overlooked
             axes.plot(*points.numpy().mean(axis=0), "o", color="C3", markersize=22, mfc="none")

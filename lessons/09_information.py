@@ -63,6 +63,7 @@ def density(sigma):
     bells += np.exp(-0.5 * ((grid + centres) / sigma) ** 2)
     return bells / (bells.sum(axis=1, keepdims=True) * dx)
 
+
 # %% [markdown]
 # The result first
 # ----------------
@@ -95,10 +96,14 @@ def reader(hidden, rng):
     if not hidden:
         return nn.Linear(1, 4, rng=rng)
     return nn.Sequential(
-        nn.Linear(1, hidden, rng=rng), nn.BatchNorm(hidden), nn.LeakyReLU(),
-        nn.Linear(hidden, hidden, rng=rng), nn.BatchNorm(hidden), nn.LeakyReLU(),
+        nn.Linear(1, hidden, rng=rng),
+        nn.BatchNorm(hidden),
+        nn.LeakyReLU(),
+        nn.Linear(hidden, hidden, rng=rng),
+        nn.BatchNorm(hidden),
+        nn.LeakyReLU(),
         nn.Linear(hidden, 4, rng=rng),
-    )  # fmt: skip
+    )
 
 
 def train_reader(sigma, steps, hidden=32, seed=0):
@@ -135,9 +140,10 @@ fine = np.linspace(0.08, 2.1, 60)
 figure, axes = plt.subplots(figsize=(8, 4.6))
 axes.plot(fine, [true_information(density(s)) for s in fine], color="black", label="truth: I(c; x)")
 for values, marker, label in zip(
-    rows.T[1:], "osv", ("bound, Q a network", "bound, the same Q trained too little",
-                        "bound, Q too simple (linear)"),
-):  # fmt: skip
+    rows.T[1:],
+    "osv",
+    ("bound, Q a network", "bound, the same Q trained too little", "bound, Q too simple (linear)"),
+):
     axes.plot(sigmas, values, marker, label=label)
 axes.axhline(np.log(4), color="grey", linestyle="--", linewidth=1)
 axes.annotate("H(c) = log 4", (2.1, np.log(4) - 0.02), ha="right", va="top", color="grey")
@@ -237,8 +243,10 @@ p_x = joint.sum(axis=0)
 p_c_given_x = joint / p_x
 right = sum(
     joint[c, x] * p_c_given_x[other, x] * f[other, x]
-    for c in range(4) for x in range(6) for other in range(4)
-)  # fmt: skip
+    for c in range(4)
+    for x in range(6)
+    for other in range(4)
+)
 print(f"lemma 5.1, left: {left:.12f}")
 print(f"lemma 5.1, right: {right:.12f}")
 print(f"lemma 5.1, left and right, difference: {abs(left - right):.1e}")
@@ -310,9 +318,12 @@ blur, batch = 0.12, 128
 def network(inputs, outputs, rng):
     """A small network for any of the three players."""
     return nn.Sequential(
-        nn.Linear(inputs, 64, rng=rng), nn.LeakyReLU(),
-        nn.Linear(64, 64, rng=rng), nn.LeakyReLU(), nn.Linear(64, outputs, rng=rng),
-    )  # fmt: skip
+        nn.Linear(inputs, 64, rng=rng),
+        nn.LeakyReLU(),
+        nn.Linear(64, 64, rng=rng),
+        nn.LeakyReLU(),
+        nn.Linear(64, outputs, rng=rng),
+    )
 
 
 def density_of(G, rng, n=10_000):
@@ -366,8 +377,9 @@ data = ((np.abs(grid) <= 1) / 2).astype(float)
 bell = np.exp(-0.5 * (np.arange(-150, 151) * dx / blur) ** 2)
 data = np.convolve(data, bell / bell.sum(), "same")
 
-figure, axes = plt.subplots(2, len(lambdas), figsize=(3.3 * len(lambdas), 5.6), sharex="row",
-                            sharey="row")  # fmt: skip
+figure, axes = plt.subplots(
+    2, len(lambdas), figsize=(3.3 * len(lambdas), 5.6), sharex="row", sharey="row"
+)
 for lam, (p, course), (upper, lower) in zip(lambdas, runs, axes.T):
     upper.stackplot(grid, p / 4, colors=["#3b6ea5", "#e0a030", "#5a9a68", "#b5524a"])
     upper.plot(grid, data, color="black", linewidth=1.2, label="the data")

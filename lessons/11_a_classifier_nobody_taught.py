@@ -32,8 +32,12 @@ from tinyinfogan.evaluation import clustering
 from tinyinfogan.training import checkpoint
 from tinyinfogan.view import plots
 
-common.parser.add_argument("run", nargs="?", default=checkpoint.TRAINED,
-                           help="a trained run; by default that of the package")  # fmt: skip
+common.parser.add_argument(
+    "run",
+    nargs="?",
+    default=checkpoint.TRAINED,
+    help="a trained run; by default that of the package",
+)
 args = common.args
 dataset = data.load()
 try:
@@ -41,8 +45,10 @@ try:
 except checkpoint.CheckpointError as error:
     sys.exit(f"lesson 11: {error}")
 if model.image_shape != dataset.images.shape[1:] or not model.spec.categorical:
-    sys.exit(f"lesson 11: {args.run} was not trained on digits with a categorical code; "
-             "give a run of the mnist preset")  # fmt: skip
+    sys.exit(
+        f"lesson 11: {args.run} was not trained on digits with a categorical code; "
+        "give a run of the mnist preset"
+    )
 
 # %% [markdown]
 # The result first
@@ -97,7 +103,9 @@ show("11_sorted_by_q.png")
 # %%
 limit = 500 if args.fast else 10_000
 known = model.encode(dataset.images[:limit]).probabilities[0].argmax(axis=1)
-assignment = clustering.assign_codes(clustering.confusion_table(known, dataset.labels[:limit], size, 10))
+assignment = clustering.assign_codes(
+    clustering.confusion_table(known, dataset.labels[:limit], size, 10)
+)
 table = clustering.confusion_table(codes, labels, size, 10)
 accuracy = clustering.code_accuracy(codes, labels, assignment)
 print(clustering.format_confusion(table, assignment))
@@ -130,8 +138,15 @@ figure, axes = plt.subplots(figsize=(6.4, 5.4))
 axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
 for row in range(size):
     for digit in range(10):
-        axes.text(digit, row, table[order[row], digit], ha="center", va="center", fontsize=8,
-                  color="white" if shares[row, digit] > 0.55 else "black")  # fmt: skip
+        axes.text(
+            digit,
+            row,
+            table[order[row], digit],
+            ha="center",
+            va="center",
+            fontsize=8,
+            color="white" if shares[row, digit] > 0.55 else "black",
+        )
 axes.set_xticks(range(10))
 names = ["none" if assignment[k] < 0 else assignment[k] for k in order]
 axes.set_yticks(range(size), [f"c0 = {k}, named {name}" for k, name in zip(order, names)])
@@ -190,8 +205,7 @@ def sorted_by(code, digit, columns=10):
 
 number = read.means.shape[1]
 first = len(model.spec.categorical)
-figure, panels = plt.subplots(1, number, figsize=(5.2 * number, 5.6),
-                              squeeze=False)  # fmt: skip
+figure, panels = plt.subplots(1, number, figsize=(5.2 * number, 5.6), squeeze=False)
 for code, axes in enumerate(panels[0]):
     as_grid(axes, np.concatenate([sorted_by(code, digit) for digit in range(10)]), 10)
     axes.set_title(f"real digits in the order of c{first + code}: lowest to highest")
@@ -227,22 +241,36 @@ def within_digits(values):
 
 measures = {name: within_digits(values) for name, values in measure(images).items()}
 correlation = np.array(
-    [[np.corrcoef(within_digits(read.means[:, code]), values)[0, 1] for values in measures.values()]
-     for code in range(number)]
-)  # fmt: skip
+    [
+        [
+            np.corrcoef(within_digits(read.means[:, code]), values)[0, 1]
+            for values in measures.values()
+        ]
+        for code in range(number)
+    ]
+)
 for code in range(number):
     for name, r in zip(measures, correlation[code]):
         print(f"correlation of c{first + code} with {name}: {r:+.2f}")
 
-figure, panels = plt.subplots(number, len(measures), figsize=(10, 3.2 * number), sharex="row",
-                              layout="constrained", squeeze=False)  # fmt: skip
+figure, panels = plt.subplots(
+    number,
+    len(measures),
+    figsize=(10, 3.2 * number),
+    sharex="row",
+    layout="constrained",
+    squeeze=False,
+)
 units = {"slant": "pixels of lean per pixel", "width": "pixels", "ink": "mean brightness"}
 for code in range(number):
     for column, (name, values) in enumerate(measures.items()):
         axes = panels[code, column]
         axes.plot(within_digits(read.means[:, code]), values, ".", markersize=1.5, alpha=0.3)
-        axes.set(xlabel=f"c{first + code}", ylabel=f"{name} ({units[name]})",
-                 title=f"correlation {correlation[code, column]:+.2f}")  # fmt: skip
+        axes.set(
+            xlabel=f"c{first + code}",
+            ylabel=f"{name} ({units[name]})",
+            title=f"correlation {correlation[code, column]:+.2f}",
+        )
 figure.suptitle("What Q reads against what we measure, each less the mean of its digit")
 show("11_measured.png")
 

@@ -108,6 +108,7 @@ class Stopwatch:
             for owner, name, value in before:
                 setattr(owner, name, value)
 
+
 # %% [markdown]
 # The result first
 # ----------------
@@ -161,8 +162,11 @@ rest = sum(profile.values()) - sum(profile[name] for name in names)
 colours = {"forward": "#3b6ea5", "backward": "#e0a030", "step": "#5a9a68"}
 figure, axes = plt.subplots(figsize=(8, 5))
 labels = [f"{name}, {phase}" if phase != "step" else name for name, phase in names]
-axes.barh([*labels, "all others"], [*(profile[name] for name in names), rest],
-          color=[*(colours[phase] for _, phase in names), "#b0b0b0"])  # fmt: skip
+axes.barh(
+    [*labels, "all others"],
+    [*(profile[name] for name in names), rest],
+    color=[*(colours[phase] for _, phase in names), "#b0b0b0"],
+)
 axes.invert_yaxis()
 axes.set(xlabel="milliseconds", title=f"One step, {whole:.0f} ms")
 show("13_profile.png")
@@ -207,11 +211,16 @@ figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 3.8))
 left.semilogx(sides, products, "o-", color="#3b6ea5")
 left.set_xticks(sides, sides)
 left.minorticks_off()
-left.set(xlabel="side n of the matrices", ylabel="GFLOP/s", ylim=(0, None),
-         title="Matrix products: good once they are large")  # fmt: skip
+left.set(
+    xlabel="side n of the matrices",
+    ylabel="GFLOP/s",
+    ylim=(0, None),
+    title="Matrix products: good once they are large",
+)
 right.semilogx(np.array(lengths) * 12 / 1e6, adds, "o-", color="#e0a030")
-right.set(xlabel="megabytes touched", ylabel="GB/s",
-          title="Sums: good while they fit into the cache")  # fmt: skip
+right.set(
+    xlabel="megabytes touched", ylabel="GB/s", title="Sums: good while they fit into the cache"
+)
 right.set_ylim(0, 1.05 * max(adds))
 for axes in (left, right):
     axes.grid(color="#e8e8e8")

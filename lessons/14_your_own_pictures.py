@@ -151,12 +151,30 @@ print(f"{len(dataset.images)} pictures of {dataset.images.shape[1:]}")
 # %%
 steps, batch = (20, 32) if args.fast else (1000, 64)
 run = Path(args.out or Path(work.name, "run"))
-status = main([
-    "--data", str(prepared), "--out", str(run), "--categorical", str(args.categories),
-    "--continuous", "2", "--noise", "16", "--channels", "16", "--hidden", "128",
-    "--steps", str(steps), "--batch-size", str(min(batch, len(dataset.images))),
-    "--log-every", str(max(1, steps // 10)),
-])  # fmt: skip
+status = main(
+    [
+        "--data",
+        str(prepared),
+        "--out",
+        str(run),
+        "--categorical",
+        str(args.categories),
+        "--continuous",
+        "2",
+        "--noise",
+        "16",
+        "--channels",
+        "16",
+        "--hidden",
+        "128",
+        "--steps",
+        str(steps),
+        "--batch-size",
+        str(min(batch, len(dataset.images))),
+        "--log-every",
+        str(max(1, steps // 10)),
+    ]
+)
 if status:
     sys.exit(status)
 model = tinyinfogan.load(run)
@@ -180,7 +198,9 @@ def as_grid(axes, pictures, columns):
 
 rng = np.random.default_rng(0)
 some = rng.permutation(len(dataset.images))[: 10 * args.categories]
-category, *numbers = (panel[3] for panel in traversals.traversals(model, columns=10))  # (R, K, H, W, C)
+category, *numbers = (
+    panel[3] for panel in traversals.traversals(model, columns=10)
+)  # (R, K, H, W, C)
 blocks = {
     "your pictures": dataset.images[some] / 255,
     "c0: a row for each category": category.swapaxes(0, 1).reshape(-1, *model.image_shape),

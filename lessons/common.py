@@ -7,15 +7,20 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 
 # A cell of a notebook may be run twice, and add its lesson's own arguments twice.
-parser = argparse.ArgumentParser(description="A lesson of tinyinfogan; see lessons/README.md.",
-                                 conflict_handler="resolve")  # fmt: skip
+parser = argparse.ArgumentParser(
+    description="A lesson of tinyinfogan; see lessons/README.md.", conflict_handler="resolve"
+)
 parser.add_argument("--fast", action="store_true", help="fewer steps, to see that it runs")
 
-plt.rcParams.update({
-    "figure.constrained_layout.use": True,
-    "axes.spines.top": False, "axes.spines.right": False,
-    "legend.frameon": False, "image.cmap": "gray",
-})  # fmt: skip
+plt.rcParams.update(
+    {
+        "figure.constrained_layout.use": True,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "legend.frameon": False,
+        "image.cmap": "gray",
+    }
+)
 
 
 def __getattr__(name):

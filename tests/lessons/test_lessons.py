@@ -20,32 +20,48 @@ EXPECTED = {
     "05": [("mixed, the logit moves by", 1, 20)],
     "06": [("softmax twice, smallest possible loss for 10 classes", 1.4611, 1.4613)],
     "07": [("Adam, loss × 1000, steps to arrive", 50, 500)],
-    "08": [("D's loss, best possible", 0.81, 0.812),
-           ("D's loss, trained above best possible", -0.02, 0.1)],
-    "09": [("σ = 0.5, truth", 0.844, 0.846), ("σ = 0.5, bound", 0.4, 0.846),
-           ("truth less bound, the least of all", -0.001, 0.2),
-           ("gap and mean KL divergence, difference", 0, 1e-5),
-           ("lemma 5.1, left and right, difference", 0, 1e-12)],
+    "08": [
+        ("D's loss, best possible", 0.81, 0.812),
+        ("D's loss, trained above best possible", -0.02, 0.1),
+    ],
+    "09": [
+        ("σ = 0.5, truth", 0.844, 0.846),
+        ("σ = 0.5, bound", 0.4, 0.846),
+        ("truth less bound, the least of all", -0.001, 0.2),
+        ("gap and mean KL divergence, difference", 0, 1e-5),
+        ("lemma 5.1, left and right, difference", 0, 1e-12),
+    ],
     "10": [("code accuracy with λ", 5, 60), ("code accuracy with λ = 0", 5, 60)],
-    "11": [("code accuracy", 90, 100),
-           ("slant read from all continuous codes together, correlation", 0.7, 1)],
-    "12": [("Q's losses, difference from -L_I and a constant", 0, 1e-5),
-           ("third step, L_I(c0) changes with λ by", 0, 0)],
+    "11": [
+        ("code accuracy", 90, 100),
+        ("slant read from all continuous codes together, correlation", 0.7, 1),
+    ],
+    "12": [
+        ("Q's losses, difference from -L_I and a constant", 0, 1e-5),
+        ("third step, L_I(c0) changes with λ by", 0, 0),
+    ],
     "13": [("operations of a step", 248, 248), ("matrix products of a step", 0.12, 0.135)],
     "14": [("D's loss at the end", 0.5, 2), ("code accuracy", 33, 100)],
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.stem)
 def test_a_lesson_runs_and_its_number_is_right(lesson, tmp_path):
     environment = os.environ | {
-        "MPLBACKEND": "Agg", "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8",
-        "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
-    }  # fmt: skip
+        "MPLBACKEND": "Agg",
+        "PYTHONPATH": str(ROOT),
+        "PYTHONIOENCODING": "utf-8",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+    }
     done = subprocess.run(
         [sys.executable, "-W", "error", str(lesson), "--fast"],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, encoding="utf-8",
-    )  # fmt: skip
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     for name, least, largest in EXPECTED[lesson.name[:2]]:
         found = re.search(rf"^{re.escape(name)}: ([-+\d.e,]+)", done.stdout, re.MULTILINE)
