@@ -27,10 +27,16 @@ class Known:
 
     def encode(self, images):
         category = np.rint(4 * images[:, 0, 0, 0]).astype(int)
+        return SimpleNamespace(
+            probabilities=[np.where(np.arange(4) == category[:, None], 0.7, 0.1)]
+        )
+
+    def q_output(self, images):
+        logits = np.log(self.encode(images).probabilities[0])
         means = 2 * images[:, 0, 1] - 1 + self.error
-        p = np.where(np.arange(4) == category[:, None], 0.7, 0.1)
-        sigma = np.full_like(means, self.error if self.settings.q_sigma == "learnt" else 1)
-        return SimpleNamespace(probabilities=[p], means=means, standard_deviations=sigma)
+        log_sigmas = np.full_like(means, np.log(self.error))
+        learnt = self.settings.q_sigma == "learnt"
+        return np.concatenate([logits, means, log_sigmas] if learnt else [logits, means], axis=1)
 
 
 @pytest.mark.parametrize("sigma", ["fixed", "learnt"])

@@ -130,10 +130,9 @@ def dci(codes, factors, seed=0):
     For each factor a random forest of scikit-learn (extra `evaluate`) predicts its value from all
     codes; R (D, F) are the importances of the codes in it.  Disentanglement: 1 - H(R_d / Σ_f R_df)
     to the base F for each code, weighted by the code's share of R.  Completeness: the mean over the
-    factors of 1 - H(R_f / Σ_d R_df) to the base D.  Informativeness: the share of values named
-    rightly on the half of the images that the forest has not seen, as Locatello et al. 2019 have
-    it; Eastwood and Williams take the root mean square error.  Splits of the trees, not `bins`,
-    discretise the codes here.  Raises ImportError without scikit-learn.
+    factors of 1 - H(R_f / Σ_d R_df) to the base D.  Informativeness: the share of values predicted
+    rightly on the half of the images that the forest has not seen, as in Locatello et al. 2019
+    (Eastwood and Williams: the root mean square error).  Raises ImportError without scikit-learn.
     """
     from sklearn.ensemble import RandomForestClassifier
 

@@ -1,5 +1,6 @@
 """All that is measured of a trained model, gathered in one dict."""
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -55,15 +56,10 @@ def _fidelity(model, dataset, assignment, path, rng):
 
     images, labels, test_images, test_labels = clustering.data_split(dataset)
     if min(len(images), len(test_images)) < 2:
-        raise data.DataError(
-            f"{dataset.name}: {len(dataset.images)} labelled images are too few; give at least 4 "
-            "with --data"
-        )
-
-    def progress(steps):
-        bar = {"desc": "classifier", "unit": "step", "leave": False, "dynamic_ncols": True}
-        return tqdm(steps, **bar, disable=None)
-
+        few = f"{len(dataset.images)} labelled images are too few"
+        raise data.DataError(f"{dataset.name}: {few}; give at least 4 with --data")
+    bar = {"desc": "classifier", "unit": "step", "leave": False, "dynamic_ncols": True}
+    progress = functools.partial(tqdm, **bar, disable=None)
     classifier = fidelity.cached_classifier(path, images, labels, model.device, progress)
     n = min(IMAGES, len(images), len(test_images))
     latents = model.spec.sample(n, rng)
@@ -89,13 +85,12 @@ def _disentanglement(model, dataset, rng):
         dci = disentanglement.dci(codes, factors)._asdict()
     except ImportError:
         dci = None
-    several = len(entropies) > 1
     return {
         "mig": disentanglement.mutual_information_gap(codes, factors),
         "factor_vae": disentanglement.factor_vae_score(codes, factors, rng),
         "dci": dci,
         "sap": disentanglement.separated_attribute_predictability(codes, factors, categorical),
-        "modularity": disentanglement.modularity(codes, factors) if several else None,
+        "modularity": disentanglement.modularity(codes, factors) if len(entropies) > 1 else None,
         "factors": [name for name, column in zip(names, factors.T) if np.ptp(column)],
         "information_nats": information.tolist(),
         "factor_entropies_nats": entropies.tolist(),

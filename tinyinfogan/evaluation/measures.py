@@ -4,11 +4,11 @@ Nothing here needs labels but `mixed_classes` and `missing_classes`.
 """
 
 import itertools
-import math
 from typing import NamedTuple
 
 import numpy as np
 
+from tinyinfogan.engine import Tensor
 from tinyinfogan.infogan import losses
 from tinyinfogan.infogan.model import as_float
 
@@ -50,26 +50,16 @@ def measure(model, images, rng, n=1000):
 def information(model, n, rng):
     """Return {code name: L_I in nats} on n fresh images, every batch norm as in use.
 
-    L_I = H(c) + E log Q(c | x), see `losses.mutual_information`; where σ is fixed, for the σ that
-    fits best (`losses.with_best_sigma`).
+    If σ is fixed, L_I of a continuous code is that for the σ that fits best, see
+    `losses.with_best_sigma`.
     """
-    spec = model.spec
-    latents = spec.sample(n, rng)
-    read, codes = model.encode(model.decode(latents)), latents[:, spec.noise :]
-    nats, categorical = {}, iter(read.probabilities)
-    for code in spec.codes:
-        true = codes[:, code.columns]
-        if code.size is not None:
-            p = (next(categorical) * true).sum(axis=1)
-            nats[code.name] = code.entropy + float(np.log(np.maximum(p, 1e-30)).mean())
-            continue
-        at = code.columns.start - sum(spec.categorical)
-        sigma = read.standard_deviations[:, at]
-        error = (true[:, 0] - read.means[:, at]) / sigma
-        log_q = -0.5 * math.log(2 * math.pi) - np.log(sigma) - 0.5 * error**2
-        bound = code.entropy + float(log_q.mean())
-        learnt = model.settings.q_sigma == "learnt"
-        nats[code.name] = bound if learnt else losses.with_best_sigma(bound)
+    latents = model.spec.sample(n, rng)
+    q_output = Tensor(model.q_output(model.decode(latents)).astype(np.float64))
+    bounds = losses.mutual_information(model.spec, q_output, latents)
+    nats = {name: bound.numpy().item() for name, bound in bounds.items()}
+    for code in model.spec.codes:
+        if code.size is None and model.settings.q_sigma == "fixed":
+            nats[code.name] = losses.with_best_sigma(nats[code.name])
     return nats
 
 

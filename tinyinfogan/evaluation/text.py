@@ -12,7 +12,7 @@ def as_text(result):
         parts.append(f"Real images read as each category of {name}, %; {balance}\n{shares}")
     if "confusion" in result:
         confusion = format_confusion(**result["confusion"])
-        parts.append(f"Real test images by the category that Q reads in them\n{confusion}")
+        parts.append(f"Real test images by the category that Q predicts\n{confusion}")
     elif result["categories"] and "fidelity" not in result:
         parts.append(
             f"Code accuracy and fidelity need labels, and {result['data']} has none; give labelled "

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from tinyinfogan.view.plots import FAINT, INK, in_colour, save_grid, tile
+from tinyinfogan.view.traversals import grid
 
 COLUMNS, ROWS = 5, 4  # a change is decoded and drawn within 50 ms on one core, default network
 ACCENT, QUIET, HOVER = "#2f5fd0", "#eceff5", "#d5dcec"
@@ -43,9 +44,9 @@ class Explorer:
         self.drawn = self.spec.sample(COLUMNS * ROWS, self.rng)
         self.sliders, self.buttons = {}, {}
 
-        heights = sum(1.0 if code.size else 0.45 for code in self.spec.codes)
-        more = max(0, BAR * self.spec.continuous - 0.5)  # for bars of predicted means
-        self.height = max(5.2, heights + (3.3 + more if images is not None else 1.3))
+        controls = sum(1.0 if code.size else 0.45 for code in self.spec.codes)
+        below = 1.3 if images is None else 3.3 + max(0, BAR * self.spec.continuous - 0.5)
+        self.height = max(5.2, controls + below)
         self.figure = plt.figure(figsize=(WIDTH, self.height), facecolor="white")
         self.figure.canvas.mpl_connect("key_press_event", self._on_key)
         self._add_grid()
@@ -231,14 +232,12 @@ class Explorer:
             self._button(key, box, str(value), lambda _, key=key: self.choose(*key), points)
         self._mark(code.name)
         # One picture above the middle of each button, all with the same noise.
-        latents = np.repeat(self.drawn[:1], code.size, axis=0)
-        for name in self.codes:
-            self.spec.set_code(latents, name, 0)
-        self.spec.set_code(latents, code.name, np.arange(code.size))
+        zeros = self.latents(1, dict.fromkeys(self.codes, 0))
+        (pictures,) = grid(self.model, zeros, code.name, range(code.size))
         H, W, _ = self.model.image_shape
         width = min(side, 0.45 * W / H)
         height = width * H / W
-        strip = tile(self.model.decode(latents), code.size, round(W * (cell / width - 1)))
+        strip = tile(pictures, code.size, round(W * (cell / width - 1)))
         box = left + cell + (side - width) / 2, top + 0.45 - height
         # The gaps are whole pixels: only nearly equal.
         self._picture(*box, (code.size - 1) * cell + width, height, strip, aspect="auto")

@@ -36,10 +36,10 @@ def save(path, model, dataset, result):
 # --- what the grids show: (images (R, K, H, W, C), title, column labels, row labels) --------------
 
 
-def _order(model, result):
+def _order(result):
     """Return the categories of c0 in the order of their classes, and a label for each."""
     if "confusion" not in result:
-        order = range(model.spec.categorical[0])
+        order = range(result["codes"]["c0"]["categories"])
         return order, [str(k) for k in order]
     _, assignment, order = sort_codes(**result["confusion"])
     return order, [f"{k}→{assignment[k] if assignment[k] >= 0 else '-'}" for k in order]
@@ -50,7 +50,7 @@ def _generated(model, result):
     if not model.spec.categorical:
         images = model.decode(model.spec.sample(ROWS * ROWS, rng))
         return images.reshape(ROWS, ROWS, *model.image_shape), "Generated images", None, None
-    order, labels = _order(model, result)
+    order, labels = _order(result)
     images = grid(model, model.spec.sample(ROWS, rng), "c0", order)
     return images, "Generated: c0 by columns, other noise in each row", labels, None
 
@@ -76,13 +76,13 @@ def _real(model, dataset, result):
         shown = np.ones((ROWS * ROWS, *model.image_shape), np.float32)
         shown[: len(images)] = as_float(images[: ROWS * ROWS])
         return shown.reshape(ROWS, ROWS, *model.image_shape), "Real images", None, None
-    order, labels = _order(model, result)
-    predicted = model.encode(images).probabilities[0].argmax(axis=1)
+    order, labels = _order(result)
+    predicted = model.predict(images)
     shown = np.ones((ROWS, len(order), *model.image_shape), np.float32)
     for column, category in enumerate(order):
         members = as_float(images[predicted == category][:ROWS])
         shown[: len(members), column] = members
-    return shown, "Real images by the c0 that Q reads in them", labels, None
+    return shown, "Real images by the c0 that Q predicts", labels, None
 
 
 # --- the panels -----------------------------------------------------------------------------------
@@ -102,13 +102,12 @@ def show_grid(axes, images, title, columns, rows):
 
 def show_confusion(axes, result):
     """Draw the confusion of c0 with the labels: shares of each class, in percent."""
-    table, assignment, order = sort_codes(**result["confusion"])
+    table, (order, labels) = np.array(result["confusion"]["table"]), _order(result)
     percents = 100 * table / np.maximum(table.sum(axis=0), 1)
     title = f"Code accuracy {100 * result['code_accuracy']:.1f} %: % of each class"
     _heat_map(axes, percents[order], 100, "{:.0f}", title)
-    named = [f"{k}→{assignment[k] if assignment[k] >= 0 else '-'}" for k in order]
     axes.set_xticks(range(table.shape[1]))
-    axes.set_yticks(range(len(order)), named)
+    axes.set_yticks(range(len(order)), labels)
     _fit_labels(axes, max(table.shape))
     axes.set_xlabel("class", fontsize=8)
     axes.set_ylabel("c0 → the class it is named after", fontsize=8)

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tinyinfogan.engine import Tensor, no_grad
+from tinyinfogan.engine import Tensor
+from tinyinfogan.infogan.model import in_use
 from tinyinfogan.storage import files
 
 TEMPLATE = Path(__file__).with_name("page.html")
@@ -58,7 +59,6 @@ def pack(model):
     """
     layers, weights, cost = [], [], 0
     x = Tensor(np.zeros((1, model.spec.dim), np.float32))
-    model.generator.eval()
     for index, layer in enumerate(model.generator.modules):
         name, (*_, channels), before = type(layer).__name__, x.shape, x.shape[1:3]
         if name not in LAYERS:
@@ -67,7 +67,7 @@ def pack(model):
                 f"{', '.join(LAYERS)}"
             )
         described, *arrays = LAYERS[name](layer, channels)
-        with no_grad():
+        with in_use(layer):
             x = layer(x)
         if name == "BatchNorm" and layers and layers[-1]["kind"] in ("convolution", "transposed"):
             (weight, bias), (scale, shift) = weights[-1], arrays
@@ -79,7 +79,6 @@ def pack(model):
             weights.append(arrays)
             at = before if described["kind"] == "transposed" else shape[:2]
             cost += arrays[0].size * math.prod(at)
-    model.generator.train()
     flat = np.concatenate([array.ravel() for arrays in weights for array in arrays])
     with np.errstate(over="ignore"):
         half = flat.astype("<f2")
