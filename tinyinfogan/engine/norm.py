@@ -18,58 +18,58 @@ def batch_norm(
 ) -> Tensor:
     """Return y = gamma · z + beta with z = (x - mean) / √(var + eps) per channel (algorithm 1).
 
-    x: (..., C), normalised over every axis but the last.  gamma, beta: (C,).
-    training: take mean and variance from this batch, n values per channel, and move `running_mean`
-        and `running_var`, arrays (C,) or None, by `momentum` towards them, in place (towards the
-        unbiased variance, · n / (n - 1)).  Otherwise use those.
-    group: if processes share a batch in equal parts, an object with their number `size` and
-        `sum(array)` over what they have: n, mean and variance are those of the whole batch.
-
-    Because the statistics depend on x too (section 3, the equations after algorithm 1):
-    dx = gamma / √(var + eps) · (g - mean(g) - z · mean(g z)) in training, else without the means;
-    dgamma = Σ g z, dbeta = Σ g.
-
-    Raises ValueError if shapes do not fit, a batch holds one value per channel, or running
-    statistics are missing.
+    x: (..., C), normalised over every axis but the last.  gamma, beta: (C,).  training: take mean
+    and variance from the n values per channel of this batch, and move `running_mean` and
+    `running_var`, arrays (C,) or None, by `momentum` towards them and towards var · n / (n - 1), in
+    place; otherwise use those.  group: if processes share a batch in equal parts, an object with
+    their number `size` and `sum(array)` over what they have.
+    dx = gamma / √(var + eps) · (g - mean(g) - z · mean(g z)), as the statistics depend on x too
+    (section 3), or without the means if not training; dgamma = Σ g z, dbeta = Σ g.
+    Raises ValueError for shapes that do not fit, one value per channel, missing statistics.
     """
     x, gamma, beta = _checked(x, gamma, beta, running_mean, running_var, training)
-    xp, rows = array_module(x.data), x.data.reshape(-1, x.shape[-1])
+    rows = x.data.reshape(-1, x.shape[-1])
     n, total = (group.size * len(rows), group.sum) if group else (len(rows), lambda array: array)
     if training:
-        if n < 2:
-            raise ValueError("batch_norm: one value per channel has no variance; add examples")
-        mean = total(primitives.sum_rows(rows)) / n
-        centred, squares = primitives.centre(rows, mean)
-        var = total(squares) / n
-        if running_mean is not None:
-            running_mean[...] += momentum * (mean - running_mean)
-            running_var[...] += momentum * (var * (n / (n - 1)) - running_var)
+        centred, var = _statistics(rows, running_mean, running_var, momentum, n, total)
     else:
         centred, var = rows - running_mean, running_var
-    scale = 1 / xp.sqrt(var + eps)  # z = centred · scale is not made: that is cheaper per channel
+    scale = 1 / array_module(var).sqrt(var + eps)  # z = centred · scale is cheaper per channel
     factor = gamma.data * scale
     y = primitives.normalise(centred, factor, beta.data)
 
     def backward(g: Array) -> tuple:
         g = g.reshape(rows.shape)
-        dbeta, dgamma = primitives.normalise_sums(g, centred)
-        dgamma = dgamma * scale
+        dbeta, products = primitives.normalise_sums(g, centred)
+        dgamma = products * scale
         if not needs_grad(x):
             return None, dgamma, dbeta
         if not training:
             return (g * factor).reshape(x.shape), dgamma, dbeta
-        mean_gz, mean_g = total(xp.stack([dgamma, dbeta])) / n
+        mean_gz, mean_g = total(array_module(g).stack([dgamma, dbeta])) / n
         dx = primitives.normalise_grad(g, centred, factor, mean_g, scale * mean_gz)
         return dx.reshape(x.shape), dgamma, dbeta
 
     return record(y.reshape(x.shape), (x, gamma, beta), backward)
 
 
+def _statistics(rows, running_mean, running_var, momentum, n, total):
+    """Return rows less their mean, and their variance; move the running ones towards both."""
+    if n < 2:
+        raise ValueError("batch_norm: one value per channel has no variance; add examples")
+    mean = total(primitives.sum_rows(rows)) / n
+    centred, squares = primitives.centre(rows, mean)
+    var = total(squares) / n
+    if running_mean is not None:
+        running_mean[...] += momentum * (mean - running_mean)
+        running_var[...] += momentum * (var * (n / (n - 1)) - running_var)
+    return centred, var
+
+
 def _checked(x, gamma, beta, running_mean, running_var, training):
     """Return x, gamma and beta as tensors.  Raises ValueError as batch_norm says."""
     x, gamma, beta = as_tensor(x), as_tensor(gamma), as_tensor(beta)
-    C = x.shape[-1] if x.ndim else None
-    if x.ndim < 2 or gamma.shape != (C,) or beta.shape != (C,):
+    if x.ndim < 2 or gamma.shape != x.shape[-1:] or beta.shape != x.shape[-1:]:
         shapes = f"x {x.shape}, gamma {gamma.shape} and beta {beta.shape}"
         raise ValueError(f"batch_norm: {shapes} do not fit (..., C), (C,) and (C,)")
     if (running_mean is None) != (running_var is None):
