@@ -21,8 +21,8 @@ def batch_norm(
     x: (..., C), normalised over every axis but the last.  gamma, beta: (C,).  training: take mean
     and variance from the n values per channel of this batch, and move `running_mean` and
     `running_var`, arrays (C,) or None, by `momentum` towards them and towards var · n / (n - 1), in
-    place; otherwise use those.  group: if processes share a batch in equal parts, an object with
-    their number `size` and `sum(array)` over what they have.
+    place; otherwise use those.  group: the `size` processes that share a batch, with `sum(array)`.
+
     dx = gamma / √(var + eps) · (g - mean(g) - z · mean(g z)), as the statistics depend on x too
     (section 3), or without the means if not training; dgamma = Σ g z, dbeta = Σ g.
     Raises ValueError for shapes that do not fit, one value per channel, missing statistics.
