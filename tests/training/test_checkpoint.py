@@ -3,7 +3,7 @@
 import errno
 import json
 import zipfile
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -103,6 +103,16 @@ def test_format_1_is_read_and_a_later_one_is_not(tmp_path):
     np.savez(tmp_path / checkpoint.NAME, **arrays_of(format=3))
     with pytest.raises(checkpoint.CheckpointError, match="format 3, this version .* reads 2"):
         checkpoint.read(tmp_path)
+
+
+@pytest.mark.parametrize("old, new", [("players", "joint"), ("all", "separate")])
+def test_settings_of_older_names_are_read(old, new, tmp_path):
+    fields = asdict(SMALL)
+    del fields["info_step"]
+    config = CONFIG | {"settings": {**fields, "info_updates": old, "of_tomorrow": 1}}
+    checkpoint.save(tmp_path / checkpoint.NAME, arrays_of(config=json.dumps(config)))
+    assert checkpoint.load(tmp_path).settings == replace(SMALL, info_step=new)
+    assert checkpoint.load_for_run(tmp_path)[2].info_step == new
 
 
 def test_what_does_not_read_back_does_not_replace_what_does(tmp_path, monkeypatch):
