@@ -107,14 +107,14 @@ def test_fidelity_of_real_images_and_of_none(classifier, digits):
         )
 
     real = score(digits.images[500:1000], (digits.labels[500:1000] - 3) % 10)
-    assert real.agreement > 0.85
-    assert real.frechet_distance < 2 * real.frechet_distance_of_real
-    assert sum(real.class_shares) == pytest.approx(1)
+    assert real["agreement"] > 0.85
+    assert real["frechet_distance"] < 2 * real["frechet_distance_of_real"]
+    assert sum(real["class_shares"]) == pytest.approx(1)
     wrong = score(digits.images[500:1000], digits.labels[500:1000])
-    assert wrong.agreement < 0.15
+    assert wrong["agreement"] < 0.15
     noise = np.random.default_rng(0).random((500, 28, 28, 1), np.float32)
-    assert score(noise, digits.labels[:500]).frechet_distance > 5 * real.frechet_distance
+    assert score(noise, digits.labels[:500])["frechet_distance"] > 5 * real["frechet_distance"]
     unnamed = np.where(swap == 3, -1, swap)
     part = score(digits.images[500:1000], (digits.labels[500:1000] - 3) % 10, unnamed)
-    assert part.agreement_per_category[0] is None
-    assert score(noise, None, None).agreement is None
+    assert part["agreement_per_category"][0] is None
+    assert score(noise, None, None)["agreement"] is None

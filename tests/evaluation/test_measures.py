@@ -62,7 +62,8 @@ def test_shares_and_balance(rng):
     images = np.zeros((40, 1, 3, 1), np.float32)
     images[30:, 0, 0, 0] = 0.25
     found = measures.measure(Known(), images, rng)
-    assert found.shares == {"c0": [0.75, 0.25, 0, 0]}
+    assert found["categories"].keys() == {"c0"}
+    assert found["categories"]["c0"]["shares"] == [0.75, 0.25, 0, 0]
     assert measures.balance([0.25] * 4) == pytest.approx(1)
     assert f"{measures.balance([1, 0, 0, 0]):.3f}" == "0.000"  # and not minus 0
 
@@ -77,7 +78,15 @@ def found(**changed):
         "changes": {"c0": 0.1, "c1": 0.05, "noise": 0.05, "everything": 0.15},
         "real_difference": 0.16,
     }
-    return measures.Measures(**{**values, **changed})
+    values |= changed
+    nats, change = values["information"], values["changes"]
+    return {
+        "codes": {k: {"information_nats": nats[k], "change": change[k]} for k in ("c0", "c1")},
+        "categories": {"c0": {"shares": values["shares"]["c0"]}},
+        "noise_change": change["noise"],
+        "everything_change": change["everything"],
+        "real_difference": values["real_difference"],
+    }
 
 
 def failures(table=None, assignment=None, **changed):

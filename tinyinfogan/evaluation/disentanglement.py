@@ -10,8 +10,6 @@ mirror image or one order of the codes from another.  A factor with one value is
 All raise ValueError for arrays of other shapes or kinds.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 
 from tinyinfogan.evaluation.clustering import confusion_table
@@ -116,16 +114,9 @@ def factor_vae_score(codes, factors, rng, votes=800, batch=100):
     return float(vote_table()[np.arange(len(majority)), majority].sum() / votes)
 
 
-class DCI(NamedTuple):
-    """Shares from 0 to 1: does a code serve one factor, is a factor in one code, is it there."""
-
-    disentanglement: float
-    completeness: float
-    informativeness: float
-
-
 def dci(codes, factors, seed=0):
-    """Return the DCI scores of Eastwood and Williams 2018 (ICLR), section 2.
+    """Return "disentanglement", "completeness", "informativeness": does a code serve one factor, is
+    a factor in one code, is it there (Eastwood and Williams 2018, ICLR, section 2).
 
     For each factor a random forest of scikit-learn (extra `evaluate`) predicts its value from all
     codes; R (D, F) are the importances of the codes in it.  Disentanglement: 1 - H(R_d / Σ_f R_df)
@@ -146,8 +137,11 @@ def dci(codes, factors, seed=0):
         right.append(np.mean(forest.predict(codes[half:]) == factor[half:]))
     R = np.array(importances).T
     weights = R.sum(axis=1) / max(R.sum(), 1e-12)
-    completeness = np.mean(_concentration(R.T))
-    return DCI(float(weights @ _concentration(R)), float(completeness), float(np.mean(right)))
+    return {
+        "disentanglement": float(weights @ _concentration(R)),
+        "completeness": float(np.mean(_concentration(R.T))),
+        "informativeness": float(np.mean(right)),
+    }
 
 
 def _concentration(rows):

@@ -20,21 +20,7 @@ def evaluate(model, dataset, folder, seed=0):
     """
     spec, rng = model.spec, np.random.default_rng(seed)
     found = measures.measure(model, dataset.images, rng)
-    result = {"preset": model.settings.preset, "data": dataset.name, "codes": {}}
-    for code in spec.codes:
-        result["codes"][code.name] = {
-            "categories": code.size,
-            "information_nats": found.information[code.name],
-            "entropy_nats": code.entropy,
-            "change": found.changes[code.name],
-        }
-    result["noise_change"] = found.changes["noise"]
-    result["everything_change"] = found.changes["everything"]
-    result["real_difference"] = found.real_difference
-    result["categories"] = {
-        name: {"shares": shares, "balance": measures.balance(shares)}
-        for name, shares in found.shares.items()
-    }
+    result = {"preset": model.settings.preset, "data": dataset.name, **found}
     table = assignment = None
     if dataset.labels is not None and spec.categorical:
         table, assignment, accuracy = clustering.code_table(model, dataset, IMAGES)
@@ -43,9 +29,9 @@ def evaluate(model, dataset, folder, seed=0):
     failures = measures.failures(spec, found, table, assignment)
     if dataset.labels is not None:
         quality = _fidelity(model, dataset, assignment, Path(folder) / fidelity.NAME, rng)
-        result["fidelity"] = quality._asdict()
-        if quality.classifier_accuracy > 0.9:  # a poor judge is no evidence
-            failures += measures.missing_classes(quality.class_shares)
+        result["fidelity"] = quality
+        if quality["classifier_accuracy"] > 0.9:  # a poor judge is no evidence
+            failures += measures.missing_classes(quality["class_shares"])
     if dataset.factors is not None:
         result["disentanglement"] = _disentanglement(model, dataset, rng)
     return {**result, "failures": failures}
@@ -82,7 +68,7 @@ def _disentanglement(model, dataset, rng):
     names, categorical = factor_names(dataset)
     information, entropies = disentanglement.mutual_information(codes, factors)
     try:
-        dci = disentanglement.dci(codes, factors)._asdict()
+        dci = disentanglement.dci(codes, factors)
     except ImportError:
         dci = None
     return {

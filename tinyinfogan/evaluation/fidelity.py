@@ -6,7 +6,6 @@ download; they compare runs on the same data, not with figures from an Inception
 
 import hashlib
 import zipfile
-from typing import NamedTuple
 
 import numpy as np
 
@@ -114,21 +113,8 @@ def cached_classifier(path, images, labels, device="cpu", progress=iter):
     return classifier
 
 
-class Fidelity(NamedTuple):
-    """What the classifier makes of generated images."""
-
-    classifier_accuracy: float  # share of real test images named rightly; it bounds all the rest
-    agreement: float | None  # share of generated images named as their category is, if any is
-    agreement_per_category: list | None  # the same for each, None if it names nothing
-    confidence: float  # mean probability of the class named
-    real_confidence: float  # the same on test images
-    class_shares: list  # of generated images named as each class
-    frechet_distance: float  # between real test and generated images
-    frechet_distance_of_real: float  # between test and training images, a perfect generator's
-
-
 def fidelity(classifier, generated, categories, assignment, real, labels, other_real):
-    """Return the Fidelity of generated images (N, H, W, C).
+    """Return what a classifier makes of generated images (N, H, W, C), a dict that json can write.
 
     categories: (N,) what each was generated from, and assignment (K,) the class that each category
     is named after, or both None.  real, labels: test images.  other_real: training images.
@@ -142,16 +128,21 @@ def fidelity(classifier, generated, categories, assignment, real, labels, other_
         agreement = _share(right[of_a_class])
         members = [(categories == k) & of_a_class for k in range(len(assignment))]
         per_category = [_share(right[chosen]) for chosen in members]
-    return Fidelity(
-        float(np.mean(real_scores.argmax(axis=1) == labels)),
-        agreement,
-        per_category,
-        float(np.exp(scores.max(axis=1)).mean()),
-        float(np.exp(real_scores.max(axis=1)).mean()),
-        (np.bincount(named, minlength=scores.shape[1]) / len(named)).tolist(),
-        frechet_distance(real_features, features),
-        frechet_distance(real_features, classifier.read(other_real)[0]),
-    )
+    return {
+        # The share of real test images named rightly bounds all the rest.
+        "classifier_accuracy": float(np.mean(real_scores.argmax(axis=1) == labels)),
+        # The share of generated images named as their category is, None if no category is.
+        "agreement": agreement,
+        "agreement_per_category": per_category,
+        # The mean probability of the class named.
+        "confidence": float(np.exp(scores.max(axis=1)).mean()),
+        "real_confidence": float(np.exp(real_scores.max(axis=1)).mean()),
+        # The share of generated images named as each class.
+        "class_shares": (np.bincount(named, minlength=scores.shape[1]) / len(named)).tolist(),
+        "frechet_distance": frechet_distance(real_features, features),
+        # What a perfect generator would reach.
+        "frechet_distance_of_real": frechet_distance(real_features, classifier.read(other_real)[0]),
+    }
 
 
 def _share(right):

@@ -4,7 +4,6 @@ Nothing here needs labels but `mixed_classes` and `missing_classes`.
 """
 
 import itertools
-from typing import NamedTuple
 
 import numpy as np
 
@@ -22,29 +21,32 @@ SPLIT = 0.25  # of a class, in each of two categories
 MIXED = 0.05  # of two classes, each predicted as the other
 
 
-class Measures(NamedTuple):
-    """What `measure` finds; the keys are names of codes, and in `changes` others too."""
-
-    information: dict  # L_I in nats, on generated images
-    shares: dict  # share of real images per predicted category, a list, of categorical codes
-    changes: dict  # as `changes` returns them
-    real_difference: float  # mean absolute difference of a pixel between two random real images
-
-
 def measure(model, images, rng, n=1000):
-    """Return the Measures of a model on real images (N, H, W, C), of which 10 n are encoded.
+    """Return what a model's codes do, a dict that json can write.
 
-    n: images generated for each number, from `rng`, a numpy Generator.
+    images: real ones (N, H, W, C), of which 10 n are encoded.  n: images generated for each number,
+    from `rng`, a numpy Generator.  "codes" has a dict per code, "categories" one per categorical
+    code, of the categories predicted for the real images; for the changes see `changes`, and
+    "real_difference" is the same between two random real images.
     """
     chosen = images[rng.permutation(len(images))[: 10 * n]]
-    probabilities = model.encode(chosen).probabilities
-    shares = {
-        f"c{i}": (np.bincount(p.argmax(axis=1), minlength=p.shape[1]) / len(p)).tolist()
-        for i, p in enumerate(probabilities)
-    }
+    categories = {}
+    for i, p in enumerate(model.encode(chosen).probabilities):
+        shares = np.bincount(p.argmax(axis=1), minlength=p.shape[1]) / len(p)
+        categories[f"c{i}"] = {"shares": shares.tolist(), "balance": balance(shares)}
     half = min(2 * n, len(chosen)) // 2
     difference = _difference(chosen[:half], chosen[half : 2 * half]) if half else 0.0
-    return Measures(information(model, n, rng), shares, changes(model, n, rng), difference)
+    nats, change, codes = information(model, n, rng), changes(model, n, rng), {}
+    for code in model.spec.codes:
+        codes[code.name] = {"categories": code.size, "information_nats": nats[code.name]}
+        codes[code.name] |= {"entropy_nats": code.entropy, "change": change[code.name]}
+    return {
+        "codes": codes,
+        "noise_change": change["noise"],
+        "everything_change": change["everything"],
+        "real_difference": difference,
+        "categories": categories,
+    }
 
 
 def information(model, n, rng):
@@ -101,32 +103,29 @@ def balance(shares):
 
 
 def failures(spec, found, table=None, assignment=None):
-    """Return the known failures that `found`, a Measures, shows: a list of sentences.
+    """Return the known failures that `found`, as of `measure`, shows: a list of sentences.
 
     table, assignment: if there are labels, the confusion of the first categorical code with them
     and what its categories are named after (`clustering.assign_codes`).
     """
     sentences = []
-    for name, shares in found.shares.items():
-        if dead := _rare(shares, f"{name}="):
+    for name, category in found["categories"].items():
+        if dead := _rare(category["shares"], f"{name}="):
             kind = "Dead category" if len(dead) == 1 else "Dead categories"
             sentences.append(f"{kind}: hardly any real image is read as {', '.join(dead)}.")
-    for code in spec.codes:
-        nats = found.information[code.name]
+    for name, code in found["codes"].items():
+        nats = code["information_nats"]
         if nats < UNREAD:
-            ignored, change = _ignored(found, code.name)
+            ignored, change = _ignored(found, code["change"])
             says = "is ignored" if ignored else "cannot be read"
-            sentences.append(
-                f"{code.name} {says}: a new value {change}, and L_I is {nats:.2f} nats."
-            )
-    ignored, change = _ignored(found, "noise")
+            sentences.append(f"{name} {says}: a new value {change}, and L_I is {nats:.2f} nats.")
+    ignored, change = _ignored(found, found["noise_change"])
     if spec.noise and ignored:
         sentences.append(f"The noise is ignored: new noise {change}.")
-    if found.changes["everything"] < COLLAPSED * found.real_difference:
-        sentences.append(
-            f"Collapse: two generated images differ by {found.changes['everything']:.3f} a pixel, "
-            f"two real ones by {found.real_difference:.3f}."
-        )
+    generated, real = found["everything_change"], found["real_difference"]
+    if generated < COLLAPSED * real:
+        differ = f"two generated images differ by {generated:.3f} a pixel, two real ones by"
+        sentences.append(f"Collapse: {differ} {real:.3f}.")
     return sentences + ([] if table is None else mixed_classes(table, assignment))
 
 
@@ -136,14 +135,11 @@ def _rare(shares, prefix=""):
     return [f"{prefix}{k} ({100 * s:.1f} %)" for k, s in enumerate(shares) if s < least]
 
 
-def _ignored(found, name):
-    """Return (whether it is, how much it changes the image in words)."""
-    change, everything = found.changes[name], max(found.changes["everything"], 1e-12)
-    words = (
-        f"changes a pixel by {change:.3f} on average, {100 * change / everything:.0f} % of what "
-        "new noise and codes together do"
-    )
-    return change < IGNORED * everything, words
+def _ignored(found, change):
+    """Return (whether what makes this change is, how much it changes the image in words)."""
+    everything = max(found["everything_change"], 1e-12)
+    share = f"{100 * change / everything:.0f} % of what new noise and codes together do"
+    return change < IGNORED * everything, f"changes a pixel by {change:.3f} on average, {share}"
 
 
 def missing_classes(shares):
