@@ -26,7 +26,7 @@ SETTINGS_OPTIONS = {
     "lambda_consistency": (float, "weight of Q's consistency on real images"),
     "d_lr": (float, "learning rate of D and Q"),
     "g_lr": (float, "learning rate of G"),
-    "q_lr": (float, "learning rate of the third step of --info-step separate"),
+    "q_lr": (float, "learning rate of --info-step separate"),
     "decay": (float, "last share of the run, over which the learning rates fall to 0"),
     "pad": (int, "black pixels to put around every image"),
     "shift": (float, "pixels by which what D sees is moved, at most"),
@@ -50,15 +50,15 @@ def parser():
     add = p.add_argument
     add("--preset", choices=PRESETS, help=f"named settings (default: {DEFAULT})")
     add("--dataset", choices=data.NAMES, help="a data set by its name (default: the preset's)")
-    text = "your images: a folder of PNG or JPEG files or of IDX files, or an .npz file; with "
-    text += "--dataset, the folder that its files are in"
+    text = (
+        "your images: a folder of PNG, JPEG or IDX files, or an .npz; or that of --dataset's files"
+    )
     add("--data", metavar="PATH", help=text)
-    text = "auto takes the GPU if there is one (default)"
-    add("--device", choices=("auto", "cpu", "cuda"), help=text)
+    add("--device", choices=("auto", "cpu", "cuda"), help="auto (default): the GPU if there is one")
     add("--steps", type=int, help="training steps")
     add("--epochs", type=float, help="passes over the data, instead of --steps")
     add("--batch-size", type=int, metavar="N", help="images in a batch")
-    text = "the number of categories of each categorical code"
+    text = "categories of each categorical code"
     add("--categorical", type=int, nargs="*", metavar="SIZE", help=text)
     add("--continuous", type=int, metavar="N", help="continuous codes")
     add("--seed", type=int, help="one seed makes a run (default: 0)")
@@ -70,29 +70,23 @@ def parser():
 
 
 def _add_more(add):
-    text = "print the networks of the settings, and do not train"
-    add("--describe", action="store_true", help=text)
-    text = "train with N seeds, from 0 on, and compare: tinyinfogan sweep"
-    add("--seeds", type=int, metavar="N", help=text)
+    add("--describe", action="store_true", help="print the networks, and do not train")
+    add("--seeds", type=int, metavar="N", help="train with N seeds and compare: tinyinfogan sweep")
     add("--checkpoint-every", type=int, metavar="STEPS", help="(default: 500)")
     add("--log-every", type=int, metavar="STEPS", help="(default: 100)")
     add("--keep", type=int, metavar="N", help="checkpoints to keep (default: 1)")
-    text = "if a number is not finite: stop (default), or go back to the last checkpoint, once, "
-    text += "with half the learning rates"
+    text = "at numbers that are not finite: stop (default), or go back once and halve the rates"
     add("--on-nan", choices=("stop", "rollback"), help=text)
     for name, (kind, text) in SETTINGS_OPTIONS.items():
         metavar = "N" if kind is int else "X"
         add(f"--{name.replace('_', '-')}", type=kind, metavar=metavar, help=text)
     add("--q-sigma", choices=("fixed", "learnt"), help="σ of Q's Gaussians")
-    text = "whether D with Q, and G, maximise L_I in their own steps, or a third step over all "
-    text += "parameters does"
+    text = "L_I is maximised in the steps of D with Q and of G, or in a third one over all weights"
     add("--info-step", choices=("joint", "separate"), help=text)
-    text = "on a GPU: faster products of float32 with inputs of 10 bits"
+    text = "on a GPU: faster products of float32, with inputs of 10 bits"
     add("--tf32", action="store_true", help=text)
-    text = "on a GPU: start every kernel by itself, not steps as a whole"
-    add("--no-graph", action="store_true", help=text)
-    text = "under mpiexec: batch norm over the whole batch, not over each process's shard "
-    text += "(default: yes)"
+    add("--no-graph", action="store_true", help="on a GPU: start every kernel by itself")
+    text = "under mpiexec: batch norm over the whole batch, not each shard (default: yes)"
     add("--sync-bn", action=argparse.BooleanOptionalAction, help=text)
 
 

@@ -10,9 +10,9 @@ Format 2, which `numpy.load(path, allow_pickle=False)` reads; there is no pickle
     history.*        (steps,) what each step since the last line of the log gave, for the next one
     checksums        JSON text {name: SHA-256 of data type, shape and bytes} of all arrays above
 
-The archive's comment, which is the file's last 64 bytes, is the SHA-256 of all bytes before it.  So
-no bit can change unnoticed.  Nothing else needs saving: random numbers follow from the seed and the
-step.  Format 1, which had neither history nor checksums, is read as well.
+The archive's comment, the file's last 64 bytes, is the SHA-256 of all bytes before it: no bit can
+change unnoticed.  Random numbers need no saving: they follow from the seed and the step.  Format 1,
+which had neither history nor checksums, is read as well.
 """
 
 import contextlib
@@ -43,14 +43,11 @@ class CheckpointError(ValueError):
     """A file that is not a whole checkpoint of ours; the message is one line with the path."""
 
 
-# --- writing --------------------------------------------------------------------------------------
-
-
 def snapshot(model, optimisers, step, config, history=None):
-    """Return {name: array}, what a checkpoint holds, copied: training may go on and change it.
+    """Return {name: array}, copies of what a checkpoint holds.
 
-    optimisers: {name: Adam}.  step: steps done.  config: as in config.json, a dict.  history:
-    {term: values (steps,)}.
+    optimisers: {name: Adam}.  step: steps done.  config: as in config.json.  history: {term:
+    values (steps,)}.
     """
     arrays = {"format": FORMAT, "step": step, "config": json.dumps(config)}
     for name, part in {"model": model, **optimisers}.items():
@@ -110,34 +107,25 @@ def older(folder):
 
 
 def _set_aside(path, count):
-    """Keep the checkpoint at `path` under another name, and no more than `count` such ones."""
-    step = _step_of(path) if count and path.exists() else None
-    if step is not None:
-        name = f"checkpoint-{step:06d}.npz"
-        try:
-            os.link(path, path.with_name(name))
-        except FileExistsError:
-            pass
-        except OSError:  # a file system without links
-            shutil.copyfile(path, path.with_name(name))
-    kept = older(path.parent)
-    for old in list(kept.values())[: max(0, len(kept) - count)]:
+    """Keep the checkpoint at `path`, if it is whole, under another name, and `count` such ones."""
+    with contextlib.suppress(CheckpointError):
+        if count and path.exists():
+            with wrap_errors(path, "cannot be read"), open(path, "rb") as file:
+                step = int(npz.read_npz(file, ["step"])["step"])
+            kept = path.with_name(f"checkpoint-{step:06d}.npz")
+            try:
+                os.link(path, kept)
+            except FileExistsError:
+                pass
+            except OSError:  # a file system without links
+                shutil.copyfile(path, kept)
+    there = list(older(path.parent).values())
+    for old in there[: max(0, len(there) - count)]:
         old.unlink()
 
 
-def _step_of(path):
-    """Return the step of a checkpoint, or None if it is damaged, and not worth keeping."""
-    with contextlib.suppress(CheckpointError), wrap_errors(path, "cannot be read"):
-        with open(path, "rb") as file:
-            return int(npz.read_npz(file, ["step"])["step"])
-    return None
-
-
 class Writer:
-    """Writes checkpoints in a thread, while training goes on; path, keep: see `save`.
-
-    At the end of `with Writer(...)` the last one is on the disk, or what went wrong is raised.
-    """
+    """Writes checkpoints in a thread, all by the end of its block; path, keep: see `save`."""
 
     def __init__(self, path, keep=1):
         self.path, self.keep, self.pending = Path(path), keep, None
@@ -167,9 +155,6 @@ class Writer:
         self.check(wait=True)
         there = self.path.exists()
         return f"the last good checkpoint is {self.path}" if there else "there is no checkpoint yet"
-
-
-# --- reading --------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
@@ -217,10 +202,7 @@ def read(path):
 
 
 def _verify(arrays, file):
-    """Raise ValueError if arrays, or the file that they are from, are not as their checksums say.
-
-    The checksums are taken out of `arrays`.
-    """
+    """Take the checksums out of arrays.  Raises ValueError if they, or the file's, are wrong."""
     checksums = json.loads(arrays.pop("checksums").item())
     found = {name: _checksum(array) for name, array in arrays.items()}
     if found != checksums:
@@ -232,9 +214,9 @@ def _verify(arrays, file):
 
 
 def config_of(arrays, path, kinds=None):
-    """Return (config, Settings) of a checkpoint's arrays.
+    """Return (config, Settings) of a checkpoint's arrays.  Raises CheckpointError.
 
-    kinds: {key: type} of what else config must have.  Raises CheckpointError as `read`.
+    kinds: {key: type} of what else config must have.
     """
     with wrap_errors(path, "the settings inside are not ours"):
         config = json.loads(arrays["config"].item())
@@ -247,8 +229,8 @@ def config_of(arrays, path, kinds=None):
 def load_for_run(folder):
     """Return (arrays, config, Settings), what the run in `folder` goes on from.
 
-    arrays is {} if no checkpoint has been written yet: config.json is all that a start needs.
-    Raises CheckpointError as `read`.
+    arrays is {} before the first checkpoint: a start needs config.json only.  Raises
+    CheckpointError.
     """
     start = Path(folder) / "config.json"
     if start.is_file() and not (Path(folder) / NAME).exists() and not older(folder):
@@ -260,10 +242,7 @@ def load_for_run(folder):
 
 
 def history_of(arrays, path, device="cpu"):
-    """Return a list of {term: value on the device}, one for each step of the history.
-
-    Raises CheckpointError as `read`.
-    """
+    """Return [{term: value on the device} of each step of the history].  Raises CheckpointError."""
     with wrap_errors(path, "the history inside is not ours"):
         terms = _part_of(arrays, "history")
         if any(values.ndim != 1 or values.dtype.kind != "f" for values in terms.values()):
@@ -273,9 +252,9 @@ def history_of(arrays, path, device="cpu"):
 
 
 def restore(arrays, path, **parts):
-    """Copy a checkpoint's arrays, as `read` returns them, into parts: a model, optimisers.
+    """Copy a checkpoint's arrays into parts, a model, optimisers.
 
-    path is for the message: raises CheckpointError if the checkpoint is of another network.
+    Raises CheckpointError, which names `path`, if the checkpoint is of another network.
     """
     for name, part in parts.items():
         state = _part_of(arrays, name)

@@ -61,10 +61,7 @@ def _what_happened(names, table, done, array):
 
 
 def check_images(images, done, last_good):
-    """Raise TrainingError if G's images after step `done`, an array, are not finite.
-
-    Large weights can do that, finite ones, before any number of the training is not finite.
-    """
+    """Raise TrainingError if G's images after step `done` are not finite: large weights do that."""
     if not np.isfinite(images).all():
         raise TrainingError(
             f"the images of G are not finite after step {done}, though its weights are; "

@@ -30,8 +30,14 @@ def training_memory(model, batch_size):
     """Return about how many bytes training takes on top of the model and the optimisers.
 
     These are the gradients, the copy that a checkpoint is written from, and PER_OUTPUT times what
-    the layers of G and D put out for a batch, measured with one example.
+    the layers of G and D put out for a batch.
     """
+    weights, outputs = _sizes(model)
+    return 4 * weights + PER_OUTPUT * batch_size * outputs
+
+
+def _sizes(model):
+    """Return the bytes of a model's arrays, and of what its layers put out for one example."""
     G, D, outputs = model.generator, model.discriminator, 0
     x = Tensor(to_device(model.spec.sample(1, np.random.default_rng(0)), model.device))
     with no_grad():  # running statistics stay as they are
@@ -40,11 +46,7 @@ def training_memory(model, batch_size):
             outputs += x.data.nbytes
     G.train()
     D.train()
-    return 4 * _weights(model) + PER_OUTPUT * batch_size * outputs
-
-
-def _weights(model):
-    return sum(array.nbytes for array in model.state_dict().values())
+    return sum(array.nbytes for array in model.state_dict().values()), outputs
 
 
 def check(model, batch_size, out):
@@ -56,7 +58,7 @@ def check(model, batch_size, out):
             "may end for lack of it; a smaller --batch-size, --channels or --hidden takes less",
             file=sys.stderr,
         )
-    require_space(out, 3 * _weights(model))  # with Adam's two moments
+    require_space(out, 3 * _sizes(model)[0])  # with Adam's two moments
 
 
 def advice(config, images, device):
@@ -66,8 +68,8 @@ def advice(config, images, device):
     """
     model = InfoGAN(Settings(**config["settings"]), config["image_shape"])
     batch, other = model.settings.batch_size, "give a smaller --batch-size, --channels or --hidden"
-    fixed = 3 * _weights(model) + images * math.prod(model.image_shape) + training_memory(model, 0)
-    each = training_memory(model, 1) - training_memory(model, 0)
+    weights, outputs = _sizes(model)
+    fixed, each = 7 * weights + images * math.prod(model.image_shape), PER_OUTPUT * outputs
     need = f"batches of {batch} need about {in_units(fixed + each * batch)}"
     free = free_memory(device)
     if free is None:
