@@ -180,7 +180,29 @@ def over_budget(sources):
     return wrong
 
 
-RULES = [upward_imports, circles, borrowed_private_names, over_budget]
+def untyped(sources):
+    """Return the public functions of the core that lack a type, which mypy then checks."""
+    wrong = []
+    for name in filter(is_core, sources):
+        if name == "train":
+            continue
+        for owner in ast.walk(ast.parse(sources[name])):
+            if not isinstance(owner, ast.Module | ast.ClassDef) or owner_is_private(owner):
+                continue
+            for node in owner.body:
+                if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+                    arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+                    bare = [a.arg for a in arguments if not a.annotation and a.arg != "self"]
+                    if bare or node.returns is None:
+                        wrong.append(f"{name}.{node.name}: {', '.join(bare) or 'the result'}")
+    return wrong
+
+
+def owner_is_private(owner):
+    return isinstance(owner, ast.ClassDef) and owner.name.startswith("_")
+
+
+RULES = [upward_imports, circles, borrowed_private_names, over_budget, untyped]
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -208,6 +230,8 @@ BROKEN = [
     (over_budget, {f"view.a{i}": "x = 1\n" * 340 for i in range(24)}),
     (over_budget, {"view.plots": "x = 1\n" * 351}),
     (over_budget, {"infogan.step": LONG}),
+    (untyped, {"engine.ops": "def f(x) -> int:\n    return 1\n"}),
+    (untyped, {"infogan.model": "class A:\n    def f(self, x: int):\n        return 1\n"}),
 ]
 
 

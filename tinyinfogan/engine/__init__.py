@@ -1,7 +1,4 @@
-"""A tiny autograd engine on NumPy or CuPy arrays.  It knows nothing of GANs.
-
-Start reading with `tensor.py`, then `ops.py`, `primitives.py` and `conv.py`.
-"""
+"""A tiny autograd engine on NumPy or CuPy arrays, which knows nothing of GANs."""
 
 from tinyinfogan.engine import nn, ops, optim
 from tinyinfogan.engine.gradcheck import grad_check

@@ -1,6 +1,7 @@
 """The numeric check of gradients, called by tests and lessons alike."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ class GradientError(AssertionError):
 
 
 def grad_check(
-    function: Callable, tensors: Iterable[Tensor], *, tolerance=1e-6, step=1e-5, rng=None
+    function: Callable, tensors: list, tolerance: float = 1e-6, step: float = 1e-5, rng: Any = None
 ) -> float:
     """Compare backward() with central differences, in one random direction for each input.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -64,7 +65,7 @@ class Module:
         """Let batch norms use their running statistics.  Returns the module."""
         return self.train(False)
 
-    def to(self, device: str | None = None, dtype=None) -> Module:
+    def to(self, device: str | None = None, dtype: Any = None) -> Module:
         """Move all arrays to `device` and `dtype`; return the module.  Raises as resolve_device."""
         device = device and resolve_device(device)
         for _, owner, name in self._slots():

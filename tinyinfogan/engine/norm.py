@@ -1,5 +1,7 @@
 """Batch normalisation (Ioffe and Szegedy 2015, arXiv 1502.03167)."""
 
+from typing import Any
+
 from tinyinfogan.engine import primitives
 from tinyinfogan.engine.device import Array, array_module
 from tinyinfogan.engine.tensor import Operand, Tensor, as_tensor, needs_grad, record
@@ -14,7 +16,7 @@ def batch_norm(
     training: bool = True,
     momentum: float = 0.1,
     eps: float = 1e-5,
-    group=None,
+    group: Any = None,
 ) -> Tensor:
     """Return y = gamma · z + beta with z = (x - mean) / √(var + eps) per channel (algorithm 1).
 
@@ -22,7 +24,6 @@ def batch_norm(
     and variance from the n values per channel of this batch, and move `running_mean` and
     `running_var`, arrays (C,) or None, by `momentum` towards them and towards var · n / (n - 1), in
     place; otherwise use those.  group: the `size` processes that share a batch, with `sum(array)`.
-
     dx = gamma / √(var + eps) · (g - mean(g) - z · mean(g z)), as the statistics depend on x too
     (section 3), or without the means if not training; dgamma = Σ g z, dbeta = Σ g.
     Raises ValueError for shapes that do not fit, one value per channel, missing statistics.

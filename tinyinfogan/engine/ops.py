@@ -207,7 +207,7 @@ def concat(tensors: Sequence[Operand], axis: int = -1) -> Tensor:
     return record(y, inputs, lambda g: tuple(xp.split(g, ends[:-1], axis)))
 
 
-def getitem(x: Tensor, index) -> Tensor:
+def getitem(x: Tensor, index: slice | int | tuple) -> Tensor:
     """Return x[index] for slices, integers and `...`.  dx is 0 but at `index`, where it is g."""
 
     def backward(g: Array) -> tuple:

@@ -108,7 +108,9 @@ def normalise_grad(g: Array, centred: Array, factor: Array, a: Array, b: Array) 
 
 
 @primitive
-def adam_update(thetas, grads, ms, vs, numbers, beta1: float, beta2: float) -> None:
+def adam_update(
+    thetas: list, grads: list, ms: list, vs: list, numbers: Array, beta1: float, beta2: float
+) -> None:
     """Move parameters θ and their moments m and v, lists of arrays, in place (see optim.Adam)."""
     rate, eps = numbers[0], numbers[1]
     for theta, g, m, v in zip(thetas, grads, ms, vs, strict=True):

@@ -116,7 +116,7 @@ def _freed(grad):
     raise RuntimeError("backward() through a graph that an earlier backward() has freed")
 
 
-def topological_order(last):
+def topological_order(last: Tensor) -> list[Tensor]:
     """Return the tensors that `last` depends on, each after its inputs."""
     # A depth-first walk with its own stack: recursion would end at about 1,000 operations.
     order, seen, stack = [], {last}, [(last, iter(last._inputs))]
