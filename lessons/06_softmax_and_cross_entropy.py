@@ -154,18 +154,13 @@ ours = np.array([our_loss(np.array([0, v], np.float32)) for v in t])
 finite = np.isfinite(naive)
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6))
+style = {"textcoords": "offset points", "color": "tab:red"}
 for ax, at, good, bad in ((left, t, ours, naive), (right, x, stable, textbook)):
     ax.plot(at, good, lw=6, color="tab:green", alpha=0.4, label="ours")
     ax.plot(at, np.where(np.isfinite(bad), bad, np.nan), color="tab:red", label="as written")
     end = np.flatnonzero(np.isfinite(bad))[-1]
     ax.plot(at[end], bad[end], "x", color="tab:red", ms=10, mew=2.5)
-    ax.annotate(
-        "infinite from here",
-        (at[end], bad[end]),
-        (8, -14),
-        textcoords="offset points",
-        color="tab:red",
-    )
+    ax.annotate("infinite from here", (at[end], bad[end]), (8, -14), **style)
 left.set(xlabel="logit of a wrong class", ylabel="loss, nats", title="-log softmax(0, t)")
 right.set(xlabel="D's logit of a generated image", title="-log(1 - sigmoid(x)) = softplus(x)")
 left.legend()
@@ -270,18 +265,19 @@ show("06_templates.png")
 spec = LatentSpec(noise=2, categorical=(10,), continuous=0)
 latents = spec.sample(200, rng)
 codes = latents[:, 2:]
-for name, q_output in (
-    ("perfect", 50 * codes),
-    ("indifferent", 0 * codes),
-    ("certain and wrong", 50 * np.roll(codes, 1, axis=1)),
-):
+outputs = {
+    "perfect": 50 * codes,
+    "indifferent": 0 * codes,
+    "certain and wrong": 50 * np.roll(codes, 1, axis=1),
+}
+for name, q_output in outputs.items():
     information = losses.mutual_information(spec, Tensor(q_output.astype(np.float32)), latents)
-    print(f"{name}: {next(iter(information.values())).item():+.3f} nats")
+    print(f"{name}: {information['c0'].item():+.3f} nats")
 
 # %% [markdown]
 # *Answer 2.* $e^x/(1 + e^x)$ = sigmoid(x) = D. D's loss on a generated image, softplus(x), has the
-# gradient D: large where D was fooled, and none where it was not. G's loss softplus(-x) has the
-# gradient D - 1: largest where G was caught. Each learns most from what went wrong.
+# gradient D: large if D was fooled, and none if it was not. G's loss softplus(-x) has the gradient
+# D - 1: largest if G was caught. Each learns most from what went wrong.
 #
 # All gradients are now at hand and none of them overflows. What is left is to walk. The next lesson
 # watches Adam do it.

@@ -23,7 +23,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from common import args, show
 
-from tinyinfogan.engine import Tensor, optim
+from tinyinfogan.engine import Tensor, optim, primitives
 
 # %% [markdown]
 # The result first
@@ -116,17 +116,14 @@ for name, walker in walkers.items():
 # %%
 figure, axes = plt.subplots(1, 3, figsize=(12, 3.6), width_ratios=(1, 1, 0.8))
 xs, ys = np.meshgrid(np.linspace(-5, 2, 57), np.linspace(-3, 3, 49))
-for ax, angle, title in (
-    (axes[0], 0.0, "A valley along an axis"),
-    (axes[1], np.pi / 6, "The same valley, turned"),
-):
+valleys = {"A valley along an axis": 0.0, "The same valley, turned": np.pi / 6}
+for ax, (title, angle) in zip(axes, valleys.items()):
     heights = [[valley(np.array(at), angle)[0] for at in zip(*row)] for row in zip(xs, ys)]
     ax.contour(xs, ys, heights, np.logspace(-1, 3, 9), colors="lightgrey", linewidths=0.8)
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     for name, walker in walkers.items():
-        points, losses = walk(
-            walker(best[name]), lambda at, a=angle: valley(at, a), 1000, START @ turn
-        )
+        step = walker(best[name])
+        points, losses = walk(step, lambda at, a=angle: valley(at, a), 1000, START @ turn)
         ax.plot(*points[:60].T, ".-", ms=4, lw=1, label=name)
         print(f"{title}, {name}, steps to arrive: {arrival(losses)}")
         if angle == 0:
@@ -192,12 +189,8 @@ for name, walker in walkers.items():
     ax.semilogx(factors, np.where(np.isfinite(counts), counts, np.nan), "o-", ms=4, label=name)
     for factor, count in ((factors[0], counts[0]), (factors[-1], counts[-1])):
         print(f"{name}, loss × {factor:g}, steps to arrive: {count}")
-ax.set(
-    xlabel="the loss is multiplied by",
-    ylabel="steps to arrive",
-    ylim=(0, 1000),
-    title="One step size, other losses",
-)
+ax.set(xlabel="the loss is multiplied by", ylabel="steps to arrive", ylim=(0, 1000))
+ax.set_title("One step size, other losses")
 ax.legend()
 show("07_scale.png")
 
@@ -231,13 +224,8 @@ for beta1, style in ((0.5, "-"), (0.9, "--")):
     for corrected, colour in ((False, "tab:red"), (True, "tab:green")):
         step = adam(1.0, beta1, corrected=corrected)
         sizes = [step(np.array([0.3]))[0] for _ in t]
-        ax.loglog(
-            t,
-            sizes,
-            style,
-            color=colour,
-            label=f"β₁ = {beta1}, {'corrected' if corrected else 'as they are'}",
-        )
+        label = f"β₁ = {beta1}, {'corrected' if corrected else 'as they are'}"
+        ax.loglog(t, sizes, style, color=colour, label=label)
         kind = "corrected" if corrected else "uncorrected"
         print(f"first step in units of α, β₁ = {beta1}, {kind}: {sizes[0]:.2f}")
 ax.set(xlabel="step t", ylabel="length of the step, in α", title="Equal gradients, β₂ = 0.999")
@@ -248,11 +236,20 @@ show("07_bias.png")
 # The package's
 # -------------
 #
-# The same, for a list of arrays, in place and with few passes over memory. The two corrections are
-# numbers, so they are taken together before any array is touched:
+# The same, for a list of arrays and in place. Both corrections are mere numbers, so they need not
+# be applied to the arrays. Multiply the fraction above and below by √(1 - β₂ᵗ):
+#
+# $$θ ← θ - α_t · m / (\sqrt{v} + ε_t)$$
+#
+# $$α_t = α √(1 - β₂ᵗ) / (1 - β₁ᵗ),\quad ε_t = ε √(1 - β₂ᵗ)$$
+#
+# ``count`` computes the two numbers of a step, ``step`` collects what has a gradient, and
+# ``adam_update`` is the rest of the six lines, with α_t as ``rate`` and ε_t as ``eps``:
 
 # %%
 print(inspect.getsource(optim.Adam.step))
+print(inspect.getsource(optim.Adam.count))
+print(inspect.getsource(primitives.adam_update))
 
 # %%
 rng = np.random.default_rng(0)

@@ -49,7 +49,7 @@ def draw_real(n, rng):
 def heaps_found(points):
     """Return on how many of the eight centres a generator has at least 2 % of its points.
 
-    A point counts for a centre where it is within four times the spread of it.
+    A point counts for a centre if it is within four times the spread of it.
     """
     distance = np.linalg.norm(points[:, None] - centres, axis=2)
     near = (distance < 4 * spread).mean(axis=0)

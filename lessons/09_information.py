@@ -76,7 +76,7 @@ def density(sigma):
 
 # %%
 def xlogx(p, q):
-    """p log q, and 0 where p is 0."""
+    """p log q, and 0 if p is 0."""
     some = p > 1e-200  # far below, q may have been rounded to 0
     return np.where(some, p * np.log(np.where(some, q, 1.0)), 0.0)
 
@@ -171,8 +171,8 @@ print(f"truth less bound, the least of all: {(rows[:, :1] - rows[:, 1:]).min():.
 #
 # $$I(c; x) = H(c) - H(c | x) = H(x) - H(x | c)$$
 #
-# It is 0 exactly where x and c are independent, and H(c) where x tells c for sure. InfoGAN adds it
-# to the game, with a weight λ (equation 3):
+# It is 0 exactly if x and c are independent, and H(c) if x tells c for sure. InfoGAN adds it to the
+# game, with a weight λ (equation 3):
 #
 # $$\min_G \max_D V(D, G) - λ I(c; G(z, c))$$
 #
@@ -194,7 +194,7 @@ print(f"truth less bound, the least of all: {(rows[:, :1] - rows[:, 1:]).min():.
 #
 # $$L_I(G, Q) = H(c) + E[\log q(c | x)] = I(c; x) - E_x[KL(p ‖ q)] ≤ I(c; x)$$
 #
-# Two things to notice. The gap *is* the divergence: the bound is exact where q is the posterior.
+# Two things to notice. The gap *is* the divergence: the bound is exact if q is the posterior.
 # And -E log q(c | x) is the cross-entropy of lesson 6, so that "make the bound tight" means "train
 # a classifier". Let us compute the gap on our pixel in both ways.
 

@@ -27,36 +27,38 @@ import matplotlib.pyplot as plt
 import numpy as np
 from common import args, show
 
-from tinyinfogan import data, train
+from tinyinfogan import data
 from tinyinfogan.evaluation import clustering
-from tinyinfogan.infogan import settings as presets
 from tinyinfogan.infogan.model import InfoGAN, as_float
+from tinyinfogan.infogan.settings import GAN, MNIST
 from tinyinfogan.infogan.step import train_step
-from tinyinfogan.infogan.variants.step import optimisers
+from tinyinfogan.infogan.variants.step import draws, optimisers, step_for
+from tinyinfogan.train import batches
 from tinyinfogan.training import report
+from tinyinfogan.training.seeds import LATENTS, WEIGHTS, rng_for
 from tinyinfogan.view import plots, traversals
 
 # %% [markdown]
 # The program
 # -----------
 #
-# These are the settings: two presets of ``python -m tinyinfogan.train``, the default one and its
-# plain GAN, at half their width and with fewer steps, so that two runs fit into a coffee break.
+# These are the settings: two presets of ``tinyinfogan train``, the default one and its plain GAN,
+# at half their width and with fewer steps, so that two runs fit into a coffee break.
 
 # %%
 size = {"channels": 16, "hidden": 128, "steps": 3750}
 if args.fast:
     size = {"channels": 8, "hidden": 64, "steps": 30}
-settings = replace(presets.PRESETS["mnist"], **size)
-plain = replace(presets.PRESETS["gan"], **size)
+settings, plain = replace(MNIST, **size), replace(GAN, **size)
 for name in ("lambda_categorical", "lambda_continuous", "lambda_consistency"):
     print(f"{name}: {getattr(settings, name)} and {getattr(plain, name)}")
 
 # %% [markdown]
-# And this is all of it. One seed makes a run: the first weights, the order of the images, and the
-# latents of each step all come from generators made from it. A step takes the next 64 images and
-# hands them to ``train_step``, which we read below. Over the last third of the run the learning
-# rates fall to zero, so that the two players come to rest.
+# And this is all of it; ``tinyinfogan/train.py`` has the same loop, with a log and checkpoints. One
+# seed makes a run: the first weights, the order of the images, and the latents of each step all
+# come from random numbers made from it. A step takes the next 64 images and what ``draws`` draws
+# for them, and updates D with Q once and G once; we read it below. Over the last third of the run
+# the learning rates fall to zero, so that the two players come to rest.
 
 # %%
 dataset = data.load()
@@ -64,19 +66,15 @@ dataset = data.load()
 
 def fit(settings, seed=1):
     """Train an InfoGAN on the digits.  Returns it, and {name: values (steps,)} of each step."""
-    model = InfoGAN(settings, dataset.images.shape[1:], train.generator_for(seed, train.WEIGHTS))
+    model = InfoGAN(settings, dataset.images.shape[1:], rng_for(seed, WEIGHTS))
     adams = optimisers(model)
-    size, history = settings.batch_size, []
-    steps_per_epoch = len(dataset.images) // size
-    for step in range(settings.steps):
-        epoch, batch = divmod(step, steps_per_epoch)
-        if batch == 0:
-            order = train.generator_for(seed, train.ORDER, epoch).permutation(len(dataset.images))
-        real = as_float(dataset.images[order[batch * size : (batch + 1) * size]])
+    take_step, history = step_for(model, adams), []
+    for step, chosen in batches(len(dataset.images), settings, seed):
+        real = as_float(dataset.images[chosen])
+        drawn = draws(model, len(real), rng_for(seed, LATENTS, step))
         adams["d_adam"].lr = settings.d_lr * settings.rate(step)
         adams["g_adam"].lr = settings.g_lr * settings.rate(step)
-        rng = train.generator_for(seed, train.LATENTS, step)
-        history.append(train_step(model, **adams, real=real, rng=rng))
+        history.append(take_step(real, *drawn))
     return model, {name: np.array([row[name] for row in history]) for name in history[0]}
 
 
@@ -97,10 +95,10 @@ print(f"two runs of {settings.steps} steps: {time.perf_counter() - since:.0f} s"
 #
 # Q, shown real digits, answers with a category. Which category goes with which digit is anybody's
 # choice, so we look for the pairing that fits best on 10,000 training images and count on the
-# 10,000 test images how often it is right (``clustering.code_table``; lesson 11 is about this number).
-# This is the only place where labels are used. Guessing would be right in 10 % of the cases. Any
-# sorting by something that can be seen does better, once its groups are named to fit, and so does
-# the Q of the plain GAN, without knowing a digit from another.
+# 10,000 test images how often it is right (``clustering.code_table``; lesson 11 is about this
+# number). This is the only place where labels are used. Guessing would be right in 10 % of the
+# cases. Any sorting by something that can be seen does better, once its groups are named to fit,
+# and so does the Q of the plain GAN, without knowing a digit from another.
 
 # %%
 limit = 500 if args.fast else 10_000
@@ -164,28 +162,36 @@ print(inspect.getsource(train_step))
 # %% [markdown]
 # From top to bottom:
 #
-# - *One draw of latents serves both players.* ``spec.sample`` draws 62 noise variables, a category
-#   as a one-hot vector, and two numbers from -1 to 1, and G turns them into pictures. G runs once;
-#   D and Q see the result cut off from the tape (``detach``), and then G is trained through it.
-# - *D and Q first.* D minimises its loss: real pictures up, generated ones down. Q maximises the
-#   bound: from the pictures it must name the codes that they were made from. Q needs no picture of
-#   a real digit for that, only G's, because only of those the codes are known. D and Q share a
-#   trunk (``models.Discriminator``), so Q costs little more than a second head.
+# - *One draw of latents serves both players.* A latent vector is 62 noise variables, a category as
+#   a one-hot vector, and two numbers from -1 to 1, and G turns it into a picture. G runs once; D
+#   and Q see the result cut off from the tape (``detach``), and then G is trained through it.
+# - *D and Q first.* D minimises its loss: real pictures up, generated ones down, in two passes, as
+#   lesson 5 has it. Q maximises the bound: from the pictures it must predict the codes that they
+#   were made from. Q needs no picture of a real digit for that, only G's, because only of those the
+#   codes are known. D and Q share a trunk (``model.Discriminator``), so Q costs little more than a
+#   second head.
 # - *Then G*, against the D and Q that have just moved, with their weights frozen so that backward
 #   does not compute gradients nobody will use. G is paid for pictures that D takes for real, *and*
 #   for pictures in which Q can read the codes. The second payment is the only reason for G to let
 #   the codes have a clear effect.
-# - *The third step* is another scheme's, and so is the case where ``players`` is false: lesson 12.
-#   ``ranks`` is for several processes that share a batch; here there is one.
+# - *The three arguments after the star* are where other programs differ from the paper's: λ, G's
+#   loss (both in lesson 12), and a further loss on real images, ``real_term``.
 #
 # That L_I is in both objectives is not an accident: Q alone can only report information that is
 # there, G alone would not know what Q can read.
 #
-# Where the preset departs from the paper: what D sees is shifted, turned and zoomed a little
-# (``seen``), and a last term asks Q to name two such views of one *real* picture alike
-# (``losses.consistency_loss``; the batch is then half as many real pictures, each twice). Both help
-# Q to carry what it learnt on G's pictures over to real ones. In the second run this term had to go
-# too: it has nothing to do with G's codes, and could group real digits by itself.
+# The preset adds two things to the paper's step: what D sees is shifted, turned and zoomed a
+# little, and a further loss asks Q to name two such views of one *real* picture alike (the batch is
+# then half as many real pictures, each twice). Both help Q to carry what it learnt on G's pictures
+# over to real ones. Each is a short file of its own in ``infogan/variants/``, ``augmentation.py``
+# and ``consistency.py``, and ``step_for`` puts them around the paper's step:
+
+# %%
+print(inspect.getsource(step_for))
+
+# %% [markdown]
+# (``information_step`` is lesson 12's.) In the second run the consistency had to go too: it has
+# nothing to do with G's codes, and could group real digits by itself.
 #
 # Why should the codes become digits?
 # -----------------------------------
@@ -204,8 +210,8 @@ print(inspect.getsource(train_step))
 # To say so one has to look for it. A Q that was never trained cannot read anything, and would prove
 # nothing. The paper is fair about this in its figure 1: it trains a Q for the plain GAN too,
 # without letting G know. So does the preset: with λ = 0 the features of the trunk reach Q's head
-# cut off from the tape (``q_apart`` in ``models.Discriminator``), and the head alone maximises L_I.
-# What it reaches tells how much of the codes can be read.
+# cut off from the tape (``q_detached`` in ``model.Discriminator``), and the head alone maximises
+# L_I. What it reaches tells how much of the codes can be read.
 
 
 # %%

@@ -32,12 +32,8 @@ from tinyinfogan.evaluation import clustering
 from tinyinfogan.training import checkpoint
 from tinyinfogan.view import plots
 
-common.parser.add_argument(
-    "run",
-    nargs="?",
-    default=checkpoint.TRAINED,
-    help="a trained run; by default that of the package",
-)
+text = "a trained run; by default that of the package"
+common.parser.add_argument("run", nargs="?", default=checkpoint.TRAINED, help=text)
 args = common.args
 dataset = data.load()
 try:
@@ -55,14 +51,14 @@ if model.image_shape != dataset.images.shape[1:] or not model.spec.categorical:
 # ----------------
 #
 # Real test images, none of which had any part in training. Each row holds the first ones in which Q
-# reads the same category.
+# predicts the same category.
 
 # %%
 images, labels = dataset.test_images, dataset.test_labels
 if args.fast:
     images, labels = images[:1000], labels[:1000]
-read = model.encode(images)
-probabilities = read.probabilities[0]
+predicted = model.encode(images)
+probabilities = predicted.probabilities[0]
 codes = probabilities.argmax(axis=1)
 size = model.spec.categorical[0]
 
@@ -86,7 +82,7 @@ as_grid(axes, np.concatenate(rows), columns)
 height = images.shape[1] + 2
 axes.set_yticks([(k + 0.5) * height - 1 for k in range(size)], [f"c0 = {k}" for k in range(size)])
 axes.tick_params(length=0)
-axes.set_title("Real digits, a row for each category that Q reads")
+axes.set_title("Real digits, a row for each category that Q predicts")
 show("11_sorted_by_q.png")
 
 # %% [markdown]
@@ -96,16 +92,14 @@ show("11_sorted_by_q.png")
 # A row is clearly *a* digit, but Q calls it by a number of its own. Before we can count mistakes,
 # each category needs a name. Section 7.2 of the paper (arXiv 1606.03657) matches each category to a
 # digit. With ten of each there are ten factorial ways to do so, and the one that names most images
-# rightly is found by the Hungarian method (``clustering.assign_codes``). We find it on training images
-# and count on test images: an assignment chosen on the images that it is judged by would flatter
-# itself a little.
+# rightly is found by the Hungarian method (``clustering.assign_codes``). We find it on training
+# images and count on test images: an assignment chosen on the images that it is judged by would
+# flatter itself a little.
 
 # %%
 limit = 500 if args.fast else 10_000
-known = model.encode(dataset.images[:limit]).probabilities[0].argmax(axis=1)
-assignment = clustering.assign_codes(
-    clustering.confusion_table(known, dataset.labels[:limit], size, 10)
-)
+known, known_labels = model.predict(dataset.images[:limit]), dataset.labels[:limit]
+assignment = clustering.assign_codes(clustering.confusion_table(known, known_labels, size, 10))
 table = clustering.confusion_table(codes, labels, size, 10)
 accuracy = clustering.code_accuracy(codes, labels, assignment)
 print(clustering.format_confusion(table, assignment))
@@ -116,10 +110,8 @@ print(f"code accuracy: {100 * accuracy:.1f} %")
 
 # %%
 for labelled in (10, 30, 100, 300):
-    few = clustering.assign_codes(
-        clustering.confusion_table(known[:labelled], dataset.labels[:labelled], size, 10)
-    )
-    share = clustering.code_accuracy(codes, labels, few)
+    few = clustering.confusion_table(known[:labelled], known_labels[:labelled], size, 10)
+    share = clustering.code_accuracy(codes, labels, clustering.assign_codes(few))
     print(f"names from {labelled} labelled images, accuracy: {100 * share:.1f} %")
 
 # %% [markdown]
@@ -133,20 +125,14 @@ for labelled in (10, 30, 100, 300):
 
 # %%
 order = clustering.sort_codes(table, assignment)[2]
+style = {"ha": "center", "va": "center", "fontsize": 8}
 shares = table[order] / table.sum(axis=0)
 figure, axes = plt.subplots(figsize=(6.4, 5.4))
 axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
 for row in range(size):
     for digit in range(10):
-        axes.text(
-            digit,
-            row,
-            table[order[row], digit],
-            ha="center",
-            va="center",
-            fontsize=8,
-            color="white" if shares[row, digit] > 0.55 else "black",
-        )
+        colour = "white" if shares[row, digit] > 0.55 else "black"
+        axes.text(digit, row, table[order[row], digit], color=colour, **style)
 axes.set_xticks(range(10))
 names = ["none" if assignment[k] < 0 else assignment[k] for k in order]
 axes.set_yticks(range(size), [f"c0 = {k}, named {name}" for k, name in zip(order, names)])
@@ -167,7 +153,7 @@ for axes in grid.flat:
     axes.axis("off")
 for axes, index in zip(grid.flat, wrong):
     axes.imshow(images[index, :, :, 0], cmap="gray_r")
-    axes.set_title(f"{labels[index]} read as {named[index]}", fontsize=8)
+    axes.set_title(f"{labels[index]} taken for {named[index]}", fontsize=8)
 figure.suptitle("Most certain, and wrong")
 show("11_mistakes.png")
 
@@ -198,12 +184,12 @@ for share in (1.0, 0.9, 0.75, 0.5):
 def sorted_by(code, digit, columns=10):
     """Return images of a digit at equal steps through the order of a continuous code."""
     indices = np.flatnonzero(labels == digit)
-    indices = indices[np.argsort(read.means[indices, code])]
+    indices = indices[np.argsort(predicted.means[indices, code])]
     places = np.linspace(0.01, 0.99, columns) * (len(indices) - 1)
     return images[indices[places.round().astype(int)]]
 
 
-number = read.means.shape[1]
+number = predicted.means.shape[1]
 first = len(model.spec.categorical)
 figure, panels = plt.subplots(1, number, figsize=(5.2 * number, 5.6), squeeze=False)
 for code, axes in enumerate(panels[0]):
@@ -240,38 +226,21 @@ def within_digits(values):
 
 
 measures = {name: within_digits(values) for name, values in measure(images).items()}
-correlation = np.array(
-    [
-        [
-            np.corrcoef(within_digits(read.means[:, code]), values)[0, 1]
-            for values in measures.values()
-        ]
-        for code in range(number)
-    ]
-)
+means = np.array([within_digits(predicted.means[:, code]) for code in range(number)])
+correlation = np.corrcoef(means, list(measures.values()))[:number, number:]
 for code in range(number):
     for name, r in zip(measures, correlation[code]):
         print(f"correlation of c{first + code} with {name}: {r:+.2f}")
 
-figure, panels = plt.subplots(
-    number,
-    len(measures),
-    figsize=(10, 3.2 * number),
-    sharex="row",
-    layout="constrained",
-    squeeze=False,
-)
+figure, panels = plt.subplots(number, 3, figsize=(10, 3.2 * number), sharex="row", squeeze=False)
 units = {"slant": "pixels of lean per pixel", "width": "pixels", "ink": "mean brightness"}
 for code in range(number):
     for column, (name, values) in enumerate(measures.items()):
         axes = panels[code, column]
-        axes.plot(within_digits(read.means[:, code]), values, ".", markersize=1.5, alpha=0.3)
-        axes.set(
-            xlabel=f"c{first + code}",
-            ylabel=f"{name} ({units[name]})",
-            title=f"correlation {correlation[code, column]:+.2f}",
-        )
-figure.suptitle("What Q reads against what we measure, each less the mean of its digit")
+        axes.plot(means[code], values, ".", markersize=1.5, alpha=0.3)
+        axes.set(xlabel=f"c{first + code}", ylabel=f"{name} ({units[name]})")
+        axes.set_title(f"correlation {correlation[code, column]:+.2f}")
+figure.suptitle("What Q predicts against what we measure, each less the mean of its digit")
 show("11_measured.png")
 
 # %% [markdown]
@@ -280,21 +249,20 @@ show("11_measured.png")
 # drawn independently, and any two independent directions in the plane of slant and width serve G
 # and Q as well as any others. So the honest question is not "which code is slant?" but "can slant
 # be read from the codes?". Let us fit each measure by a weighted sum of the codes, on one half of
-# the test images, and see on the other half how well it is read.
+# the test images, and see on the other half how close that comes.
 
 # %%
 half = len(images) // 2
-means = np.stack([within_digits(read.means[:, code]) for code in range(number)], axis=1)
 reading = {}
 for name, values in measures.items():
-    weights = np.linalg.lstsq(means[:half], values[:half], rcond=None)[0]
-    reading[name] = means @ weights
+    weights = np.linalg.lstsq(means.T[:half], values[:half], rcond=None)[0]
+    reading[name] = weights @ means
     r = np.corrcoef(reading[name][half:], values[half:])[0, 1]
     print(f"{name} read from all continuous codes together, correlation: {r:+.2f}")
 
 
 def sorted_by_reading(name, digit, columns=10):
-    """Return images of a digit at equal steps through the order of what Q reads for a measure."""
+    """Return images of a digit at equal steps through the order of a measure's reading."""
     indices = np.flatnonzero(labels == digit)
     indices = indices[np.argsort(reading[name][indices])]
     places = np.linspace(0.01, 0.99, columns) * (len(indices) - 1)
@@ -304,7 +272,7 @@ def sorted_by_reading(name, digit, columns=10):
 figure, panels = plt.subplots(1, 2, figsize=(10.4, 5.6))
 for name, axes in zip(("slant", "width"), panels):
     as_grid(axes, np.concatenate([sorted_by_reading(name, digit) for digit in range(10)]), 10)
-    axes.set_title(f"real digits in the order of the {name} that Q reads")
+    axes.set_title(f"real digits in the order of the {name} read from the codes")
 show("11_slant_and_width.png")
 
 # %% [markdown]
@@ -313,8 +281,8 @@ show("11_slant_and_width.png")
 #
 # 1. Where would Q's accuracy end up if it answered at random? And a Q that always gives the same
 #    category? What do you get from a run whose L_I of c0 is near log 10, and its accuracy 50 %?
-# 2. Rotate the test images by 10 degrees (``tinyinfogan.infogan.variants.augmentation.warp``) and encode them again.
-#    Which of the numbers moves? Which would you expect to stay?
+# 2. Rotate the test images by 10 degrees (``warp`` in ``infogan/variants/augmentation.py``) and
+#    encode them again. Which of the numbers moves? Which would you expect to stay?
 #
 # *Answer 1.* About 10 % both, a little more, as the names are chosen to fit. In the third case G
 # and Q agree perfectly on ten kinds of pictures, which are not the ten digits: some category takes

@@ -28,11 +28,12 @@ from common import args, show
 from tinyinfogan import data
 from tinyinfogan.engine import Tensor, nn, no_grad, ops
 from tinyinfogan.evaluation import clustering
-from tinyinfogan.infogan import losses, networks
-from tinyinfogan.infogan import settings as presets
+from tinyinfogan.infogan import losses
 from tinyinfogan.infogan.model import InfoGAN, as_float
-from tinyinfogan.infogan.step import train_step
-from tinyinfogan.infogan.variants.step import optimisers
+from tinyinfogan.infogan.settings import PRESETS
+from tinyinfogan.infogan.variants.networks import FROM_TANH, TO_TANH
+from tinyinfogan.infogan.variants.step import draws, optimisers, step_for
+from tinyinfogan.infogan.variants.tutorial import TanhOf, information_step, log_ratio_loss
 from tinyinfogan.training import report
 
 # %% [markdown]
@@ -43,7 +44,7 @@ from tinyinfogan.training import report
 # differences can be listed:
 
 # %%
-paper, tutorial = presets.PRESETS["paper-mnist"], presets.PRESETS["tutorial-mnist"]
+paper, tutorial = PRESETS["paper-mnist"], PRESETS["tutorial-mnist"]
 for field in fields(paper):
     its, other = getattr(paper, field.name), getattr(tutorial, field.name)
     if its != other:
@@ -54,8 +55,9 @@ for field in fields(paper):
 # that makes 32×32 of 28×28. Three are a matter of what is being minimised:
 #
 # - *G's loss* is -log D in the one and -log(D / (1 - D)) in the other.
-# - *The information* is in both players' losses in the one, as in equation 6. In the other D and G
-#   know nothing of it, and a third step with an Adam of its own (rate 2e-4) updates all networks.
+# - *The information* is in both players' losses in the one, as in equation 6: ``info_step`` is
+#   "joint". In the other D and G know nothing of it, and a third, "separate" step with an Adam of
+#   its own (rate 2e-4) updates all networks.
 # - *Ranges*, hidden in ``network``: the paper's pixels lie in [0, 1] and G ends in a sigmoid, the
 #   tutorial's in [-1, 1] and G ends in tanh. And the tutorial's Q has a tanh on the means of the
 #   continuous codes, which keeps them in [-1, 1], where the codes are.
@@ -72,7 +74,7 @@ seeds, limit = (1, 2), 2000
 if args.fast:
     size, seeds, limit = {"channels": 4, "hidden": 32, "batch_size": 16, "steps": 12}, (1,), 500
 small = replace(paper, **size)
-third = replace(small, info_updates="all")
+third = replace(small, info_step="separate")
 tenth = {"lambda_categorical": 0.1, "lambda_continuous": 0.1}
 variants = {  # settings, and whether with the tutorial's ranges
     "the paper's": (small, False),
@@ -91,9 +93,9 @@ def with_ranges(model):
     """Give a model the tutorial's ranges: pixels in [-1, 1], and a tanh on Q's means."""
     G, D, spec = model.generator, model.discriminator, model.spec
     means = slice(sum(spec.categorical), spec.code_dim)
-    G.modules = [*G.modules[:-1], nn.Tanh(), networks.FROM_TANH]  # in place of the sigmoid
-    D.trunk.modules = [networks.TO_TANH, *D.trunk.modules]
-    D.q_head.modules = [*D.q_head.modules, networks.TanhOf(means)]
+    G.modules = [*G.modules[:-1], nn.Tanh(), FROM_TANH]  # in place of the sigmoid
+    D.trunk.modules = [TO_TANH, *D.trunk.modules]
+    D.q_head.modules = [*D.q_head.modules, TanhOf(means)]
 
 
 def fit(settings, ranges, seed, eps=1e-8):
@@ -104,10 +106,11 @@ def fit(settings, ranges, seed, eps=1e-8):
     adams, history, accuracies = optimisers(model), [], []
     for adam in adams.values():
         adam.eps = eps
+    take_step = step_for(model, adams)
     rng = np.random.default_rng(100 + seed)
     for step in range(1, settings.steps + 1):
         real = as_float(dataset.images[rng.integers(0, len(dataset.images), settings.batch_size)])
-        history.append(train_step(model, **adams, real=real, rng=rng))
+        history.append(take_step(real, *draws(model, len(real), rng)))
         if step % (settings.steps // 4) == 0:
             accuracies.append(100 * clustering.code_table(model, dataset, limit).accuracy)
     return model, {n: np.array([row[n] for row in history]) for n in history[0]}, accuracies
@@ -160,9 +163,9 @@ draw(list(runs)[:5], "12_one_thing_at_a_time.png")
 # Two numbers in a cell are two seeds, and how far they lie apart is the noise: in L_I mostly a few
 # hundredths, up to three tenths with the third step, and in accuracy up to ten points. After so few
 # steps the categories are not digits yet in any row, and *no difference in accuracy can be told
-# from noise*. What can, as both seeds agree: with the third step Q reads much less of c1, and D's
-# loss is lower. "All of these" is hardly different from the third step alone. The other two changes
-# move little. Now one by one.
+# from noise*. What can, as both seeds agree: with the third step Q predicts c1 much less well, and
+# D's loss is lower. "All of these" is hardly different from the third step alone. The other two
+# changes move little. Now one by one.
 #
 # The loss of Q: no difference
 # ----------------------------
@@ -180,10 +183,10 @@ model, _, _ = runs["the paper's"][0]
 spec = model.spec
 latents = spec.sample(64, np.random.default_rng(0))
 with no_grad():
-    _, read = model.discriminator(model.generator(Tensor(latents)))
-    L_I = losses.weighted(spec, losses.mutual_information(spec, read, latents)).item()
-    log_softmax = ops.log_softmax(read[:, :10]).numpy()
-codes, means = latents[:, spec.noise :], read.numpy()[:, 10:]
+    _, q_output = model.discriminator(model.generator(Tensor(latents)))
+    L_I = losses.weighted(spec, losses.mutual_information(spec, q_output, latents)).item()
+    log_softmax = ops.log_softmax(q_output[:, :10]).numpy()
+codes, means = latents[:, spec.noise :], q_output.numpy()[:, 10:]
 tutorial_loss = (0.5 * (codes[:, 10:] - means) ** 2).sum(axis=1).mean()
 tutorial_loss -= (codes[:, :10] * log_softmax).sum(axis=1).mean()
 constant = np.log(10) + 2 * (np.log(2) - 0.5 * np.log(2 * np.pi))
@@ -197,7 +200,7 @@ print(f"Q's losses, difference from -L_I and a constant: {abs(tutorial_loss + L_
 # In the logit a of D, log(D / (1 - D)) is a itself. So the tutorial's G has the loss -a:
 
 # %%
-print(inspect.getsource(losses.log_ratio_loss))
+print(inspect.getsource(log_ratio_loss))
 a = np.linspace(-6, 6, 121)
 logits = [Tensor(a, requires_grad=True) for _ in range(2)]
 names = {"log": "-log D, the paper's", "log-ratio": "-log(D / (1 - D)), the tutorial's"}
@@ -213,10 +216,10 @@ left.legend()
 show("12_losses_of_g.png")
 
 # %% [markdown]
-# Where D sees through G (on the left) both slopes are -1. They part where D is fooled: the slope of
-# -log D is -(1 - D) and fades, the other stays. G is then driven on although D has nothing left to
-# say against the image. For the best D the logit is log(p / q), and -E a becomes KL(q ‖ p), which
-# is dear where G puts images that the data have not, and free where it leaves some out.
+# If D sees through G (on the left) both slopes are -1. They part if D is fooled: the slope of -log
+# D is -(1 - D) and fades, the other stays. G is then driven on although D has nothing left to say
+# against the image. For the best D the logit is log(p / q), and -E a becomes KL(q ‖ p), which is
+# dear if G makes images that the data have not, and free if it leaves some out.
 #
 # In the table: D's loss stays at 2 log 2, the level of a D that sees no difference, and L_I(c1) is
 # a little higher. Both are small, and the same in both seeds. Which modes are left out after longer
@@ -236,11 +239,11 @@ show("12_losses_of_g.png")
 # Who is updated: λ or a rate
 # ---------------------------
 #
-# What is left is the third step. It is at the end of ``train_step``:
+# What is left is the third step. ``step_for`` (lesson 10) calls it after the paper's step, in which
+# both λ are then 0:
 
 # %%
-source = inspect.getsource(train_step)
-print(source[source.index("    # Or, in a third step") : source.index("    return values")])
+print(inspect.getsource(information_step))
 draw([name for name in runs if "paper" in name or "third" in name], "12_weight_or_rate.png")
 
 # %% [markdown]
@@ -265,7 +268,7 @@ for name, settings in (("third step", third), ("the paper's", small)):
 # In the third step the two courses are equal, to the last bit. (With the usual ε of 10⁻⁸ they are
 # not, as early gradients are of that size, and rounding adds to it; such differences grow, as in
 # any game. In the figure the courses with λ = 1 and with 0.1 lie as far apart as those of two
-# seeds.) In the paper's scheme λ counts: with the smaller one less is read of c1, in both seeds.
+# seeds.) In the paper's scheme λ counts: with the smaller one L_I(c1) is lower, in both seeds.
 #
 # The weight of the information is now in the *rate* of the third step. At 2e-4, the tutorial's, G
 # follows the information in steps a fifth as long as those it takes for D, and D keeps ahead: its
@@ -273,8 +276,7 @@ for name, settings in (("third step", third), ("the paper's", small)):
 # 2 log 2; its trunk is now moved five times as far for the codes as for D. Neither is wrong. But
 # whoever turns the λ of such a program and sees nothing happen knows why now.
 #
-# The tutorial in full, with its own networks, is ``python -m tinyinfogan.train --preset
-# tutorial-mnist``.
+# The tutorial in full, with its own networks, is ``tinyinfogan train --preset tutorial-mnist``.
 #
 # Exercises
 # ---------

@@ -4,13 +4,15 @@ Lesson 13: Where the time goes
 ==============================
 
 A training step of the paper's network is a few hundred calls of NumPy. Which of them cost the time?
-We put a stopwatch on every operation of the engine, with one hook; then we measure what this
-machine can do at best, multiplying and merely moving numbers; and from the two it follows why
+We put a stopwatch on every operation of the engine, with one hook, and run a step twice: with the
+plain formulas that the other lessons print, and with their quicker versions. Then we measure what
+this machine can do at best, multiplying and merely moving numbers. From the two it follows why
 matrix products are most of the work and not all of the time, what can be done about it, and what a
 graphics card changes.
 
 *You will know* how to profile a program of array operations; the two speeds of every machine and
-which of them limits which operation; and why the same source runs on a GPU.
+which of them limits which operation; what makes a quick version quick; and why the same source runs
+on a GPU.
 
 *Time*: 15 minutes to read; under a minute to run on two cores, 5 seconds with ``--fast``.
 
@@ -23,18 +25,19 @@ import inspect
 import time
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 
 import matplotlib.pyplot as plt
 import numpy as np
 from common import args, show
 
 from tinyinfogan import data
-from tinyinfogan.engine import backend, conv, norm, ops, optim, tensor
+from tinyinfogan.engine import conv, norm, ops, optim, plain, primitives, seam, tensor
 from tinyinfogan.engine.device import array_module, missing_for_cuda, to_device
-from tinyinfogan.infogan import settings as presets
+from tinyinfogan.engine.fast import cpu, threads
 from tinyinfogan.infogan.model import InfoGAN, as_float
-from tinyinfogan.infogan.step import train_step
-from tinyinfogan.infogan.variants.step import optimisers
+from tinyinfogan.infogan.settings import PAPER_MNIST
+from tinyinfogan.infogan.variants.step import draws, optimisers, step_for
 
 # %% [markdown]
 # One hook sees everything
@@ -54,16 +57,30 @@ print(inspect.getsource(tensor.record))
 
 
 # %%
+@contextlib.contextmanager
+def replaced(*changes):
+    """Inside the `with`, attributes have other values: (owner, name, value) each."""
+    before = [(owner, name, getattr(owner, name)) for owner, name, _ in changes]
+    try:
+        for owner, name, value in changes:
+            setattr(owner, name, value)
+        yield
+    finally:
+        for owner, name, value in before:
+            setattr(owner, name, value)
+
+
 class Stopwatch:
-    """Seconds of each (operation, phase), and the multiplications and additions in products."""
+    """Seconds of each (operation, phase), and how many times it was done."""
 
     def __init__(self):
-        self.seconds, self.flops, self.last = Counter(), 0.0, time.perf_counter()
+        self.seconds, self.times, self.last = Counter(), Counter(), time.perf_counter()
 
     def lap(self, *key):
         """Book the time since the last event."""
         now = time.perf_counter()
         self.seconds[key] += now - self.last
+        self.times[key] += 1
         self.last = now
 
     def record(self, data, inputs, backward):
@@ -81,43 +98,30 @@ class Stopwatch:
         self.lap(name, "forward")
         return output
 
-    def product(self, a, b, out=None):
-        """Stand in for backend.product, and count: M·K·N multiplications, as many additions."""
-        self.flops += 2.0 * a.size * b.shape[-1]
-        return backend.product(a, b, out)
-
-    def adam(self, optimizer, step=optim.Adam.step):
+    def adam(self, optimiser, step=optim.Adam.step):
         """Stand in for Adam.step."""
         self.lap("tape", "backward")
-        step(optimizer)
+        step(optimiser)
         self.lap("Adam", "step")
 
-    @contextlib.contextmanager
-    def running(self):
-        """Measure what happens inside the `with`."""
-        changes = [(module, "record", self.record) for module in (ops, conv, norm, augmentation)]
-        changes += [(module, "product", self.product) for module in (ops, conv)]
-        changes += [(optim.Adam, "step", lambda optimizer: self.adam(optimizer))]
-        before = [(owner, name, getattr(owner, name)) for owner, name, _ in changes]
-        for owner, name, value in changes:
-            setattr(owner, name, value)
-        self.last = time.perf_counter()
-        try:
-            yield self
-        finally:
-            for owner, name, value in before:
-                setattr(owner, name, value)
+    def time(self, step):
+        """Measure a training step."""
+        changes = [(module, "record", self.record) for module in (ops, conv, norm)]
+        with replaced(*changes, (optim.Adam, "step", lambda optimiser: self.adam(optimiser))):
+            self.last = time.perf_counter()
+            step()
 
 
 # %% [markdown]
 # The result first
 # ----------------
 #
-# One training step of the paper's network, 128 images (``--preset paper-mnist``). Whatever else
-# runs on the machine can only make a step longer, so of several we take the shortest.
+# One training step of the paper's network, 128 images (``--preset paper-mnist``), first with the
+# plain formulas, then as it is in training. Whatever else runs on the machine can only make a step
+# longer, so of several we take the shortest.
 
 # %%
-settings = presets.PAPER_MNIST
+settings = PAPER_MNIST
 if args.fast:
     settings = replace(settings, channels=8, hidden=64, batch_size=32)
 images = as_float(data.load().test_images[: settings.batch_size])
@@ -127,8 +131,13 @@ def make_step(device="cpu"):
     """Return a function that takes one training step on `device`."""
     rng = np.random.default_rng(0)
     model = InfoGAN(settings, images.shape[1:], rng).to(device)
-    adams, real = optimisers(model), to_device(images, device)
-    return lambda: train_step(model, **adams, real=real, rng=rng)
+    take_step, real = step_for(model, optimisers(model)), to_device(images, device)
+
+    def step():
+        drawn = draws(model, len(images), rng)
+        return take_step(real, *(to_device(array, device) for array in drawn))
+
+    return step
 
 
 def seconds_of(function, repeats):
@@ -141,41 +150,48 @@ def seconds_of(function, repeats):
     return min(times)
 
 
-step = make_step()
-for _ in range(2):
-    step()  # the first steps make the buffers that later ones use again
-watches, plain = [], []
-for _ in range(3 if args.fast else 12):
-    plain.append(seconds_of(step, 1))
-    watch = Stopwatch()
-    with watch.running():
-        step()
-    watches.append(watch)
-whole = 1e3 * min(plain)
-watch = min(watches, key=lambda watch: sum(watch.seconds.values()))
-profile = {key: 1e3 * seconds for key, seconds in watch.seconds.most_common()}
-print(f"a step: {whole:.1f} ms")
-print(f"of which the stopwatch sees: {sum(profile.values()):.1f} ms")
+def profile(step, repeats):
+    """Return (milliseconds of a step, the Stopwatch of the quickest one)."""
+    step()
+    whole, watches = [], []
+    for _ in range(repeats):
+        whole.append(seconds_of(step, 1))
+        watches.append(Stopwatch())
+        watches[-1].time(step)
+    return 1e3 * min(whole), min(watches, key=lambda watch: sum(watch.seconds.values()))
 
-names = list(profile)[:14]
-rest = sum(profile.values()) - sum(profile[name] for name in names)
-colours = {"forward": "#3b6ea5", "backward": "#e0a030", "step": "#5a9a68"}
-figure, axes = plt.subplots(figsize=(8, 5))
+
+step = make_step()
+with plain():
+    plain_whole, plain_watch = profile(step, 2 if args.fast else 6)
+whole, watch = profile(step, 3 if args.fast else 12)
+print(f"a step, plain formulas: {plain_whole:.1f} ms")
+print(f"a step, quick versions: {whole:.1f} ms")
+print(f"of which the stopwatch sees: {1e3 * sum(watch.seconds.values()):.1f} ms")
+
+names = [key for key, _ in plain_watch.seconds.most_common(13)]
 labels = [f"{name}, {phase}" if phase != "step" else name for name, phase in names]
-axes.barh(
-    [*labels, "all others"],
-    [*(profile[name] for name in names), rest],
-    color=[*(colours[phase] for _, phase in names), "#b0b0b0"],
-)
+places = np.arange(len(names) + 1)
+figure, axes = plt.subplots(figsize=(8, 6))
+for number, (label, one, colour) in enumerate(
+    (("plain formulas", plain_watch, "#e0a030"), ("quick versions", watch, "#3b6ea5"))
+):
+    times = [1e3 * one.seconds[name] for name in names]
+    times.append(1e3 * sum(one.seconds.values()) - sum(times))
+    axes.barh(places + 0.4 * number, times, 0.4, color=colour, label=label)
+    for name, milliseconds in list(zip(labels, times))[:6]:
+        print(f"{label}, {name}: {milliseconds:.1f} ms")
+axes.set_yticks(places + 0.2, [*labels, "all others"])
 axes.invert_yaxis()
-axes.set(xlabel="milliseconds", title=f"One step, {whole:.0f} ms")
+axes.set(xlabel="milliseconds", title=f"One step: {plain_whole:.0f} ms and {whole:.0f} ms")
+axes.legend()
 show("13_profile.png")
-for name in names[:6]:
-    print(f"{', '.join(name)}: {profile[name]:.1f} ms, {profile[name] / whole:.1%}")
 
 # %% [markdown]
-# Convolutions and ``matmul``, the two that multiply matrices, take the largest part. The rest is a
-# crowd: batch norm, leaky ReLU, Adam. None of them computes much, and together they are not small.
+# Convolutions and ``matmul``, the two that multiply matrices, take the largest part either way. The
+# rest is a crowd: batch norm, leaky ReLU, Adam. None of them computes much, and together they are
+# not small. It is with them that the quick versions gain most: compare the two bars of Adam, or of
+# leaky ReLU's backward, with those of a convolution.
 #
 # Two speeds
 # ----------
@@ -211,17 +227,11 @@ figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 3.8))
 left.semilogx(sides, products, "o-", color="#3b6ea5")
 left.set_xticks(sides, sides)
 left.minorticks_off()
-left.set(
-    xlabel="side n of the matrices",
-    ylabel="GFLOP/s",
-    ylim=(0, None),
-    title="Matrix products: good once they are large",
-)
+left.set(xlabel="side n of the matrices", ylabel="GFLOP/s", ylim=(0, None))
+left.set_title("Matrix products: good once they are large")
 right.semilogx(np.array(lengths) * 12 / 1e6, adds, "o-", color="#e0a030")
-right.set(
-    xlabel="megabytes touched", ylabel="GB/s", title="Sums: good while they fit into the cache"
-)
-right.set_ylim(0, 1.05 * max(adds))
+right.set(xlabel="megabytes touched", ylabel="GB/s", ylim=(0, 1.05 * max(adds)))
+right.set_title("Sums: good while they fit into the cache")
 for axes in (left, right):
     axes.grid(color="#e8e8e8")
     axes.set_axisbelow(True)
@@ -235,57 +245,95 @@ print(f"multiplications or additions in the time of one number moved: {4 * rate 
 # The last line is the whole story. On the left, small matrices are slow for another reason: a call
 # of NumPy costs about a microsecond before anything is computed, as for the very short sums on the
 # right. What NumPy is good at is few, large products. What it is bad at is many small calls, and
-# long chains of simple operations on large arrays, where each one carries everything through memory
-# again.
+# long chains of simple operations on large arrays, in which each one carries everything through
+# memory again.
 #
-# How far is our step from the best that can be had? Count its multiplications and additions:
+# How far is our step from the best that can be had? Count its multiplications and additions. With
+# the plain formulas all of them pass through one function, ``primitives.matmul``; a product of M×K
+# and K×N numbers has M·K·N of each:
 
 # %%
-flops = watch.flops
+counts = []
+
+
+def counted(a, b, matmul=primitives.matmul):
+    """Stand in for primitives.matmul, and count."""
+    counts.append(2 * a.size * b.shape[-1])
+    return matmul(a, b)
+
+
+with plain(), replaced((primitives, "matmul", counted)):
+    step()
+flops = sum(counts)
 least = 1e3 * flops / (rate * 1e9)
 print(f"matrix products of a step: {flops / 1e9:.2f} GFLOP")
 print(f"which take at least: {least:.1f} ms of {whole:.1f} ms, {least / whole:.0%}")
 
 # %% [markdown]
-# The remainder is memory traffic: gathering patches (lesson 3), passing through batch norms and
-# activations, Adam's dozen operations over each weight. Against that the engine does four things.
+# The remainder is memory traffic: copying windows (lesson 3), passing through batch norms and
+# activations, Adam's dozen operations over each weight.
 #
-# *It works in blocks.* ``backend.in_blocks`` runs a whole chain of operations on one piece of the
-# arrays that fits into the cache, then on the next, so that only the first operation reads from
-# memory and only the last writes to it; and it gives the pieces to several threads. What that is
-# worth for a chain of six simple operations:
+# What makes the quick versions quick
+# -----------------------------------
+#
+# A formula in ``engine/primitives.py`` that is marked with ``@primitive`` is done by the function
+# of the same name in ``engine/fast/``, if there is one for the arrays at hand. This is the one
+# place that chooses:
 
 # %%
-big = np.random.default_rng(0).standard_normal((1 << (18 if args.fast else 24)), np.float32)
-result = np.empty_like(big)
-
-
-def chain(x, y):
-    """Six simple operations, one after another."""
-    np.multiply(x, 0.1, out=y)
-    np.maximum(x, y, out=y)
-    np.multiply(y, y, out=y)
-    np.add(y, 1, out=y)
-    np.sqrt(y, out=y)
-    np.subtract(y, x, out=y)
-
-
-whole_array = seconds_of(lambda: chain(big, result), 5)
-in_blocks = seconds_of(lambda: backend.in_blocks(chain, big, result), 5)
-print(f"six operations on {big.nbytes / 1e6:.0f} MB, array by array: {1e3 * whole_array:.1f} ms")
-print(f"the same in blocks, threads {backend.threads}: {1e3 * in_blocks:.1f} ms")
+print(inspect.getsource(seam.primitive))
 
 # %% [markdown]
-# *Each thread takes images through a whole convolution.* It gathers the patches of a few images,
-# multiplies them while they are still in its cache, and takes the next few; no thread waits for
-# another before the end. For that the threads must be the engine's own: BLAS, which would start its
-# own for each matrix product, is told to use one.
+# ``plain()``, which we used above, and TINYINFOGAN_PLAIN=1 in the environment leave the formulas in
+# place. Here is one of them, the gradient of leaky ReLU, and its quick version below it:
+
+# %%
+print(inspect.getsource(primitives.leaky_relu_grad))
+print(inspect.getsource(cpu.leaky_relu_grad))
+
+# %% [markdown]
+# Nobody would want to learn from the second. It does three things, which the others do too.
 #
-# *It keeps its large arrays.* A new array costs a page fault for every 4 KiB first written, so
-# ``backend.empty`` gives out memory that an earlier result has left behind.
+# *It shares the rows among threads*, ``share_rows``. NumPy does a simple operation on one core.
+# Here each core takes some of the rows through all three operations, and nobody waits for anybody
+# before the end.
 #
-# *It does not compute what nobody uses.* In G's step D is frozen, and no gradient of its weights is
-# made. ``benchmarks/README.md`` has a measurement for each of these.
+# *It makes no arrays in between.* Each operation of NumPy would put its result into a new array,
+# and a new array costs a page fault for every 4 KiB that is first written. These write into one,
+# and that one is taken from a pool, ``pooled_empty``: memory that an earlier result has left
+# behind.
+#
+# *It does the same in other words*, here a product with 1 or the slope, as NumPy is slow at
+# choosing by a mask.
+#
+# A convolution has one more. Each thread makes the windows of a few images, multiplies them while
+# they are still in its cache, and takes the next few. For that the threads must be the engine's
+# own: BLAS, which would start its own for each matrix product, is held to one meanwhile.
+#
+# What these are worth, each at a shape of the paper's network:
+
+# %%
+N, C = settings.batch_size, settings.channels
+rng = np.random.default_rng(0)
+x = rng.standard_normal((N, 14, 14, C), np.float32)
+rows, weights = x.reshape(-1, C), rng.standard_normal((16 * C, 2 * C), np.float32)
+thetas = [[rng.random((784 * C // 8, 2 * C), np.float32)] for _ in range(4)]
+calls = {
+    "conv_forward": (x, weights, 4, 4, 2, 1),
+    "leaky_relu_grad": (rows, rows, 0.1),
+    "normalise": (rows, rows[0], rows[1]),
+    "adam_update": (*thetas, np.array([1e-3, 1e-8], np.float32), 0.5, 0.999),
+}
+print(f"threads: {threads.count}")
+for name, arguments in calls.items():
+    primitive = seam.primitives[name]
+    slow = seconds_of(partial(primitive.plain, *arguments), 7)
+    quick = seconds_of(partial(primitive, *arguments), 7)
+    print(f"{name}: formula {1e3 * slow:.2f} ms, quick version {1e3 * quick:.2f} ms")
+
+# %% [markdown]
+# And one thing no version can do: not to compute what nobody uses. In G's step D is frozen, and no
+# gradient of its weights is made. ``benchmarks/README.md`` has a measurement for each of these.
 #
 # The same program on a GPU
 # -------------------------
@@ -299,12 +347,13 @@ print(inspect.getsource(ops.softplus))
 
 # %% [markdown]
 # ``xp`` is NumPy for NumPy's arrays and CuPy for CuPy's. CuPy has the functions of NumPy under the
-# same names, for arrays that live on the card, so the line below it is the same for both; nothing
-# else in the engine asks where an array is. What happens underneath is different in three ways:
+# same names, for arrays that live on the card, so the line below it is the same for both, and so is
+# every formula in ``primitives.py``. What happens underneath is different in three ways:
 #
 # - *Each operation is a kernel*, a small program that the card runs over all elements at once. CuPy
 #   has one ready for each NumPy function; ``matmul`` goes to the vendor's cuBLAS. Adding two arrays
-#   is limited by the card's memory, as here.
+#   is limited by the card's memory, as here. So there are quick versions for the card as well,
+#   kernels that do a whole formula in one pass, in ``engine/fast/cuda/``.
 # - *Nobody waits.* A call only puts the kernel into a queue and returns. Python runs ahead, the
 #   card follows. Therefore a stopwatch around a call measures the queueing; to measure the work,
 #   wait first (``cupy.cuda.Device().synchronize()``). Asking for a value, ``loss.item()``, waits as
@@ -312,25 +361,15 @@ print(inspect.getsource(ops.softplus))
 # - *Each launch costs some microseconds*, however small the array. A step of ours has this many
 #   operations on the tape, each of which is one to ten kernels:
 
-
 # %%
-class Counting(Stopwatch):
-    """Count operations in place of timing them."""
-
-    def lap(self, *key):
-        """Add one."""
-        self.seconds[key] += 1
-
-
-counting = Counting()
-with counting.running():
-    step()
-operations = sum(n for (name, _), n in counting.seconds.items() if name != "tape")
+operations = sum(n for (name, _), n in watch.times.items() if name != "tape")
 print(f"operations of a step: {operations}, forward, backward and two of Adam")
 
 # %% [markdown]
 # so that for small networks and batches the card is idle most of the time, waiting for Python. It
-# shines where arrays are large. If this machine has a card, here is the step on it:
+# shines if arrays are large. (In training a step's launches are written down once, as a *CUDA
+# graph*, and then started as a whole.) If this machine has a card, here is the step on it, one
+# launch after another:
 
 # %%
 missing = missing_for_cuda()
@@ -367,4 +406,6 @@ else:
 # and writes one: nine passes. At the least: four reads and one write, five.
 #
 # *Answer 3.* That of products, nearly in proportion to the cores: each core has its own arithmetic.
-# The way to the memory is shared, and one core alone can often fill half of it or more.
+# That of sums does not drop at all, as NumPy adds on one core anyway. Shared among more it would
+# rise, but not in proportion: the way to the memory is common to all cores, and one alone can often
+# fill half of it or more.

@@ -32,9 +32,8 @@ from PIL import Image, ImageDraw, ImageOps
 
 import tinyinfogan
 from tinyinfogan import data
-from tinyinfogan.cli.train import main
 from tinyinfogan.evaluation import clustering
-from tinyinfogan.training import report
+from tinyinfogan.training import folder
 from tinyinfogan.view import plots, traversals
 
 own = common.parser.add_argument
@@ -72,13 +71,13 @@ def draw_shape(shape, size, shade, rng):
     return picture.rotate(rng.uniform(-8, 8), Image.Resampling.BILINEAR)
 
 
-def draw_folder(folder, each, rng):
-    """Fill sub-folders with `each` pictures a shape."""
+def draw_folder(target, each, rng):
+    """Fill sub-folders with `each` pictures per shape."""
     for shape in SHAPES:
-        (folder / shape).mkdir(parents=True)
+        (target / shape).mkdir(parents=True)
         for number in range(each):
             picture = draw_shape(shape, rng.uniform(20, 32), int(rng.uniform(130, 255)), rng)
-            picture.save(folder / shape / f"{number:04d}.png")
+            picture.save(target / shape / f"{number:04d}.png")
 
 
 source = Path(args.folder or Path(work.name, "drawn"))
@@ -130,9 +129,10 @@ print(f"{len(dataset.images)} pictures of {dataset.images.shape[1:]}")
 # Train
 # -----
 #
-# This is the command of the package, called from here; on the command line it would read
-# ``python -m tinyinfogan.train --data prepared/ --categorical 3 --noise 16 --channels 16``, and so
-# on.
+# ``tinyinfogan.fit`` takes an array of pictures and gives a trained model. With ``out`` it leaves a
+# run in a folder as well, just as the command does, which takes the prepared folder itself:
+# ``tinyinfogan train --data prepared/ --categorical 3 --noise 16 --channels 16``, and so on. Each
+# setting has the same name in both.
 #
 # What to think about, in this order:
 #
@@ -144,40 +144,27 @@ print(f"{len(dataset.images)} pictures of {dataset.images.shape[1:]}")
 # - ``--channels``, ``--hidden``: the size of the networks, and the time they take.
 # - ``--shift``, ``--rotation``, ``--zoom``, the augmentation: how much what D sees is shifted,
 #   turned and zoomed at random. It stands in for pictures that you do not have. But what is varied
-#   here can hardly become the meaning of a code. Where size is to be found, the zoom must be small;
-#   where things have an upright, so must the rotation. The preset has 2 pixels, 12 degrees and a
+#   here can hardly become the meaning of a code. If size is to be found, the zoom must be small; if
+#   things have an upright, so must the rotation. The preset has 2 pixels, 12 degrees and a
 #   tenth of the size.
 
 # %%
 steps, batch = (20, 32) if args.fast else (1000, 64)
 run = Path(args.out or Path(work.name, "run"))
-status = main(
-    [
-        "--data",
-        str(prepared),
-        "--out",
-        str(run),
-        "--categorical",
-        str(args.categories),
-        "--continuous",
-        "2",
-        "--noise",
-        "16",
-        "--channels",
-        "16",
-        "--hidden",
-        "128",
-        "--steps",
-        str(steps),
-        "--batch-size",
-        str(min(batch, len(dataset.images))),
-        "--log-every",
-        str(max(1, steps // 10)),
-    ]
-)
-if status:
-    sys.exit(status)
-model = tinyinfogan.load(run)
+try:
+    model = tinyinfogan.fit(
+        dataset.images,
+        categorical=(args.categories,),
+        continuous=2,
+        noise=16,
+        channels=16,
+        hidden=128,
+        steps=steps,
+        batch_size=min(batch, len(dataset.images)),
+        out=run,
+    )
+except (ValueError, OSError) as error:
+    sys.exit(f"lesson 14: {error}")
 
 # %% [markdown]
 # The result
@@ -198,9 +185,7 @@ def as_grid(axes, pictures, columns):
 
 rng = np.random.default_rng(0)
 some = rng.permutation(len(dataset.images))[: 10 * args.categories]
-category, *numbers = (
-    panel[3] for panel in traversals.traversals(model, columns=10)
-)  # (R, K, H, W, C)
+category, *numbers = (panel[3] for panel in traversals.traversals(model))  # (R, K, H, W, C)
 blocks = {
     "your pictures": dataset.images[some] / 255,
     "c0: a row for each category": category.swapaxes(0, 1).reshape(-1, *model.image_shape),
@@ -218,11 +203,11 @@ show("14_traversals.png")
 # near 2 log 2 = 1.39 (lesson 8); L_I of c0 should rise towards log K (lesson 9). If L_I is high and
 # the pictures are still blobs, wait. If D's loss falls to nearly 0, D has won: use more pictures,
 # or a lower ``--d-lr``. The run's ``samples/`` and ``curves.png`` show the course of it. At its end
-# the command warns of failures that it can name: categories that hardly any picture is read as,
+# the run warns of failures that it can name: categories that Q predicts for hardly any picture,
 # codes that cannot be read, noise that does nothing, collapse (``measures.failures``).
 
 # %%
-log = report.read_log(run)
+log = folder.read_log(run)
 d_loss, information = log[-1]["d_loss"], log[-1]["mi_nats"]["c0"]
 print(f"D's loss at the end: {d_loss:.3f}")
 print(f"L_I of c0 at the end: {information:.3f} of {np.log(args.categories):.3f} nats")
@@ -236,14 +221,14 @@ print(f"L_I of c0 at the end: {information:.3f} of {np.log(args.categories):.3f}
 # to the highest value of each continuous code:
 
 # %%
-read = model.encode(dataset.images)
-codes = read.probabilities[0].argmax(axis=1)
+predicted = model.encode(dataset.images)
+codes = predicted.probabilities[0].argmax(axis=1)
 figure, axes = plt.subplots(2, 1, figsize=(9, 1.3 * args.categories + 0.8))
 for number, panel in enumerate(axes):
     rows = []
     for category in range(args.categories):
         members = np.flatnonzero(codes == category)
-        members = members[np.argsort(read.means[members, number])]
+        members = members[np.argsort(predicted.means[members, number])]
         row = np.zeros((14, *model.image_shape))
         if len(members):
             places = np.linspace(0.01, 0.99, 14) * (len(members) - 1)
@@ -280,14 +265,14 @@ if not args.folder:
     known = {"size": np.sqrt((pixels > 40).sum(axis=(1, 2))), "shade": pixels.max(axis=(1, 2))}
     for number in range(2):
         for name, values in known.items():
-            r = np.corrcoef(read.means[:, number], values)[0, 1]
+            r = np.corrcoef(predicted.means[:, number], values)[0, 1]
             print(f"correlation of c{number + 1} with {name}: {r:+.2f}")
 work.cleanup()
 
 # %% [markdown]
 # The model is yours now. With ``--out`` it stays on the disk, and everything works on it that works
 # on digits: ``tinyinfogan.load``, ``model.generate(n=9, codes={"c0": 2, "c1": 1.5})``,
-# ``model.encode``, and the commands of the package.
+# ``model.predict``, and the commands of the package: ``tinyinfogan explore runs/mine``.
 #
 # Exercises
 # ---------

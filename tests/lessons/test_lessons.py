@@ -40,7 +40,7 @@ EXPECTED = {
         ("Q's losses, difference from -L_I and a constant", 0, 1e-5),
         ("third step, L_I(c0) changes with λ by", 0, 0),
     ],
-    "13": [("operations of a step", 248, 248), ("matrix products of a step", 0.12, 0.135)],
+    "13": [("operations of a step", 267, 267), ("matrix products of a step", 0.12, 0.135)],
     "14": [("D's loss at the end", 0.5, 2), ("code accuracy", 33, 100)],
 }
 
