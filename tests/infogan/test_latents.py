@@ -62,11 +62,19 @@ def test_set_code(rng):
     np.testing.assert_array_equal(latents[:, :2], before[:, :2])
 
 
-@pytest.mark.parametrize(("name", "value", "message"), [
-    ("c9", 0, "c0, c1"), ("c0", 3, "0 to 2"), ("c0", -1, "0 to 2"), ("c0", 0.5, "0 to 2"),
-    ("c0", "a", "c0 is 'a', expected a number, or 4 of them"), ("c1", [1, 2], "or 4 of them"),
-    ("c1", np.inf, "expected finite numbers"), ("c1", None, "expected finite numbers"),
-])
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("c9", 0, "c0, c1"),
+        ("c0", 3, "0 to 2"),
+        ("c0", -1, "0 to 2"),
+        ("c0", 0.5, "0 to 2"),
+        ("c0", "a", "c0 is 'a', expected a number, or 4 of them"),
+        ("c1", [1, 2], "or 4 of them"),
+        ("c1", np.inf, "expected finite numbers"),
+        ("c1", None, "expected finite numbers"),
+    ],
+)
 def test_set_code_refuses(name, value, message, rng):
     spec = LatentSpec(2, (3,), 1)
     with pytest.raises(ValueError, match=message):

@@ -8,6 +8,7 @@ import pytest
 from tinyinfogan import LatentSpec
 from tinyinfogan.engine import Tensor, grad_check
 from tinyinfogan.infogan import losses
+from tinyinfogan.infogan.variants.consistency import consistency_loss
 
 
 def tensor(rng, *shape):
@@ -79,8 +80,8 @@ def test_mutual_information_gradient(extra, rng):
     assert grad_check(term, [tensor(rng, 6, SPEC.code_dim + extra)]) < 1e-6
 
 
-def test_perfect_and_ignorant_readings(rng):
-    """A perfect reading is worth all of H(c), none at all is worth nothing."""
+def test_perfect_and_ignorant_predictions(rng):
+    """A perfect prediction is worth all of H(c), none at all is worth nothing."""
     spec = LatentSpec(noise=2, categorical=(10,), continuous=0)
     latents = spec.sample(50, rng)
     perfect = losses.mutual_information(spec, Tensor(1e4 * latents[:, 2:]), latents)["c0"]
@@ -111,6 +112,20 @@ def test_weighted_sums_each_kind_with_its_own_lambda(rng):
 SPEC_NAMES = ["c0", "c1", "c2", "c3"]
 
 
+@pytest.mark.parametrize(
+    ("lambdas", "silent"), [((0, 2), [0, 1]), ((2, 0), [2, 3]), ((0, 0), SPEC_NAMES)]
+)
+def test_nothing_flows_to_a_code_without_weight(lambdas, silent):
+    information = {name: Tensor(1.0, requires_grad=True) for name in SPEC_NAMES}
+    total = losses.weighted(SPEC, information, *lambdas)
+    if any(lambdas):
+        total.backward()
+        silent = [SPEC_NAMES[index] for index in silent]
+    assert total.requires_grad == any(lambdas)
+    for name, value in information.items():
+        assert value.grad == (None if name in silent else 2)
+
+
 def test_consistency_is_the_mean_of_both_cross_entropies(rng):
     one, other = tensor(rng, 5, SPEC.code_dim), tensor(rng, 5, SPEC.code_dim)
     expected = 0.0
@@ -118,14 +133,14 @@ def test_consistency_is_the_mean_of_both_cross_entropies(rng):
         p, q = (np.exp(x.data[:, columns]) for x in (one, other))
         p, q = (a / a.sum(axis=1, keepdims=True) for a in (p, q))
         expected -= 0.5 * ((p * np.log(q)).sum(axis=1).mean() + (q * np.log(p)).sum(axis=1).mean())
-    assert losses.consistency_loss(SPEC, one, other).item() == pytest.approx(expected, rel=1e-12)
+    assert consistency_loss(SPEC, one, other).item() == pytest.approx(expected, rel=1e-12)
 
 
 def test_consistency_gradient_holds_the_target_still(rng):
     """Its gradient is that of a cross-entropy against constants, (q - p) / 2N for the logits q."""
     spec = LatentSpec(0, (4,), 0)
     one, other = tensor(rng, 5, 4), tensor(rng, 5, 4)
-    losses.consistency_loss(spec, one, other).backward()
+    consistency_loss(spec, one, other).backward()
     p, q = (np.exp(x.data) / np.exp(x.data).sum(axis=1, keepdims=True) for x in (one, other))
     np.testing.assert_allclose(other.grad, (q - p) / 10, rtol=1e-9)
     np.testing.assert_allclose(one.grad, (p - q) / 10, rtol=1e-9)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import references
 
 from tinyinfogan.engine import Tensor, grad_check
 from tinyinfogan.engine.nn import frozen
@@ -43,9 +44,9 @@ def test_shapes_and_ranges(rng):
     assert images.shape == (5, 12, 8, 3)
     assert images.dtype == np.float32
     assert 0 < images.data.min() < images.data.max() < 1
-    logits, read = gan.discriminator(images)
+    logits, q_output = gan.discriminator(images)
     assert logits.shape == (5,)
-    assert read.shape == (5, 4 + 2 + 2)
+    assert q_output.shape == (5, 4 + 2 + 2)
 
 
 @pytest.mark.parametrize("q_sigma", ["fixed", "learnt"])
@@ -57,8 +58,8 @@ def test_gradients_of_d_and_q(q_sigma, rng):
     real, fake = (Tensor(rng.random((5, 8, 8, 1)), requires_grad=True) for _ in range(2))
 
     def objective(*_):
-        (real_logits, _), (fake_logits, read) = D(real), D(fake)
-        information = losses.mutual_information(gan.spec, read, latents)
+        (real_logits, _), (fake_logits, q_output) = D(real), D(fake)
+        information = losses.mutual_information(gan.spec, q_output, latents)
         return losses.discriminator_loss(real_logits, fake_logits) - losses.weighted(
             gan.spec, information
         )
@@ -73,8 +74,8 @@ def test_gradients_of_g(rng):
     latents = gan.spec.sample(5, rng).astype(np.float64)
 
     def objective(*_):
-        logits, read = D(G(Tensor(latents)))
-        information = losses.mutual_information(gan.spec, read, latents)
+        logits, q_output = D(G(Tensor(latents)))
+        information = losses.mutual_information(gan.spec, q_output, latents)
         return losses.generator_loss(logits) - losses.weighted(gan.spec, information)
 
     with frozen(D):
@@ -86,8 +87,8 @@ def test_gradients_of_g(rng):
 def test_the_information_term_reaches_q_the_trunk_and_g_but_not_the_d_head(rng):
     gan = model()
     latents = gan.spec.sample(5, rng)
-    _, read = gan.discriminator(gan.generator(Tensor(latents)))
-    losses.weighted(gan.spec, losses.mutual_information(gan.spec, read, latents)).backward()
+    _, q_output = gan.discriminator(gan.generator(Tensor(latents)))
+    losses.weighted(gan.spec, losses.mutual_information(gan.spec, q_output, latents)).backward()
     D = gan.discriminator
     for part in (D.q_head, D.trunk, gan.generator):
         for parameter in part.parameters():
@@ -135,6 +136,34 @@ def test_encode(rng):
         with pytest.raises(ValueError, match="expected floats from 0 to 1, or uint8"):
             gan.encode(wrong)
     assert gan.discriminator.trunk.training
+
+
+def test_predict_is_the_most_probable_category_of_the_first_code(rng):
+    gan = model(replace(TINY, categorical=(4, 3)))
+    images = rng.random((7, 8, 8, 1), np.float32)
+    first, _ = gan.encode(images).probabilities
+    categories = gan.predict(images)
+    assert categories.dtype == np.int64
+    np.testing.assert_array_equal(first[range(7), categories], first.max(axis=1))
+    assert len(set(categories)) > 1
+    with pytest.raises(ValueError, match=r"images are \(9, 8, 1\), this model takes \(8, 8, 1\)"):
+        gan.predict(rng.random((2, 9, 8, 1)))
+    continuous = model(replace(TINY, categorical=()))
+    with pytest.raises(ValueError, match="no category to predict: all codes are continuous"):
+        continuous.predict(images)
+
+
+@pytest.mark.parametrize("q_sigma", ["fixed", "learnt"])
+def test_encode_is_made_of_q_s_output(q_sigma, rng):
+    gan = model(replace(TINY, categorical=(4, 3), q_sigma=q_sigma))
+    images = rng.random((6, 8, 8, 1), np.float32)
+    output, (probabilities, means, deviations) = gan.q_output(images), gan.encode(images)
+    for part, logits in zip(probabilities, (output[:, :4], output[:, 4:7]), strict=True):
+        np.testing.assert_allclose(part, references.softmax(logits), rtol=1e-5)
+    np.testing.assert_array_equal(means, output[:, 7:9])
+    expected = np.exp(output[:, 9:]) if q_sigma == "learnt" else np.ones((6, 2))
+    np.testing.assert_array_equal(deviations, expected)
+    assert output.shape == (6, 9 + 2 * (q_sigma == "learnt"))
 
 
 def test_use_leaves_the_networks_as_they_were(rng):

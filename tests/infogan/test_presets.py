@@ -2,21 +2,22 @@
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 import references
 
-from tinyinfogan import data, train
+from tinyinfogan import data
 from tinyinfogan.cli.train import main
 from tinyinfogan.engine import Tensor, grad_check
-from tinyinfogan.infogan import losses, networks
-from tinyinfogan.infogan.model import InfoGAN, describe
-from tinyinfogan.infogan.settings import MNIST, PRESETS, Settings
-from tinyinfogan.infogan.step import train_step
-from tinyinfogan.infogan.variants.step import optimisers
-from tinyinfogan.training import checkpoint
+from tinyinfogan.infogan import losses
+from tinyinfogan.infogan.model import InfoGAN
+from tinyinfogan.infogan.settings import GAN, MNIST, PRESETS, Settings, from_saved
+from tinyinfogan.infogan.variants import networks, tutorial
+from tinyinfogan.infogan.variants.step import draws, optimisers, step_for
+from tinyinfogan.training import checkpoint, report
+from tinyinfogan.view.describe import describe
 
 
 def small(preset):
@@ -30,8 +31,7 @@ def model_of(settings, seed=0):
 
 
 def step(model, adams, real, seed=0):
-    rng = np.random.default_rng(seed)
-    return train_step(model, adams["d_adam"], adams["g_adam"], real, rng, adams.get("q_adam"))
+    return step_for(model, adams)(real, *draws(model, len(real), np.random.default_rng(seed)))
 
 
 def moved(model, before):
@@ -161,9 +161,7 @@ def test_every_preset_trains(preset, rng):
     for number in range(2):
         values = step(model, adams, images_for(model, rng), number)
     assert all(np.isfinite(value) for value in values.values())
-    norms = {f"{name[0]}_norm" for name in adams}
-    codes = {code.name for code in model.spec.codes}
-    assert set(values) == {"d_loss", "g_loss"} | codes | norms
+    assert set(values) == {"d_loss", "g_loss"} | {code.name for code in model.spec.codes}
     trained = set(before) - {name for name in before if "running" in name}
     assert moved(model, before) == trained
     images = model.generate(3, rng=rng)
@@ -208,17 +206,17 @@ def test_the_losses_of_the_tutorial(rng):
     gan = model_of(replace(small("tutorial-mnist"), continuous=3))
     latents = gan.spec.sample(6, rng)
     gan.discriminator.q_head.modules[-2].weight.data *= 30  # so that a tanh is not the identity
-    logits, read = gan.discriminator(Tensor(rng.random((6, 32, 32, 1)).astype(np.float32)))
+    logits, q_output = gan.discriminator(Tensor(rng.random((6, 32, 32, 1)).astype(np.float32)))
     D = 1 / (1 + np.exp(-logits.data.astype(np.float64)))
     direct = -np.mean(np.log(D / (1 - D)))
-    np.testing.assert_allclose(losses.log_ratio_loss(logits).data, direct, rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(tutorial.log_ratio_loss(logits).data, direct, rtol=1e-4, atol=1e-7)
 
-    c, q = latents[:, 64:].astype(np.float64), read.data.astype(np.float64)
+    c, q = latents[:, 64:].astype(np.float64), q_output.data.astype(np.float64)
     assert 0.9 < np.abs(q[:, 10:]).max() <= 1 < np.abs(q[:, :10]).max()
     softmax = np.exp(q[:, :10]) / np.exp(q[:, :10]).sum(axis=1, keepdims=True)
     categories = -np.mean((c[:, :10] * np.log(softmax)).sum(axis=1))
     continuous = np.mean((0.5 * (c[:, 10:] - q[:, 10:]) ** 2).sum(axis=1))
-    information = losses.mutual_information(gan.spec, read, latents)
+    information = losses.mutual_information(gan.spec, q_output, latents)
     constants = math.log(10) + 3 * (math.log(2) - 0.5 * math.log(2 * math.pi))
     total = losses.weighted(gan.spec, information).data
     np.testing.assert_allclose(constants - total, categories + continuous, rtol=1e-5)
@@ -226,7 +224,7 @@ def test_the_losses_of_the_tutorial(rng):
 
 def test_the_log_ratio_loss_cannot_overflow():
     logits = Tensor(np.array([-1e4, 1e4, 3e4], np.float32), requires_grad=True)
-    loss = losses.log_ratio_loss(logits)
+    loss = tutorial.log_ratio_loss(logits)
     loss.backward()
     assert loss.data == -1e4
     np.testing.assert_allclose(logits.grad, -1 / 3)
@@ -234,7 +232,7 @@ def test_the_log_ratio_loss_cannot_overflow():
 
 def test_only_the_continuous_codes_pass_a_tanh(rng):
     x = rng.standard_normal((4, 7))
-    y = networks.TanhOf(slice(2, 5))(Tensor(x)).data
+    y = tutorial.TanhOf(slice(2, 5))(Tensor(x)).data
     np.testing.assert_allclose(y[:, 2:5], np.tanh(x[:, 2:5]))
     np.testing.assert_array_equal(y[:, [0, 1, 5, 6]], x[:, [0, 1, 5, 6]])
 
@@ -256,15 +254,15 @@ def test_a_tanh_network_is_at_home_in_minus_1_to_1(preset, rng):
 
 def test_depth_to_space(rng):
     x = rng.standard_normal((2, 3, 5, 8))
-    y = networks.DepthToSpace()(Tensor(x)).data
+    y = tutorial.DepthToSpace()(Tensor(x)).data
     assert y.shape == (2, 6, 10, 2)
     for n, h, w, i, j, c in np.ndindex(2, 3, 5, 2, 2, 2):
         assert y[n, 2 * h + i, 2 * w + j, c] == x[n, h, w, (2 * i + j) * 2 + c]
-    np.testing.assert_array_equal(networks.SpaceToDepth()(Tensor(y)).data, x)
+    np.testing.assert_array_equal(tutorial.SpaceToDepth()(Tensor(y)).data, x)
 
 
 def test_a_convolution_with_a_kernel_as_large_as_the_image(rng):
-    layer = networks.WholeImageConv2d(3, 4, rng).to(dtype=np.float64)
+    layer = tutorial.WholeImageConv2d(3, 4, rng).to(dtype=np.float64)
     x = Tensor(rng.standard_normal((2, 4, 4, 3)), requires_grad=True)
     padded = np.pad(x.data, ((0, 0), (1, 2), (1, 2), (0, 0)))
     expected = references.conv2d(padded, layer.weight.data)
@@ -273,11 +271,11 @@ def test_a_convolution_with_a_kernel_as_large_as_the_image(rng):
 
 
 @pytest.mark.parametrize("layer", [
-    networks.DepthToSpace(), networks.SpaceToDepth(), networks.TanhOf(slice(1, 3)),
+    tutorial.DepthToSpace(), tutorial.SpaceToDepth(), tutorial.TanhOf(slice(1, 3)),
     networks.TO_TANH,
 ])  # fmt: skip
 def test_gradients_of_the_small_layers(layer, rng):
-    shape = (3, 4) if isinstance(layer, networks.TanhOf) else (2, 2, 4, 4)
+    shape = (3, 4) if isinstance(layer, tutorial.TanhOf) else (2, 2, 4, 4)
     assert grad_check(layer, [Tensor(rng.standard_normal(shape), requires_grad=True)]) < 1e-6
 
 
@@ -289,7 +287,7 @@ def test_gradients_of_the_small_layers(layer, rng):
     ({"network": "svhn"}, "hidden is 256, expected 0"),
     ({"network": "tutorial", "channels": 6}, "channels is 6, expected a multiple of 4"),
     ({"hidden": 0}, "hidden is 0, expected more than 0"),
-    ({"info_updates": "both"}, "info_updates is 'both', expected players or all"),
+    ({"info_step": "both"}, "info_step is 'both', expected joint or separate"),
     ({"generator_loss": "hinge"}, "generator_loss is 'hinge', expected log or log-ratio"),
     ({"q_lr": 0.0}, "q_lr is 0.0"),
     ({"pad": -1}, "pad is -1, expected 0 or more"),
@@ -337,7 +335,7 @@ def test_padding_puts_black_around_every_image(rng):
 
 
 def test_the_tutorial_s_run_is_padded_and_goes_on(tmp_path, monkeypatch, rng):
-    monkeypatch.setattr(train.report, "finish", lambda *_: None)
+    monkeypatch.setattr(report, "finish", lambda *_: None)
     np.savez(tmp_path / "images.npz", images=rng.integers(0, 256, (12, 28, 28), np.uint8))
     out = tmp_path / "run"
     argv = ["--preset", "tutorial-mnist", "--channels", "4", "--hidden", "8", "--batch-size", "4",
@@ -348,6 +346,25 @@ def test_the_tutorial_s_run_is_padded_and_goes_on(tmp_path, monkeypatch, rng):
     assert arrays["q_adam.steps"] == 2
     assert main(["--resume", str(out), "--steps", "3"]) == 0
     assert checkpoint.read(out)["q_adam.steps"] == 3
+
+
+def test_settings_saved_under_older_names_are_read():
+    fields = asdict(replace(MNIST, categorical=(3, 4))) | {"categorical": [3, 4], "newer": 1}
+    assert from_saved(fields) == replace(MNIST, categorical=(3, 4))
+    del fields["info_step"]
+    for old, new in (("players", "joint"), ("all", "separate")):
+        assert from_saved(fields | {"info_updates": old}).info_step == new
+    for wrong in (["mnist"], {"preset": 5}, fields | {"info_updates": "both"}):
+        with pytest.raises((AttributeError, KeyError, TypeError, ValueError)):
+            from_saved(wrong)
+
+
+def test_without_a_weight_for_any_of_its_codes_it_is_a_plain_gan():
+    assert GAN.plain_gan and GAN.lambdas == (1, 1)
+    assert not MNIST.plain_gan and MNIST.lambdas == (0.2, 0.1)
+    assert not replace(MNIST, lambda_categorical=0.0).plain_gan
+    only = replace(MNIST, continuous=0, lambda_categorical=0.0)  # and λ of codes that are not there
+    assert only.plain_gan and InfoGAN(only, (28, 28, 1)).discriminator.q_detached
 
 
 def test_a_checkpoint_from_before_a_setting_was_there_has_its_default(tmp_path):
@@ -368,7 +385,7 @@ def test_a_checkpoint_from_before_a_setting_was_there_has_its_default(tmp_path):
     (["--channels", "0"], "channels is 0"),
     (["--data", "images"], "leave out --resume, --data"),
     (["--resume", "run"], "leave out --resume, --data"),
-    (["--info-updates", "q"], "invalid choice: 'q'"),
+    (["--info-step", "q"], "invalid choice: 'q'"),
 ])  # fmt: skip
 def test_describe_says_what_cannot_be(argv, words, capsys):
     try:

@@ -5,19 +5,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-MOST_CONTINUOUS = 1000
-
 
 class Code(NamedTuple):
-    """One latent code.
+    """One latent code."""
 
-    name: "c0", "c1", ...  size: the number of categories K, or None for a continuous code.
-    columns: where the code stands among the codes, a slice: K columns or one.
-    """
-
-    name: str
-    size: int | None
-    columns: slice
+    name: str  # "c0", "c1", ...
+    size: int | None  # the number of categories K, or None for a continuous code
+    columns: slice  # where it stands among the codes: K columns or one
 
     @property
     def entropy(self) -> float:
@@ -27,30 +21,25 @@ class Code(NamedTuple):
 
 @dataclass(frozen=True)
 class LatentSpec:
-    """What a latent vector is made of (section 5 and appendix C of the paper).
+    """What a latent vector holds, in this order (section 5 and appendix C of the paper).
 
-    noise: the number of incompressible noise variables z, each U(-1, 1) as in the code that the
-        paper's authors released.
-    categorical: the number of categories of each categorical code, c ~ Cat(K, p = 1/K), one-hot.
-    continuous: the number of continuous codes, each U(-1, 1).
-
-    A latent vector holds these in this order.  Raises ValueError for a size that cannot be.
+    Raises ValueError for a size that cannot be.
     """
 
-    noise: int = 62
-    categorical: tuple = (10,)
-    continuous: int = 2
+    noise: int = 62  # z, each U(-1, 1) as in the code that the paper's authors released
+    categorical: tuple = (10,)  # the number of categories K of each c ~ Cat(K, p = 1/K), one-hot
+    continuous: int = 2  # the number of c ~ U(-1, 1)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "categorical", tuple(self.categorical))
-        for name in ("noise", "continuous"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected 0 or more")
-        if self.continuous > MOST_CONTINUOUS:
-            raise ValueError(f"continuous is {self.continuous}, expected at most 1,000")
-        for size in self.categorical:
-            if size < 2:
-                raise ValueError(f"a categorical code of size {size}: expected at least 2")
+        if self.noise < 0:
+            raise ValueError(f"noise is {self.noise}, expected 0 or more")
+        if not 0 <= self.continuous <= 1000:
+            raise ValueError(
+                f"continuous is {self.continuous}, expected at most 1,000, not below 0"
+            )
+        if min(self.categorical, default=2) < 2:
+            raise ValueError(f"categorical is {self.categorical}, expected sizes of at least 2")
         if not self.codes:
             raise ValueError("an InfoGAN needs at least one code; with λ = 0 it is a plain GAN")
 
@@ -67,11 +56,10 @@ class LatentSpec:
     @property
     def codes(self) -> list[Code]:
         """The codes: the categorical ones, then the continuous ones."""
-        codes, start = [], 0
+        codes: list[Code] = []
         for size in (*self.categorical, *(None,) * self.continuous):
-            stop = start + (size or 1)
-            codes.append(Code(f"c{len(codes)}", size, slice(start, stop)))
-            start = stop
+            start = codes[-1].columns.stop if codes else 0
+            codes.append(Code(f"c{len(codes)}", size, slice(start, start + (size or 1))))
         return codes
 
     def sample(self, n: int, rng: np.random.Generator) -> np.ndarray:
@@ -86,26 +74,24 @@ class LatentSpec:
     def set_code(self, latents: np.ndarray, name: str, values) -> None:
         """Set the code `name` of latent vectors (n, dim), in place, to one value or to n values.
 
-        values: categories 0 ... K-1 of a categorical code, numbers of a continuous one.
-        Raises ValueError for an unknown code, a category out of range, a number that is not
-        finite, and values that are no numbers or not as many as the vectors.
+        values: categories 0 ... K-1 of a categorical code, finite numbers of a continuous one.
+        Raises ValueError for an unknown code, and for values that are not these or not n.
         """
-        code = next((code for code in self.codes if code.name == name), None)
-        if code is None:
-            known = ", ".join(code.name for code in self.codes)
-            raise ValueError(f"there is no code {name!r}; the codes are: {known}")
-        columns = latents[:, self.noise :][:, code.columns]
+        codes = {code.name: code for code in self.codes}
+        if name not in codes:
+            raise ValueError(f"there is no code {name!r}; the codes are: {', '.join(codes)}")
+        size, columns = codes[name].size, latents[:, self.noise :][:, codes[name].columns]
         try:
             values = np.broadcast_to(np.asarray(values, np.float64), len(latents))
         except (TypeError, ValueError):
             wanted = f"a number, or {len(latents)} of them"
             raise ValueError(f"{name} is {values!r}, expected {wanted}") from None
-        if code.size is None:
+        if size is None:
             if not np.isfinite(values).all():
                 raise ValueError(f"{name} is {values}, expected finite numbers")
             columns[:, 0] = values
-        else:
-            if not np.isin(values, np.arange(code.size)).all():
-                last = code.size - 1
-                raise ValueError(f"{name} is {values}, expected categories from 0 to {last}")
-            columns[...] = np.arange(code.size) == values[:, None]
+            return
+        one_hot = np.arange(size) == values[:, None]
+        if not one_hot.any(axis=1).all():
+            raise ValueError(f"{name} is {values}, expected categories from 0 to {size - 1}")
+        columns[...] = one_hot

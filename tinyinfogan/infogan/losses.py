@@ -1,4 +1,4 @@
-"""The two players' losses and the mutual-information bound, all from logits.
+"""The two players' losses and the mutual-information bound, from logits: Tensors of one element.
 
 min_{G,Q} max_D  V(D, G) - λ L_I(G, Q)                                 (equation 6 of the paper)
 """
@@ -14,7 +14,7 @@ LOG_ROOT_2PI = 0.5 * math.log(2 * math.pi)
 
 
 def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    """Return -E log D(x) - E log(1 - D(G(z))), what D minimises (equation 1): one element.
+    """Return -E log D(x) - E log(1 - D(G(z))), what D minimises (equation 1).
 
     Logits of any shape, D = sigmoid(logit).  As log D = -softplus(-logit) and log(1 - D) =
     -softplus(logit), no logarithm of 0 can occur.
@@ -23,18 +23,16 @@ def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
 
 
 def generator_loss(fake_logits: Tensor) -> Tensor:
-    """Return -E log D(G(z)), what G minimises, for logits of any shape: one element.
-
-    Not log(1 - D(G(z))), which saturates (Goodfellow et al. 2014, section 3).
-    """
+    """Return -E log D(G(z)), what G minimises: log(1 - D) would saturate (ibid., section 3)."""
     return ops.mean(ops.softplus(-fake_logits))
 
 
-GENERATOR_LOSSES: dict[str, Callable[[Tensor], Tensor]] = {"log": generator_loss}
+Loss = Callable[[Tensor], Tensor]
+GENERATOR_LOSSES: dict[str, Loss] = {"log": generator_loss}
 
 
 def mutual_information(spec: LatentSpec, q_output: Tensor, latents: Array) -> dict[str, Tensor]:
-    """Return the bound L_I = H(c) + E log Q(c | x) on I(c; G(z, c)) in nats (equation 5), per code.
+    """Return {code name: L_I}, L_I = H(c) + E log Q(c | x) <= I(c; G(z, c)) in nats (equation 5).
 
     latents: array (N, spec.dim), what the images x were generated from.
     q_output: (N, spec.code_dim), Q's output for these images, in the codes' order: the logits of
@@ -42,7 +40,7 @@ def mutual_information(spec: LatentSpec, q_output: Tensor, latents: Array) -> di
         more columns with log σ.  Otherwise σ = 1, as the paper's authors have it.
 
     Q(c | x) is the softmax of a categorical code's logits and the Gaussian N(mean, σ²) of a
-    continuous code (section 6).  Returns {code name: Tensor with one element}.
+    continuous code (section 6).
     """
     codes, information = latents[:, spec.noise :], {}
     for code in spec.codes:
@@ -77,9 +75,8 @@ def weighted(
 def with_best_sigma(information: float) -> float:
     """Return L_I of a continuous code for the σ that fits best, given L_I for σ = 1, in nats.
 
-    That is what a log should say: σ = 1 is wider than the whole range of the code, so that even a
-    perfect prediction would count as less than nothing.  L_I for σ = 1 tells the mean square error
-    e = E (c - mean)², and the bound is largest at σ² = e: L_I = log 2 - ½ log(2πe · e).
+    With σ = 1, wider than the code's range, even a perfect prediction counts as less than nothing.
+    It tells e = E (c - mean)², and L_I is largest at σ² = e: log 2 - ½ log(2πe · e).
     """
     error = 2 * (math.log(2) - LOG_ROOT_2PI - information)
     return math.log(2) - LOG_ROOT_2PI - 0.5 * math.log(math.e * max(error, 1e-12))

@@ -1,68 +1,39 @@
 """InfoGAN: the networks put together, and the trained model in use."""
 
-import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from tinyinfogan.engine import Tensor, nn, no_grad, ops
 from tinyinfogan.engine.device import Array, device_of, to_device
-from tinyinfogan.infogan.networks import FAMILIES, Rng, Shape, Sizes, sizes_taken
+from tinyinfogan.infogan.networks import FAMILIES, Plan, Rng, Shape, sizes_taken
 from tinyinfogan.infogan.settings import Settings
 
 
-class Discriminator(nn.Module):
-    """D and Q on one trunk: images (N, H, W, C) -> logits (N,), Q's output (N, ·).
-
-    trunk, d_head, q_head: see `networks.Networks`.  For Q's output see
-    `losses.mutual_information`.  q_detached: whether Q only watches, so that no gradient of its
-    output reaches the trunk or the images: a plain GAN whose information can be measured.
-
-    The paper's tables name each batch norm after its leaky ReLU; the code that the authors released
-    applies it before, and so do we.  After, it would be the last thing before the linear D head,
-    and as real and generated batches are normalised apart, the logits of both would have the same
-    mean, whatever D does: measured, D's loss stays at 2 log 2 and nothing is learnt.
-    """
-
-    def __init__(self, trunk: nn.Module, d_head: nn.Linear, q_head: nn.Module, q_detached=False):
-        self.trunk, self.d_head, self.q_head = trunk, d_head, q_head
-        self.q_detached = q_detached
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.trunk(images)
-        logits = ops.reshape(self.d_head(features), (images.shape[0],))
-        return logits, self.q_head(features.detach() if self.q_detached else features)
-
-
 class Encoding(NamedTuple):
-    """The predicted codes of N images.
+    """The predicted codes of N images."""
 
-    probabilities: one array (N, K) per categorical code.
-    means, standard_deviations: arrays (N, number of continuous codes).
-    """
-
-    probabilities: list[np.ndarray]
-    means: np.ndarray
+    probabilities: list[np.ndarray]  # one array (N, K) per categorical code
+    means: np.ndarray  # (N, number of continuous codes)
     standard_deviations: np.ndarray
 
 
 class InfoGAN(nn.Module):
-    """G and D-with-Q together, trained or to be trained.
+    """G and D-with-Q together, trained or to be trained; rng draws the first weights.
 
-    rng: numpy Generator of the first weights.  Raises ValueError if the networks cannot take images
-    of image_shape, (H, W, C).
+    Raises ValueError if the networks cannot take images of image_shape, (H, W, C).
     """
 
     def __init__(self, settings: Settings, image_shape: Shape, rng: Rng = None):
         self.check(settings, image_shape)
         self.settings, self.spec, self.image_shape = settings, settings.spec, tuple(image_shape)
-        log_sigmas = self.spec.continuous if settings.q_sigma == "learnt" else 0
-        sizes = Sizes(settings.channels, settings.hidden, self.spec.code_dim + log_sigmas)
-        networks = FAMILIES[settings.network].build(self.spec, self.image_shape, sizes, rng)
-        self.generator, *parts = networks
-        self.discriminator = Discriminator(*parts, q_detached=settings.plain_gan)
+        q_outputs = self.spec.code_dim + (settings.q_sigma == "learnt") * self.spec.continuous
+        sizes = settings.channels, settings.hidden, q_outputs
+        plan = Plan(self.spec, self.image_shape, *sizes, rng)
+        self.generator, self.discriminator = FAMILIES[settings.network].build(plan)
+        self.discriminator.q_detached = settings.plain_gan
 
     @staticmethod
     def check(settings: Settings, image_shape: Shape) -> None:
@@ -80,13 +51,10 @@ class InfoGAN(nn.Module):
         return device_of(self.parameters()[0].data)
 
     def generate(self, n: int = 1, codes: dict | None = None, rng: Rng = None) -> np.ndarray:
-        """Return n generated images, an array (n, H, W, C) of float32 in [0, 1].
+        """Return n generated images, (n, H, W, C) float32 in [0, 1].
 
-        codes: {code name: value, or n values}, categories 0 ... K-1 of a categorical code and
-            numbers, -1 to 1 in training, of a continuous one; codes not named are drawn.
-        rng: numpy Generator for what is drawn, a fresh one by default.
-
-        Raises ValueError for an unknown code or a category out of range.
+        codes: {code name: value, or n values}, categories 0 ... K-1 or, of a continuous code,
+        numbers, -1 to 1 in training.  The rest is drawn from rng.  Raises ValueError as `set_code`.
         """
         latents = self.spec.sample(n, np.random.default_rng() if rng is None else rng)
         for name, values in (codes or {}).items():
@@ -99,17 +67,13 @@ class InfoGAN(nn.Module):
 
     def encode(self, images) -> Encoding:
         """Return the codes that Q predicts for images, see `q_output`."""
-        output, probabilities, start = self.q_output(images), [], 0
-        for size in self.spec.categorical:
-            logits = Tensor(output[:, start : start + size])
-            probabilities.append(ops.softmax(logits).numpy())
-            start += size
-        means, log_sigmas = np.split(output[:, start:], [self.spec.continuous], axis=1)
+        parts = np.cumsum([*self.spec.categorical, self.spec.continuous])
+        *logits, means, log_sigmas = np.split(self.q_output(images), parts, axis=1)
         deviations = np.exp(log_sigmas) if log_sigmas.size else np.ones_like(means)
-        return Encoding(probabilities, means, deviations)
+        return Encoding([ops.softmax(part).numpy() for part in logits], means, deviations)
 
     def predict(self, images) -> np.ndarray:
-        """Return the most probable category of c0 per image, (N,) int64, see `q_output`.
+        """Return each image's most probable category of c0, (N,) int64.  See `q_output`.
 
         Raises ValueError if the model has no categorical code.
         """
@@ -121,14 +85,12 @@ class InfoGAN(nn.Module):
         """Return Q's output for images, (N, ·), see `losses.mutual_information`.
 
         images: (N, H, W, C), floats in [0, 1] or uint8.  Batch norm takes its running statistics,
-        so an image's codes do not depend on the others.  Raises ValueError for no images, and for
-        images of another shape, type or range.
+        so no image depends on the others.  Raises ValueError for another shape, type or range.
         """
         images = images if hasattr(images, "shape") else np.asarray(images)
-        if images.shape[1:] != self.image_shape:
-            raise ValueError(
-                f"images are {images.shape[1:]}, this model takes {self.image_shape} (H, W, C)"
-            )
+        shape, expected = images.shape[1:], self.image_shape
+        if shape != expected:
+            raise ValueError(f"images are {shape}, this model takes {expected} (H, W, C)")
         if images.dtype != np.uint8 and len(images):
             low, high = images.min(), images.max()
             if images.dtype.kind != "f" or not (low >= 0 and high <= 1):
@@ -137,34 +99,22 @@ class InfoGAN(nn.Module):
         return self._in_batches(lambda batch: self.discriminator(batch)[1], images)
 
     def _in_batches(self, network: Callable[[Tensor], Tensor], inputs, size=500) -> np.ndarray:
-        """Return the outputs of `network` in use.  Raises ValueError if there are no inputs."""
+        """Return what `network`, a part of the model, makes of inputs in evaluation mode."""
         if not len(inputs):
             raise ValueError("0 examples, expected 1 or more")
-        outputs = []
-        with in_use(self):
-            for start in range(0, len(inputs), size):
-                batch = to_device(as_float(inputs[start : start + size]), self.device)
-                outputs.append(network(Tensor(batch)).numpy())
-        return np.concatenate(outputs)
+        with _one_at_a_time, no_grad():
+            modes = {part: part.training for _, part in self.named_modules()}
+            try:
+                self.eval()
+                batches = (as_float(inputs[at : at + size]) for at in range(0, len(inputs), size))
+                run = (network(Tensor(to_device(batch, self.device))) for batch in batches)
+                return np.concatenate([output.numpy() for output in run])
+            finally:
+                for part, mode in modes.items():
+                    part.training = mode
 
 
-_one_at_a_time = threading.RLock()
-
-
-@contextlib.contextmanager
-def in_use(model: nn.Module) -> Iterator[None]:
-    """Inside, a model is in evaluation mode and nothing is recorded.
-
-    Batch norms have one mode for all threads, so these take turns.
-    """
-    with _one_at_a_time, no_grad():
-        modes = {part: part.training for _, part in model.named_modules()}
-        try:
-            model.eval()
-            yield
-        finally:
-            for part, mode in modes.items():
-                part.training = mode
+_one_at_a_time = threading.RLock()  # batch norms have one mode for all threads
 
 
 def as_float(images: Array) -> Array:

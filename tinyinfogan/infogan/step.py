@@ -1,6 +1,4 @@
-"""One step of training."""
-
-from collections.abc import Callable
+"""One step of training: algorithm 1 of Goodfellow et al. 2014 on equation 6 of the paper."""
 
 from tinyinfogan.engine import Tensor
 from tinyinfogan.engine.device import Array
@@ -18,30 +16,22 @@ def train_step(
     latents: Array,
     *,
     lambdas: tuple[float, float] | None = None,
-    generator_loss: Callable[[Tensor], Tensor] = losses.generator_loss,
-    real_term: Callable[[Tensor], Tensor] | None = None,
+    generator_loss: losses.Loss = losses.generator_loss,
+    real_term: losses.Loss | None = None,
 ) -> dict[str, Array]:
-    """Update D with Q once, then G once, by gradients of V(D, G) - λ L_I(G, Q).
+    """Update D with Q once, then G once, by the gradients of V(D, G) - λ L_I(G, Q).
 
-    Algorithm 1 of Goodfellow et al. 2014 with one update of D per update of G, and equation 6 of
-    InfoGAN.  Real and generated images pass through D one after the other, so that batch norm takes
-    the statistics of each: those of both together would tell which is which.
-
-    real: images (N, H, W, C) in [0, 1].  latents: (N', dim), as many as there are to be generated
-    images, in the paper N' = N.  Both are arrays on the model's device.
-
-    Variants put in: lambdas, the two λ of `losses.weighted`, by default those of the settings;
-    generator_loss, of the generated images' logits; real_term, a function from Q's output for the
-    real images to a further loss of D and Q.
-
-    Returns {"d_loss", "g_loss", code name: L_I in nats}, arrays of one element on the device, which
-    nobody has to wait for; L_I is that of G's update.
+    real: images (N, H, W, C) in [0, 1].  latents: (N, dim).  Both are on the model's device.
+    Variants put in the last three: other λ for `losses.weighted` than the settings', another loss
+    of G, and a further one of D and Q, from Q's output for the real images.
+    Returns {"d_loss", "g_loss", code name: L_I in G's update}, arrays of one element on the device.
     """
     G, D, spec = model.generator, model.discriminator, model.spec
     lambdas = model.settings.lambdas if lambdas is None else lambdas
     fake = G(Tensor(latents))
 
-    # D and Q: maximise V + λ L_I.
+    # D and Q: maximise V + λ L_I.  Real and generated images pass through D one after the other:
+    # batch norm's statistics of both together would tell which is which.
     real_logits, real_q_output = D(Tensor(real))
     fake_logits, q_output = D(fake.detach())
     d_loss = losses.discriminator_loss(real_logits, fake_logits)
@@ -61,6 +51,5 @@ def train_step(
         (g_loss - losses.weighted(spec, information, *lambdas)).backward(retain_graph=False)
         g_adam.step()
         g_adam.zero_grad()
-
     values = {"d_loss": d_loss, "g_loss": g_loss, **information}
     return {name: value.data for name, value in values.items()}

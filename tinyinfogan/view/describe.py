@@ -1,9 +1,10 @@
 """The tables of a model's networks as text."""
 
+import copy
+
 import numpy as np
 
-from tinyinfogan.engine import Tensor, nn
-from tinyinfogan.infogan.model import in_use
+from tinyinfogan.engine import Tensor, nn, no_grad
 
 
 def describe(model):
@@ -21,8 +22,9 @@ def describe(model):
         lines.append(row("  all", "", f"{_size(part):,}"))
         return x
 
+    model = copy.deepcopy(model).eval()
     G, D = model.generator, model.discriminator
-    with in_use(model):
+    with no_grad():
         images = table("G", G, Tensor(np.zeros((1, model.spec.dim), np.float32)))
         features = table("D and Q: the trunk", D.trunk, images)
         table("D: the head", nn.Sequential(D.d_head), features)

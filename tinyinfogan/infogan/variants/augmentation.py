@@ -16,23 +16,14 @@ from tinyinfogan.engine import Tensor, nn, primitives
 from tinyinfogan.engine.device import Array, device_of, to_device
 from tinyinfogan.engine.tensor import record
 from tinyinfogan.infogan.model import InfoGAN
-from tinyinfogan.infogan.settings import Settings
 
 
 class Augmentation(NamedTuple):
-    """How far images may be moved: each number is the half-width of a uniform distribution.
+    """How far images may be moved: each number is the half-width of a uniform distribution."""
 
-    shift: in pixels, for each axis.  rotation: in degrees.  zoom: of the logarithm of the size.
-    """
-
-    shift: float = 0.0
-    rotation: float = 0.0
-    zoom: float = 0.0
-
-
-def augmentation_of(settings: Settings) -> Augmentation:
-    """Return the Augmentation that the settings ask for; without any, all of it is 0."""
-    return Augmentation(settings.shift, settings.rotation, settings.zoom)
+    shift: float = 0.0  # in pixels, for each axis
+    rotation: float = 0.0  # in degrees
+    zoom: float = 0.0  # of the logarithm of the size
 
 
 def draw_maps(augmentation: Augmentation, n: int, rng: np.random.Generator) -> np.ndarray:
@@ -52,8 +43,7 @@ def warp(images: Tensor, maps: Array) -> Tensor:
     maps: (N, 2, 3): the pixel at (i, j), counted from the image's centre, takes its value from
     (i, j, 1) · mapᵀ.  Raises ValueError if the maps are not as many as the images.
 
-    y = Σ_k w_k x[at_k] over the four neighbours k of that place, linear in x, so that
-    dx[at_k] += w_k g.
+    y = Σ_k w_k x[at_k] over the four neighbours k of that place, so that dx[at_k] += w_k g.
     """
     if maps.shape != (len(images), 2, 3):
         expected = f"expected {(len(images), 2, 3)}: one per image"
@@ -73,7 +63,7 @@ class Augmented(nn.Module):
 
 
 def augmented(model: InfoGAN, maps: Iterable[Array]) -> InfoGAN:
-    """Return a model with the same networks, whose D is `Augmented`: good for as many batches."""
+    """Return the model with an `Augmented` discriminator; its networks are the same, not copies."""
     seen = copy.copy(model)
-    seen.discriminator = Augmented(model.discriminator, maps)
+    seen.discriminator = Augmented(model.discriminator, maps)  # type: ignore[assignment]
     return seen

@@ -11,10 +11,7 @@ from tinyinfogan.infogan.latents import LatentSpec
 
 
 def two_views(real: Array) -> Array:
-    """Return the first half of a batch of N images twice, (N // 2 · 2, H, W, C).
-
-    Augmentation moves the two copies differently.
-    """
+    """Return the first half of N images twice, (N // 2 · 2, H, W, C), for maps to move apart."""
     return array_module(real).concatenate([real[: len(real) // 2]] * 2)
 
 
@@ -24,11 +21,9 @@ def consistency_loss(spec: LatentSpec, q_output: Tensor, other: Tensor) -> Tenso
     q_output, other: Q's outputs (N, ·) for the two.  The cross-entropy -E Σ_c p(c) log p'(c), each
     side in turn being the target that is held still, halved; summed over the categorical codes.
     """
-    total = 0.0
-    for code in spec.codes:
-        if code.size is None:
-            continue
-        log_p = [ops.log_softmax(output[:, code.columns]) for output in (q_output, other)]
+    total: Tensor | float = 0.0
+    for columns in [code.columns for code in spec.codes if code.size is not None]:
+        log_p = [ops.log_softmax(output[:, columns]) for output in (q_output, other)]
         for target, predicted in (log_p, log_p[::-1]):
             log_likelihood = ops.sum(ops.exp(target.detach()) * predicted, axis=-1)
             total = total - 0.5 * ops.mean(log_likelihood)

@@ -1,19 +1,7 @@
 """The paper's networks for other data, tables 2 to 6, and one of ours; see `infogan.networks`."""
 
 from tinyinfogan.engine import Tensor, nn
-from tinyinfogan.infogan.latents import LatentSpec
-from tinyinfogan.infogan.networks import (
-    LRELU,
-    RELU,
-    Networks,
-    Rng,
-    Shape,
-    Sizes,
-    conv,
-    fc,
-    mnist,
-    up_conv,
-)
+from tinyinfogan.infogan.networks import LRELU, RELU, Discriminator, Plan, conv, fc, mnist, up_conv
 
 
 class Affine(nn.Module):
@@ -30,17 +18,17 @@ class Affine(nn.Module):
 FROM_TANH, TO_TANH = Affine(0.5, 0.5), Affine(2.0, -1.0)
 
 
-def faces(spec: LatentSpec, image_shape: Shape, sizes: Sizes, rng: Rng) -> Networks:
-    """Table 4, faces: MNIST's networks for 32×32×1, so that G starts from 8·8·128.
+def faces(plan: Plan) -> tuple[nn.Module, Discriminator]:
+    """Return table 4, faces: MNIST's networks for 32×32×1, so that G starts from 8·8·128.
 
     D and Q "only have separate output units at the last layer" (appendix C.4): Q's head is linear.
     """
-    return mnist(spec, image_shape, sizes, rng, q_hidden=0)
+    return mnist(plan, q_hidden=0)
 
 
-def svhn(spec: LatentSpec, image_shape: Shape, sizes: Sizes, rng: Rng) -> Networks:
-    """Tables 2 and 3, SVHN and CelebA.  The paper has 64 channels, for 32×32×3."""
-    (H, W, C), (c, _, q_outputs) = image_shape, sizes
+def svhn(plan: Plan) -> tuple[nn.Module, Discriminator]:
+    """Return tables 2 and 3, SVHN and CelebA.  The paper has 64 channels, for 32×32×3."""
+    spec, (H, W, C), c, _, q_outputs, rng = plan
     flat = H // 8 * (W // 8) * 4 * c
     generator = nn.Sequential(
         *fc(spec.dim, H // 16 * (W // 16) * 7 * c, RELU, rng),  # 2·2·448
@@ -60,18 +48,18 @@ def svhn(spec: LatentSpec, image_shape: Shape, sizes: Sizes, rng: Rng) -> Networ
     )
     d_head = nn.Linear(flat, 1, rng=rng)
     q_head = nn.Sequential(*fc(flat, 128, LRELU, rng), nn.Linear(128, q_outputs, rng=rng))
-    return Networks(generator, trunk, d_head, q_head)
+    return generator, Discriminator(trunk, d_head, q_head)
 
 
-def chairs(spec: LatentSpec, image_shape: Shape, sizes: Sizes, rng: Rng) -> Networks:
-    """Table 6, chairs.  The paper has 64 channels and 1024 hidden units, for 64×64×1.
+def chairs(plan: Plan) -> tuple[nn.Module, Discriminator]:
+    """Return table 6, chairs.  The paper has 64 channels and 1024 hidden units, for 64×64×1.
 
     A 4×4 kernel with stride 1 cannot keep the size of an image with the same padding on all sides.
     Such rows come in twos, and one takes the pixel away that the other adds.  The last
     up-convolution has stride 2, which the table leaves out, as table 1 does: 8 · 2³ = 64.  Q's
     head is linear, as in `faces` (appendix C.5).
     """
-    (H, W, C), (c, hidden, q_outputs) = image_shape, sizes
+    spec, (H, W, C), c, hidden, q_outputs, rng = plan
     flat = H // 8 * (W // 8) * 4 * c
     generator = nn.Sequential(
         *fc(spec.dim, hidden, RELU, rng),
@@ -93,16 +81,17 @@ def chairs(spec: LatentSpec, image_shape: Shape, sizes: Sizes, rng: Rng) -> Netw
         *fc(flat, hidden, LRELU, rng),
     )
     d_head = nn.Linear(hidden, 1, rng=rng)
-    return Networks(generator, trunk, d_head, nn.Sequential(nn.Linear(hidden, q_outputs, rng=rng)))
+    q_head = nn.Sequential(nn.Linear(hidden, q_outputs, rng=rng))
+    return generator, Discriminator(trunk, d_head, q_head)
 
 
-def sprites(spec: LatentSpec, image_shape: Shape, sizes: Sizes, rng: Rng) -> Networks:
-    """Not from the paper: four convolutions down to 4×4, and four up again, for 64×64×1.
+def sprites(plan: Plan) -> tuple[nn.Module, Discriminator]:
+    """Return four convolutions down to 4×4, and four up again, for 64×64×1: not from the paper.
 
     Without batch norm in D: it takes the mean brightness out of each batch, and with it the
     difference between white shapes on black and on grey.  Measured, G's images then stay grey.
     """
-    (H, W, C), (c, hidden, q_outputs) = image_shape, sizes
+    spec, (H, W, C), c, hidden, q_outputs, rng = plan
     flat = H // 16 * (W // 16) * 2 * c
     generator = nn.Sequential(
         *fc(spec.dim, hidden, RELU, rng),
@@ -123,4 +112,4 @@ def sprites(spec: LatentSpec, image_shape: Shape, sizes: Sizes, rng: Rng) -> Net
     )
     d_head = nn.Linear(hidden, 1, rng=rng)
     q_head = nn.Sequential(*fc(hidden, 128, LRELU, rng), nn.Linear(128, q_outputs, rng=rng))
-    return Networks(generator, trunk, d_head, q_head)
+    return generator, Discriminator(trunk, d_head, q_head)

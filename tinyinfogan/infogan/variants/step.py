@@ -9,35 +9,33 @@ from tinyinfogan.engine.optim import Adam
 from tinyinfogan.infogan.losses import GENERATOR_LOSSES
 from tinyinfogan.infogan.model import InfoGAN
 from tinyinfogan.infogan.step import train_step
-from tinyinfogan.infogan.variants.augmentation import augmentation_of, augmented, draw_maps
+from tinyinfogan.infogan.variants.augmentation import Augmentation, augmented, draw_maps
 from tinyinfogan.infogan.variants.consistency import consistency_loss, two_views
 from tinyinfogan.infogan.variants.tutorial import information_step
 
 
 def optimisers(model: InfoGAN) -> dict[str, Adam]:
     """Return what a step updates a model with: "d_adam", "g_adam" and, if separate, "q_adam"."""
-    settings, G, D = model.settings, model.generator, model.discriminator
-    adams = {
-        "d_adam": Adam(D.parameters(), settings.d_lr),
-        "g_adam": Adam(G.parameters(), settings.g_lr),
-    }
+    settings, G, D = model.settings, model.generator.parameters(), model.discriminator.parameters()
+    adams = {"d_adam": Adam(D, settings.d_lr), "g_adam": Adam(G, settings.g_lr)}
     if settings.info_step == "separate":
-        adams["q_adam"] = Adam([*G.parameters(), *D.parameters()], settings.q_lr)
+        adams["q_adam"] = Adam([*G, *D], settings.q_lr)
     return adams
 
 
 def draws(model: InfoGAN, n: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Yield what a step of n examples draws from `rng`, in this order.
+    """Yield what a step of n examples draws from `rng`: latents (n, dim), then maps (·, 2, 3).
 
-    The latents (n, dim); if there is augmentation, the maps of each batch that D sees: the real
-    images, the generated ones, those again for G, and once more in a separate information step.
+    If there is augmentation, one array of maps per batch that D sees: the real images, the
+    generated ones, those again for G, and once more in a separate information step.
     """
     settings = model.settings
+    augmentation = Augmentation(settings.shift, settings.rotation, settings.zoom)
     yield model.spec.sample(n, rng)
-    if any(augmentation_of(settings)):
+    if any(augmentation):
         real = n // 2 * 2 if settings.lambda_consistency else n
         for size in (real, n, n, n) if settings.info_step == "separate" else (real, n, n):
-            yield draw_maps(augmentation_of(settings), size, rng)
+            yield draw_maps(augmentation, size, rng)
 
 
 def step_for(model: InfoGAN, optimisers: dict[str, Adam]) -> Callable[..., dict[str, Array]]:
@@ -56,12 +54,9 @@ def step_for(model: InfoGAN, optimisers: dict[str, Adam]) -> Callable[..., dict[
 
     def step(real: Array, latents: Array, *maps: Array) -> dict[str, Array]:
         seen = augmented(model, maps) if maps else model
+        real = two_views(real) if settings.lambda_consistency else real
         values = train_step(
-            seen,
-            optimisers["d_adam"],
-            optimisers["g_adam"],
-            two_views(real) if settings.lambda_consistency else real,
-            latents,
+            *(seen, optimisers["d_adam"], optimisers["g_adam"], real, latents),
             lambdas=(0, 0) if separate else settings.lambdas,
             generator_loss=GENERATOR_LOSSES[settings.generator_loss],
             real_term=consistency if settings.lambda_consistency else None,

@@ -1,4 +1,4 @@
-"""Arthur Juliani's InfoGAN tutorial in TensorFlow (2016): its losses, its third step, its networks.
+"""Arthur Juliani's InfoGAN tutorial in TensorFlow (2016): G's loss, the third step, the networks.
 
 Its losses of Q, -Σ c log ĉ and ½ |c - ĉ|², are -L_I for σ = 1 up to a constant.
 """
@@ -7,79 +7,69 @@ from tinyinfogan.engine import Tensor, nn, ops
 from tinyinfogan.engine.device import Array
 from tinyinfogan.engine.optim import Adam
 from tinyinfogan.infogan import losses
-from tinyinfogan.infogan.latents import LatentSpec
 from tinyinfogan.infogan.model import InfoGAN
-from tinyinfogan.infogan.networks import RELU, Networks, Rng, Shape, Sizes, fc
+from tinyinfogan.infogan.networks import RELU, Discriminator, Plan, Rng, conv, fc
 from tinyinfogan.infogan.variants.networks import FROM_TANH, TO_TANH
 
 LRELU = nn.LeakyReLU(0.2)
 
 
 def log_ratio_loss(fake_logits: Tensor) -> Tensor:
-    """Return -E log (D(G(z)) / (1 - D(G(z)))), what G minimises here: one element.
+    """Return -E log (D(G(z)) / (1 - D(G(z)))), what G minimises: the logit is that logarithm.
 
-    For the best D it is KL(p_G ‖ p_data) (Sønderby et al. 2017, arXiv 1610.04490).  As D =
-    sigmoid(logit), the logarithm of the ratio is the logit itself.  Logits of any shape.
+    For the best D it is KL(p_G ‖ p_data) (Sønderby et al. 2017, arXiv 1610.04490).
     """
     return -ops.mean(fake_logits)
 
 
 def information_step(model: InfoGAN, q_adam: Adam, latents: Array) -> dict[str, Array]:
-    """Update G, the trunk and Q once, all of which maximise λ L_I and nothing else.
+    """Update G, the trunk and Q once, to maximise λ L_I and nothing else.
 
     latents: (N, dim).  Returns {code name: L_I} as `train_step` does.
     """
     _, q_output = model.discriminator(model.generator(Tensor(latents)))
     information = losses.mutual_information(model.spec, q_output, latents)
-    (-losses.weighted(model.spec, information, *model.settings.lambdas)).backward(
-        retain_graph=False
-    )
+    objective = -losses.weighted(model.spec, information, *model.settings.lambdas)
+    objective.backward(retain_graph=False)
     q_adam.step()
     q_adam.zero_grad()
     return {name: value.data for name, value in information.items()}
 
 
-def tutorial(spec: LatentSpec, image_shape: Shape, sizes: Sizes, rng: Rng) -> Networks:
-    """Return the networks for 32×32×1; it has 32 channels, a multiple of 4, and 1024 hidden units.
+def tutorial(plan: Plan) -> tuple[nn.Module, Discriminator]:
+    """Return the networks for 32×32×1, of 32 channels, a multiple of 4, and 1024 hidden units.
 
     The kernel of G's last convolution is as large as the image, the others are 3×3.
     """
-    (H, W, C), (c, hidden, q_outputs) = image_shape, sizes
+    spec, (H, W, C), c, hidden, q_outputs, rng = plan
     flat = H // 8 * (W // 8) * 16 * c
     generator = nn.Sequential(
         *fc(spec.dim, H // 8 * (W // 8) * 8 * c, RELU, rng),  # 4·4·256
         nn.Reshape(H // 8, W // 8, 8 * c),
-        *same(8 * c, 4 * c, RELU, rng),
-        DepthToSpace(),
-        *same(c, 2 * c, RELU, rng),
-        DepthToSpace(),
-        *same(c // 2, c, RELU, rng),
-        DepthToSpace(),
+        *same(8 * c, 4 * c, RELU, rng, DepthToSpace()),
+        *same(c, 2 * c, RELU, rng, DepthToSpace()),
+        *same(c // 2, c, RELU, rng, DepthToSpace()),
         WholeImageConv2d(c // 4, H, rng),
-        nn.Tanh(),
-        FROM_TANH,
+        *(nn.Tanh(), FROM_TANH),
     )
     trunk = nn.Sequential(
         TO_TANH,
-        *(nn.Conv2d(C, c, 3, padding=1, bias=False, rng=rng), LRELU),
-        SpaceToDepth(),
-        *same(4 * c, 2 * c, LRELU, rng),
-        SpaceToDepth(),
-        *same(8 * c, 4 * c, LRELU, rng),
-        SpaceToDepth(),
+        nn.Conv2d(C, c, 3, padding=1, bias=False, rng=rng),
+        *(LRELU, SpaceToDepth()),
+        *same(4 * c, 2 * c, LRELU, rng, SpaceToDepth()),
+        *same(8 * c, 4 * c, LRELU, rng, SpaceToDepth()),
         nn.Reshape(flat),
         *fc(flat, hidden, LRELU, rng, norm=False),
     )
     d_head = nn.Linear(hidden, 1, rng=rng)
     q_row, means = fc(hidden, 128, RELU, rng), slice(sum(spec.categorical), spec.code_dim)
     q_head = nn.Sequential(*q_row, nn.Linear(128, q_outputs, rng=rng), TanhOf(means))
-    return Networks(generator, trunk, d_head, q_head)
+    return generator, Discriminator(trunk, d_head, q_head)
 
 
-def same(inputs: int, outputs: int, activation: nn.Module, rng: Rng) -> list[nn.Module]:
-    """Return the layers of a convolution's row that keeps the size of the image."""
-    convolution = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False, rng=rng)
-    return [convolution, nn.BatchNorm(outputs), activation]
+def same(inputs: int, outputs: int, activation: nn.Module, rng: Rng, then: nn.Module) -> list:
+    """Return the layers of a convolution's row that keeps the size of the image, and `then`."""
+    return [*conv(inputs, outputs, activation, rng, kernel_size=3, stride=1), then]
 
 
 class DepthToSpace(nn.Module):
