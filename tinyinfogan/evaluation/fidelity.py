@@ -9,9 +9,9 @@ import zipfile
 
 import numpy as np
 
-from tinyinfogan.engine import Tensor, nn, ops, optim
+from tinyinfogan.engine import Tensor, nn, no_grad, ops, optim
 from tinyinfogan.engine.device import device_of, to_device, to_host
-from tinyinfogan.infogan.model import as_float, in_use
+from tinyinfogan.infogan.model import as_float
 from tinyinfogan.infogan.variants.augmentation import Augmentation, draw_maps, warp
 from tinyinfogan.storage import files
 
@@ -50,12 +50,14 @@ class Classifier(nn.Sequential):
         """
         trunk, head = self.modules
         features, scores = [], []
-        with in_use(self):
+        self.eval()
+        with no_grad():
             for start in range(0, len(images), 500):
                 batch = as_float(images[start : start + 500])
                 seen = trunk(Tensor(to_device(batch, device_of(head.weight.data))))
                 features.append(seen.numpy())
                 scores.append(ops.log_softmax(head(seen)).numpy())
+        self.train()
         return np.concatenate(features), np.concatenate(scores)
 
 

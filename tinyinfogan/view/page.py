@@ -9,14 +9,14 @@ A batch norm with fixed statistics is affine; right after a convolution it goes 
 """
 
 import base64
+import copy
 import json
 import math
 from pathlib import Path
 
 import numpy as np
 
-from tinyinfogan.engine import Tensor
-from tinyinfogan.infogan.model import in_use
+from tinyinfogan.engine import Tensor, no_grad
 from tinyinfogan.storage import files
 
 TEMPLATE = Path(__file__).with_name("page.html")
@@ -59,7 +59,8 @@ def pack(model):
     """
     layers, weights, cost = [], [], 0
     x = Tensor(np.zeros((1, model.spec.dim), np.float32))
-    for index, layer in enumerate(model.generator.modules):
+    generator = copy.deepcopy(model.generator).eval()
+    for index, layer in enumerate(generator.modules):
         name, (*_, channels), before = type(layer).__name__, x.shape, x.shape[1:3]
         if name not in LAYERS:
             raise ExportError(
@@ -67,7 +68,7 @@ def pack(model):
                 f"{', '.join(LAYERS)}"
             )
         described, *arrays = LAYERS[name](layer, channels)
-        with in_use(layer):
+        with no_grad():
             x = layer(x)
         if name == "BatchNorm" and layers and layers[-1]["kind"] in ("convolution", "transposed"):
             (weight, bias), (scale, shift) = weights[-1], arrays
