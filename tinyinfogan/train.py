@@ -88,6 +88,6 @@ def batches(number, settings, seed, start=0):
 
 
 if __name__ == "__main__":
-    from tinyinfogan.cli.train import main
+    from tinyinfogan.cli.main import main
 
-    sys.exit(main())
+    sys.exit(main(["train", *sys.argv[1:]]))

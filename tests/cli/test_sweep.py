@@ -85,7 +85,7 @@ def test_out_that_is_a_file(tmp_path, capsys):
 
 
 def test_a_signal_lets_the_runs_save_and_end(tmp_path):
-    command = [sys.executable, "-m", "tinyinfogan.cli.sweep", "--seeds=2", f"--out={tmp_path}", *SMALL]
+    command = [sys.executable, "-m", "tinyinfogan", "sweep", "--seeds=2", f"--out={tmp_path}", *SMALL]
     with subprocess.Popen([*command, "--steps=99999"], stderr=subprocess.PIPE, text=True) as child:
         while not list(tmp_path.glob("seed=0/metrics.jsonl")):
             assert child.poll() is None

@@ -16,12 +16,12 @@ class UsageError(ValueError):
 def run(parser, work, argv=None, failures=()):
     """Parse `argv`, call work(args) and return the exit status.
 
-    0; 2 for wrong arguments (UsageError, ChoiceError, DeviceError); 1 for data, checkpoints and
-    files that cannot be read or written, and for `failures`, further exceptions; 130 after Ctrl-C.
-    Each failure is one line on stderr.
+    That is 0, or 2 for wrong arguments (UsageError, ChoiceError, DeviceError), 1 for data,
+    checkpoints and files that cannot be read or written, and for `failures`, further exceptions,
+    and 130 after Ctrl-C.  Each failure is one line on stderr.
     """
-    write_what_can_be()
-    args, name = parser.parse_args(argv), parser.prog.rsplit(".", 1)[-1]
+    replace_unencodable()
+    args, name = parser.parse_args(argv), parser.prog.rpartition(" ")[2]
     try:
         work(args)
         sys.stdout.flush()
@@ -39,7 +39,7 @@ def run(parser, work, argv=None, failures=()):
     return 0
 
 
-def write_what_can_be():
+def replace_unencodable():
     """Let letters that the terminal, or a file on Windows, cannot have become question marks."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -47,9 +47,9 @@ def write_what_can_be():
 
 
 def output(path):
-    """Return the Path to write to, in a folder that is there, made where it was missing.
+    """Return the Path to write to, in a folder that is there, made if it is missing.
 
-    Raises UsageError where that would replace a part of a run, and OSError.
+    Raises UsageError if that would replace a part of a run, and OSError.
     """
     path = Path(path)
     parts = ("config.json", "metrics.jsonl", checkpoint.NAME)
@@ -65,15 +65,14 @@ def _failed(name, error, status):
 
 
 def add_run(parser, default=checkpoint.TRAINED):
-    """Add the arguments RUN, required where the default is None, and --device to a parser."""
+    """Add the arguments RUN, required if the default is None, and --device to a parser."""
     if default is None:
         parser.add_argument("run", metavar="RUN", help="a run's folder, or its checkpoint")
     else:
-        parser.add_argument("run", metavar="RUN", nargs="?", default=default,
-                            help="a run's folder, or its checkpoint (default: the model that comes "
-                                 "with the package)")  # fmt: skip
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto",
-                        help="auto takes the GPU where there is one (default)")  # fmt: skip
+        text = "a run's folder, or its checkpoint (default: the model that comes with the package)"
+        parser.add_argument("run", metavar="RUN", nargs="?", default=default, help=text)
+    text = "auto (default): the GPU if there is one"
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help=text)
 
 
 def is_run(path):
@@ -94,7 +93,7 @@ def open_run(args):
 def dataset_for(model, config, path=None):
     """Return the Dataset at `path`, by default the one that the run was trained on.
 
-    Raises DataError where it cannot be read or its images are not of the model's shape.
+    Raises DataError if it cannot be read or its images are not of the model's shape.
     """
     dataset = data.load(path) if path else data.of_run(config)
     return fitted(model, dataset, path or "the run's data")
@@ -103,7 +102,7 @@ def dataset_for(model, config, path=None):
 def fitted(model, dataset, name):
     """Return a Dataset with the padding that the run's preset puts around each image.
 
-    Raises DataError, naming `name`, where images (N, H, W, C) are not of the shape that the run
+    Raises DataError, naming `name`, if images (N, H, W, C) are not of the shape that the run
     takes, before padding or after.
     """
     H, W, C = model.image_shape

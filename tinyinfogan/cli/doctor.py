@@ -1,9 +1,8 @@
-"""What there is to train with, and whether CPU and GPU agree: python -m tinyinfogan.doctor"""
+"""What there is to train with, and whether CPU and GPU agree: tinyinfogan doctor"""
 
 import argparse
 import os
 import platform
-import sys
 import time
 from dataclasses import replace
 
@@ -108,11 +107,8 @@ def work(_):
 def main(argv=None):
     """Run the command.  Returns the exit status: 1 where CPU and GPU do not agree, else 0."""
     parser = argparse.ArgumentParser(
-        prog="python -m tinyinfogan.doctor",
+        prog="tinyinfogan doctor",
         description="Print what there is to train with, and check that CPU and GPU agree.",
     )
     return common.run(parser, work, argv, failures=(ArithmeticError,))
 
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""Read the codes of real images: python -m tinyinfogan.encode --help"""
+"""Read the codes of real images: tinyinfogan encode --help"""
 
 import argparse
 import csv
@@ -18,7 +18,7 @@ BATCH = 500
 def parser():
     """Return the argparse parser of the command."""
     p = argparse.ArgumentParser(
-        prog="python -m tinyinfogan.encode",
+        prog="tinyinfogan encode",
         description="Print what Q reads in images: for each categorical code the most probable "
                     "category and the probability of each, for each continuous code its mean and, "
                     "where the run learnt it, its standard deviation.",
@@ -129,6 +129,3 @@ def main(argv=None):
     """Run the command.  Returns the exit status: 0, 2 for wrong arguments, 1 for failures."""
     return common.run(parser(), work, argv)
 
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -15,7 +15,7 @@ from tinyinfogan.view import figure
 def parser():
     """Return the argparse parser of the command."""
     p = argparse.ArgumentParser(
-        prog="python -m tinyinfogan.evaluate",
+        prog="tinyinfogan evaluate",
         description="Measure a trained run: what its codes mean, how good its pictures are, and "
                     "which of the known failures it shows.  Writes evaluation.json and "
                     "evaluation.png into the run's folder.",
@@ -47,6 +47,3 @@ def main(argv=None):
     """Run the command.  Returns the exit status: 0, 2 for wrong arguments, 1 for failures."""
     return common.run(parser(), work, argv)
 
-
-if __name__ == "__main__":
-    sys.exit(main())

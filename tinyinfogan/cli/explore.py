@@ -39,7 +39,7 @@ def real_images(config, model, image=None):
 def parser():
     """Return the argparse parser of the command."""
     p = argparse.ArgumentParser(
-        prog="python -m tinyinfogan.explore",
+        prog="tinyinfogan explore",
         description="Change the codes of a trained model and see what they do.",
     )
     common.add_run(p)
@@ -96,6 +96,3 @@ def main(argv=None):
     """Run the command.  Returns the exit status: 0, 2 for wrong arguments, 1 for failures."""
     return common.run(parser(), work, argv, failures=(page.ExportError,))
 
-
-if __name__ == "__main__":
-    sys.exit(main())

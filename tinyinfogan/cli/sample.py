@@ -1,8 +1,7 @@
-"""Draw images from a trained run: python -m tinyinfogan.sample --help"""
+"""Draw images from a trained run: tinyinfogan sample --help"""
 
 import argparse
 import math
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ COLUMNS = 10
 def parser():
     """Return the argparse parser of the command."""
     p = argparse.ArgumentParser(
-        prog="python -m tinyinfogan.sample",
+        prog="tinyinfogan sample",
         description="Generate images with chosen codes; what is not chosen is drawn.",
     )
     common.add_run(p)
@@ -165,6 +164,3 @@ def main(argv=None):
     """Run the command.  Returns the exit status: 0, 2 for wrong arguments, 1 for failures."""
     return common.run(parser(), work, argv)
 
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,6 +1,6 @@
-"""Train several runs, over seeds and settings, and compare them: python -m tinyinfogan.sweep --help
+"""Train several runs, over seeds and settings, and compare them: tinyinfogan sweep --help
 
-Under mpiexec, rank 0 hands runs to the others: mpiexec -n 5 python -m tinyinfogan.sweep --seeds 8
+Under mpiexec, rank 0 hands runs to the others: mpiexec -n 5 tinyinfogan sweep --seeds 8
 """
 
 import argparse
@@ -134,7 +134,7 @@ def executor(ranks, count):
 def parser():
     """Return the argparse parser of the command."""
     p = argparse.ArgumentParser(
-        prog="python -m tinyinfogan.sweep",
+        prog="tinyinfogan sweep",
         allow_abbrev=False,
         description="Train over several seeds and settings and report medians and ranges.  All "
                     "other options are those of python -m tinyinfogan.train.  Runs that are "
@@ -205,6 +205,3 @@ def _train_all(jobs, args, ranks):
     print(as_text(rows))
     return int(any(errors.values()))
 
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -27,7 +27,7 @@ def main(argv=None):
 
     It is 130 or 143 after SIGINT or SIGTERM.  What happens to one process of mpiexec's ends all.
     """
-    common.write_what_can_be()
+    common.replace_unencodable()
     args, group = parser().parse_args(argv), ranks.SINGLE_PROCESS
     if args.describe:
         return common.run(parser(), lambda args: print(described(args)), argv)
