@@ -1,104 +1,134 @@
-"""What each measure for speed is worth: the step with one of them taken away at a time.
+"""What each quick version and mechanism is worth: the step with one of them taken away at a time.
 
-    python -m benchmarks.ablation [--preset paper-mnist] [--batch 128] [--rounds 5]
+    python -m benchmarks.ablation [--preset mnist paper-mnist] [--rounds 7] [--only NAME ...]
 
-See benchmarks/README.md, "What made the difference".
+A quick version of engine/fast stays if it is worth at least 3 % of a step of `mnist` or of
+`paper-mnist`; the last lines name those that are not.  See benchmarks/README.md, "What made the
+difference".
 """
 
+import contextlib
+import sys
 from contextlib import ExitStack, nullcontext
 from unittest import mock
 
 import numpy as np
 
-from benchmarks import common
-from benchmarks.sides import PRESETS
-from tinyinfogan.engine import backend, conv, norm, ops, optim, tensor
-from tinyinfogan.infogan.model import InfoGAN
-from tinyinfogan.train import train_step
+from benchmarks import common, sides
+from benchmarks.problem import PRESETS, draw_batches, mnist
+from tinyinfogan.engine import primitives
+from tinyinfogan.engine.fast import conv, cpu, threads
+from tinyinfogan.infogan import step as paper
+
+WORTH = 1.03  # of the time with everything
 
 
-def new_arrays(shape, like, dtype=None):
-    """backend.empty without kept buffers."""
-    return np.empty(shape, dtype or like.dtype)
+def without_version(name):
+    """Return patches by which a primitive's formula takes the place of its quick version.
+
+    In those quick versions that call it directly, too.
+    """
+    quick, formula = cpu.VERSIONS[name], getattr(primitives, name).plain
+    users = [m for m in (cpu, conv) if getattr(m, name, None) is quick]
+    patches = [mock.patch.object(module, name, formula) for module in users]
+    others = {key: version for key, version in cpu.VERSIONS.items() if key != name}
+    return [mock.patch.object(cpu, "VERSIONS", others), *patches]
 
 
-def in_shares(function, *arrays, block=None):
-    """backend.in_blocks with threads, but without blocks."""
-    longest = max(arrays, key=lambda array: array.size)
-    backend.in_pieces(lambda share: function(*[array[share] for array in arrays]), longest)
+@contextlib.contextmanager
+def not_frozen(module):
+    """Do nothing in the place of nn.frozen, but forget the gradients that it would have spared."""
+    yield
+    for parameter in module.parameters():
+        parameter.grad = None
 
 
-def all_at_once(function, array, step=None):
-    """backend.in_pieces on this thread, with all rows in one piece."""
-    function(slice(0, len(array)))
-
-
-def pixel_by_pixel(patches, images, KH, KW, stride, padding):
-    """conv.scatter_patches as KH·KW strided additions over all images."""
-    N, H, W, C = images.shape
-    OH, OW = (H + 2 * padding - KH) // stride + 1, (W + 2 * padding - KW) // stride + 1
-    patches = patches.reshape(N, OH, OW, KH, KW, C)
-    padded = np.zeros((N, H + 2 * padding, W + 2 * padding, C), images.dtype)
-    for k in range(KH):
-        for j in range(KW):
-            rows, columns = slice(k, k + stride * OH, stride), slice(j, j + stride * OW, stride)
-            padded[:, rows, columns] += patches[:, :, :, k, j]
-    images[...] = padded[:, padding : padding + H, padding : padding + W]
-
-
-def everywhere(name, replacement):
-    """Return patches that put `replacement` in the place of a backend function in every module."""
-    modules = (backend, conv, norm, ops, optim, tensor)
-    return [mock.patch.object(m, name, replacement) for m in modules if hasattr(m, name)]
-
-
-MEASURES = {
-    "kept buffers": everywhere("empty", new_arrays),
-    "threads": [mock.patch.object(backend, "threads", 1)],
-    "threads that take images through a whole convolution": [
-        mock.patch.object(conv, "in_pieces", all_at_once)
-    ],
-    "a few images at a time in it": [mock.patch.object(conv, "_SOME", 1 << 62)],
-    "blocks elsewhere": everywhere("in_blocks", in_shares),
-    "tiles when patches are added up": [mock.patch.object(conv, "scatter_patches", pixel_by_pixel)],
-    "D frozen in G's step": [mock.patch("tinyinfogan.train.frozen", lambda module: nullcontext())],
+POOL = [mock.patch.object(module, "pooled_empty", np.empty) for module in (cpu, conv)]
+ONE_THREAD = [mock.patch.object(threads, "count", 1)]
+OF_BLAS = [mock.patch.object(module, "one_blas_thread", nullcontext()) for module in (cpu, threads)]
+MECHANISMS = {
+    "the buffer pool": POOL,
+    "threads": ONE_THREAD,
+    "threads, but BLAS's own": ONE_THREAD + OF_BLAS,
+    "chunks of a convolution's columns": [mock.patch.object(conv, "COLUMNS", 1 << 62)],
+    "chunks in Adam": [mock.patch.object(cpu, "CHUNK", 1 << 62)],
+    "D frozen in G's step": [mock.patch.object(paper, "frozen", not_frozen)],
+    "everything quick": [mock.patch.object(cpu, "VERSIONS", {})],
 }
+VERSIONS = {f"quick {name}": without_version(name) for name in cpu.VERSIONS}
+MEASURES = {**VERSIONS, **MECHANISMS}
 
 
-def main():
-    """Run the command."""
-    parser = common.parser("ablation", __doc__)
-    parser.add_argument("--preset", default="paper-mnist", choices=PRESETS)
-    parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--rounds", type=int, default=5)
-    args = parser.parse_args()
-    settings = PRESETS[args.preset]
-    model = InfoGAN(settings, (28, 28, 1), np.random.default_rng(0))
-    adams = [optim.Adam(p.parameters(), 1e-4) for p in (model.discriminator, model.generator)]
-    real = np.random.default_rng(1).random((args.batch, 28, 28, 1), np.float32)
+def measure(problem, names, rounds):
+    """Return {"everything" or measure: its times and their ratio to those with everything}.
+
+    names: of MEASURES.  The steps with and without each take turns, so that what a busy machine
+    does to one it does to the other.
+    """
+    step, _ = sides.loader("ours")(problem, draw_batches(problem))
 
     def steps(patches):
+        """Return the least ms of three steps; one more goes before."""
         with ExitStack() as stack:
             for patch in patches:
                 stack.enter_context(patch)
-            times = [
-                common.milliseconds(train_step, model, *adams, real, np.random.default_rng(2))
-                for _ in range(4)
-            ]
-        return min(times[1:])
+            return min([common.milliseconds(step, index) for index in range(4)][1:])
 
-    sides = {"everything": lambda: steps([])}
-    sides |= {name: lambda patches=patches: steps(patches) for name, patches in MEASURES.items()}
-    times = common.alternate(sides, args.rounds)
+    results, whole = {"everything": None}, []
+    for name in names:
+        turns = {"with": lambda: steps([]), "without": lambda name=name: steps(MEASURES[name])}
+        times = common.alternate(turns, rounds)
+        ratios = [less / all_ for less, all_ in zip(times["without"], times["with"])]
+        results[name] = {"ms": common.spread(times["without"])}
+        results[name]["of the whole"] = common.spread(ratios)
+        whole += times["with"]
+        tell(f"without {name}", results[name])
+    results["everything"] = {"ms": common.spread(whole), "of the whole": common.spread([1.0])}
+    tell("with everything", results["everything"])
+    return results
+
+
+def tell(title, result):
+    """Print one line."""
+    ratio = "{median:.3f} ({min:.3f}–{max:.3f})".format(**result["of the whole"])
+    ms = result["ms"]["median"]
+    print(f"  {title:44} {ms:8.1f} ms, {ratio} of the time with everything", flush=True)
+
+
+def worth_too_little(results):
+    """Return the measures whose median ratio is below WORTH for all problems.
+
+    results: {problem: what `measure` returns}, of the same measures.
+    """
+    first, *_ = results.values()
+    return [
+        name
+        for name in first
+        if name != "everything"
+        and all(result[name]["of the whole"]["median"] < WORTH for result in results.values())
+    ]
+
+
+def main(argv=None):
+    """Run the command.  Returns the exit status."""
+    parser = common.parser("ablation", __doc__)
+    parser.add_argument("--preset", nargs="+", choices=PRESETS, default=["mnist", "paper-mnist"])
+    parser.add_argument("--batch", type=int, help="default: the preset's")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--only", nargs="+", choices=MEASURES, metavar="NAME", help="of these")
+    args = parser.parse_args(argv)
     results = {}
-    for name, values in times.items():
-        ratios = [value / whole for value, whole in zip(values, times["everything"])]
-        results[name] = {"ms": common.spread(values), "of the whole": common.spread(ratios)}
-        title = "with everything" if name == "everything" else f"without {name}"
-        ms, ratio = (results[name][key]["median"] for key in ("ms", "of the whole"))
-        print(f"{title:60} {ms:7.1f} ms, {ratio:.3f} of the time with everything", flush=True)
-    common.save("ablation", {f"{args.preset}/{args.batch}": results})
+    for preset in args.preset:
+        batch = args.batch or PRESETS[preset].batch_size
+        key = f"{preset}/{batch}"
+        print(f"{key}:", flush=True)
+        results[key] = measure(mnist(preset, batch), args.only or MEASURES, args.rounds)
+        if not args.only:
+            common.save("ablation", {key: results[key]})
+    cheap = worth_too_little(results)
+    print(f"worth less than 3 % in each of {', '.join(results)}: {', '.join(cheap) or 'none'}")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from benchmarks import common, sides
+from benchmarks import sides
+from benchmarks.problem import mnist
 
 LOSS_TOLERANCE, WEIGHT_TOLERANCE = 1e-4, 1e-3
 UPDATE_TOLERANCE = 0.8  # of the first update in float32; 1 is that of no update at all
@@ -40,8 +41,10 @@ def in_float64(reference, other):
     loss = loss_error(reference[0], other[0])
     weight, name = state_error(reference[1], other[1])
     passed = loss <= LOSS_TOLERANCE and weight <= WEIGHT_TOLERANCE
-    return passed, (f"losses of the first step within {loss:.1e}, state after {CHECK_STEPS} steps "
-                    f"within {weight:.1e} ({name})")  # fmt: skip
+    return passed, (
+        f"losses of the first step within {loss:.1e}, state after {CHECK_STEPS} steps within "
+        f"{weight:.1e} ({name})"
+    )
 
 
 def in_float32(initial, reference, other):
@@ -52,9 +55,12 @@ def in_float32(initial, reference, other):
     the images moves our own weights about as far as another library's are away
     (benchmarks/README.md).
     """
-    pair = [{name: x for name, x in losses.items() if "loss" in name}
-            for losses, _ in (reference, other)]  # fmt: skip
-    loss = loss_error(*pair)
+    loss = loss_error(
+        *(
+            {name: x for name, x in losses.items() if "loss" in name}
+            for losses, _ in (reference, other)
+        )
+    )
     errors = []
     for player in ("generator", "discriminator"):
         names = [name for name in initial if name.startswith(player) and "running" not in name]
@@ -64,20 +70,24 @@ def in_float32(initial, reference, other):
         )
         errors.append(float(np.linalg.norm(ours - theirs) / np.linalg.norm(ours - before)))
     passed = loss <= LOSS_TOLERANCE and bool(np.max(errors) <= UPDATE_TOLERANCE)
-    return passed, (f"losses of the first step within {loss:.1e}, "
-                    "updates within {:.1%} (G) and {:.1%} (D and Q)".format(*errors))  # fmt: skip
+    of_g, of_d = errors
+    return passed, (
+        f"losses of the first step within {loss:.1e}, updates within {of_g:.1%} (G) and {of_d:.1%} "
+        "(D and Q)"
+    )
 
 
-def check(preset, names, device="cpu"):
+def check(preset, variants, device="cpu"):
     """Print how well all variants of all sides agree with ours in float64.  Returns whether all do.
 
-    The same code is timed in float32; there rounding would hide an error or look like one.
+    variants: {side: its variants}, ours first.  The same code is timed in float32; there rounding
+    would hide an error or look like one.
     """
-    problem, reference = sides.mnist(preset, CHECK_BATCH, "float64", device=device), None
+    problem, reference = mnist(preset, CHECK_BATCH, "float64", device=device), None
     passed = True
-    for side in names:
-        for variant in sides.VARIANTS[device][side]:
-            with common.worker(sides.prepare, side, variant, problem) as ask:
+    for side, ways in variants.items():
+        for variant in ways:
+            with sides.worker(side, variant, problem) as ask:
                 result = ask("agree", CHECK_STEPS)
             if reference is None:
                 reference = result

@@ -6,14 +6,14 @@ What others have found to steady GANs, put on the default's networks from outsid
 """
 
 import sys
-from dataclasses import replace
 
 import numpy as np
 
 from tinyinfogan.cli import options, train
 from tinyinfogan.engine import Tensor, nn, ops
 from tinyinfogan.infogan import networks
-from tinyinfogan.training import step
+from tinyinfogan.infogan.variants import step
+from tinyinfogan.infogan.variants.networks import faces
 
 NOISE = 0.1  # σ of the instance noise; images go from 0 to 1
 RISE = 400  # steps until λ is what it will be
@@ -61,32 +61,32 @@ class InstanceNoise(nn.Module):
         return x + NOISE * rng.standard_normal(x.shape, np.float32)
 
 
-def spectral_norm(*args):
-    """Spectral normalisation in place of batch norm on the trunk and on D's head."""
-    parts = networks.mnist(*args)
-    trunk = [SpectralNorm(layer) if hasattr(layer, "weight") else layer
-             for layer in parts.trunk.modules if not isinstance(layer, nn.BatchNorm)]  # fmt: skip
-    return parts._replace(trunk=nn.Sequential(*trunk), d_head=SpectralNorm(parts.d_head))
+def spectral_norm(plan):
+    """Return the networks with spectral norm in place of batch norm on the trunk and D's head."""
+    G, D = networks.mnist(plan)
+    trunk = [
+        SpectralNorm(layer) if hasattr(layer, "weight") else layer
+        for layer in D.trunk.modules
+        if not isinstance(layer, nn.BatchNorm)
+    ]
+    D.trunk, D.d_head = nn.Sequential(*trunk), SpectralNorm(D.d_head)
+    return G, D
 
 
-def instance_noise(*args):
-    """Noise on everything that D sees."""
-    parts = networks.mnist(*args)
-    return parts._replace(trunk=nn.Sequential(InstanceNoise(), *parts.trunk.modules))
+def instance_noise(plan):
+    """Return the networks with noise on everything that D sees."""
+    G, D = networks.mnist(plan)
+    D.trunk = nn.Sequential(InstanceNoise(), *D.trunk.modules)
+    return G, D
 
 
-def rising_lambda(step):
-    """λ that rises from 0 to what the settings say: a train_step from a train_step."""
+def rising_lambda(train_step):
+    """Return a train_step, as one is given, whose λ rise from 0 to what the settings say."""
 
-    def rising(model, d_adam, *others):
-        whole = model.settings
-        share = min(1, (d_adam.steps + 1) / RISE)
-        names = "lambda_categorical", "lambda_continuous"
-        model.settings = replace(whole, **{name: share * getattr(whole, name) for name in names})
-        try:
-            return step(model, d_adam, *others)
-        finally:
-            model.settings = whole
+    def rising(model, d_adam, *others, lambdas, **variants):
+        share = min(1, (d_adam.adam.steps + 1) / RISE)  # d_adam: a training.step.SharedAdam
+        lambdas = [share * weight for weight in lambdas]
+        return train_step(model, d_adam, *others, lambdas=lambdas, **variants)
 
     return rising
 
@@ -94,7 +94,7 @@ def rising_lambda(step):
 NETWORKS = {  # in place of networks.mnist
     "spectral norm": spectral_norm,
     "instance noise": instance_noise,
-    "linear Q head": networks.faces,
+    "linear Q head": faces,
 }
 CHANGES = [*NETWORKS, "rising λ"]
 

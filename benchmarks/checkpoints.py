@@ -2,8 +2,8 @@
 
     python -m benchmarks.checkpoints [--preset mnist] [--every 100] [--rounds 5]
 
-Both sides are the same process and the same steps; only that one of them saves.  Wall-clock time
-says what a user waits for; processor time of all threads is the most that it can cost where every
+Both sides are the same process and the same steps; only one of them saves.  Wall-clock time
+says what a user waits for; processor time of all threads is the most that it can cost if every
 core is busy.  Writes results/checkpoints.json.
 """
 
@@ -19,18 +19,19 @@ from benchmarks import common
 from tinyinfogan import data
 from tinyinfogan.infogan.model import InfoGAN, as_float
 from tinyinfogan.infogan.settings import PRESETS
-from tinyinfogan.infogan.step import train_step
 from tinyinfogan.infogan.variants.step import optimisers
-from tinyinfogan.training import checkpoint, guard
+from tinyinfogan.training import checkpoint, finite
+from tinyinfogan.training.step import step_of_run
 
 
 def measure(preset, every, rounds, folder, dataset=None):
-    """Return {"wall", "cpu": extra time of a checkpoint in a share of the steps', per round}."""
+    """Return {"wall", "cpu": extra time of a checkpoint as a share of the steps', per round}."""
     settings = PRESETS[preset]
     images = (dataset or data.load()).images
     shape = images.shape[1:]
     model = InfoGAN(settings, shape, np.random.default_rng(0))
     adams = optimisers(model)
+    take_step = step_of_run(model, adams)
     config = {"settings": asdict(settings), "image_shape": list(shape)}
     real = as_float(images[: settings.batch_size])
     networks = {"D": model.discriminator, "G": model.generator}
@@ -41,11 +42,9 @@ def measure(preset, every, rounds, folder, dataset=None):
             since, cpu, history = time.perf_counter(), time.process_time(), []
             for step in range(every):
                 writer.check()
-                rng = np.random.default_rng(step)
-                players = adams["d_adam"], adams["g_adam"], real, rng, adams.get("q_adam")
-                history.append(train_step(model, *players))
+                history.append(take_step(real, np.random.default_rng(step)))
                 if saves and step == every // 2:  # the thread ends before the steps do
-                    values = guard.finite(history, step, networks | adams, writer.last_good)
+                    values = finite.finite_values(history, step, networks | adams, writer.last_good)
                     writer.save(checkpoint.snapshot(model, adams, step, config, values))
             return time.perf_counter() - since, time.process_time() - cpu
 
@@ -70,8 +69,8 @@ def main():
     result = {name: common.spread([100 * share for share in found[name]]) for name in found}
     common.save("checkpoints", {f"{args.preset}, every {args.every}, in percent": result})
     for name, shares in found.items():
-        print(f"{name}: {100 * median(shares):+.2f}% (from {100 * min(shares):+.2f}% to "
-              f"{100 * max(shares):+.2f}%)")  # fmt: skip
+        middle, least, most = (100 * of(shares) for of in (median, min, max))
+        print(f"{name}: {middle:+.2f}% (from {least:+.2f}% to {most:+.2f}%)")
 
 
 if __name__ == "__main__":

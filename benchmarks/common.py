@@ -15,8 +15,7 @@ from statistics import median
 
 import numpy as np
 
-from tinyinfogan.cli import doctor
-from tinyinfogan.engine import backend
+from tinyinfogan.engine.fast import threads
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -90,9 +89,10 @@ def alternate(sides, rounds):
 def parser(name, description):
     """Return the argparse parser of the command `python -m benchmarks.NAME`."""
     return argparse.ArgumentParser(
-        prog=f"python -m benchmarks.{name}", description=description,
+        prog=f"python -m benchmarks.{name}",
+        description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
 
 
 def spread(values):
@@ -122,7 +122,7 @@ def gemm_rate(multiply=np.matmul, make=lambda a: a, size=2048, repeats=8):
 
 
 def memory_rate(megabytes=256, repeats=8):
-    """Return the best rate of moving memory on all threads, in bytes read and written a second.
+    """Return the best rate of moving memory on all threads, in bytes read and written per second.
 
     The better one of copying an array and of changing it in place, both too large for any cache.
     """
@@ -136,7 +136,7 @@ def memory_rate(megabytes=256, repeats=8):
         np.multiply(b, 1.5, out=b)
 
     best = min(
-        milliseconds(lambda f=function: backend.in_blocks(f, source, target, block=1 << 20))
+        milliseconds(lambda f=function: threads.share_rows(f, source, target, chunk=1 << 20))
         for function in (copy, change)
         for _ in range(repeats)
     )
@@ -146,8 +146,8 @@ def memory_rate(megabytes=256, repeats=8):
 def memory():
     """Return (memory this process has in use, the most it ever had) in bytes.
 
-    From the kernel's status file where there is one: `getrusage` would start a process with the
-    peak of the one that started it.
+    From the kernel's status file if there is one: `getrusage` would start a process with the peak
+    of the one that started it.
     """
     status = Path("/proc/self/status")
     if status.exists():
@@ -166,7 +166,7 @@ def machine():
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
-        "threads": backend.threads,
+        "threads": threads.count,
         "system": platform.system(),
         "python": platform.python_version(),
         "numpy": np.__version__,
@@ -198,7 +198,11 @@ def save(name, results, folder=None, device="cpu"):
     """Write {key: result} to results/NAME.json; other keys from the same machine stay."""
     folder = Path(folder or RESULTS)
     old = load(name, folder)
-    described = machine() | ({"gpu": doctor.gpu_lines()} if device == "cuda" else {})
+    described = machine()
+    if device == "cuda":
+        from tinyinfogan.cli import doctor
+
+        described["gpu"] = doctor.gpu_lines()
     if old and old["machine"] == described:
         results = {**old["results"], **results}
     folder.mkdir(parents=True, exist_ok=True)
@@ -207,6 +211,6 @@ def save(name, results, folder=None, device="cpu"):
 
 
 def load(name, folder=None):
-    """Return what `save` wrote, {"machine", "date", "results"}, or None where there is nothing."""
+    """Return what `save` wrote, {"machine", "date", "results"}, or None if there is nothing."""
     path = Path(folder or RESULTS) / f"{name}.json"
     return json.loads(path.read_text()) if path.exists() else None

@@ -6,12 +6,12 @@ from functools import partial
 
 import numpy as np
 
-from benchmarks import sides
 from benchmarks.networks import KERNEL, SLOPE, tables
-from tinyinfogan.engine import backend
+from benchmarks.problem import BETAS, EPS, information_term, model
+from tinyinfogan.engine.fast import threads
 
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["NPROC"] = str(backend.threads)  # the size of XLA's thread pool
+os.environ["NPROC"] = str(threads.count)  # the size of XLA's thread pool
 
 import jax  # noqa: E402
 from jax import lax  # noqa: E402
@@ -26,7 +26,7 @@ def start(problem, batches, convolution="lax"):
     """
     jax.config.update("jax_enable_x64", problem.dtype == "float64")
     networks = tables(problem.settings, problem.image_shape)
-    names, carry = first_carry(sides.model(problem).state_dict(), networks)
+    names, carry = first_carry(model(problem).state_dict(), networks)
     data = jax.tree.map(jnp.asarray, [tuple(batch) for batch in batches])
     jitted = jax.jit(partial(train_step, problem.settings, networks, convolution), donate_argnums=0)
 
@@ -37,8 +37,13 @@ def start(problem, batches, convolution="lax"):
 
     def state():
         weights, running = {**carry["g"][0], **carry["d"][0]}, carry["running"]
-        arrays = [a for part in networks for pair in zip(weights[part], running[part])
-                  for layer in pair for a in layer]  # fmt: skip
+        arrays = [
+            array
+            for part in networks
+            for pair in zip(weights[part], running[part])
+            for layer in pair
+            for array in layer
+        ]
         return dict(zip(names, map(np.asarray, arrays), strict=True))
 
     return step, state
@@ -51,8 +56,10 @@ def first_carry(state, networks):
     moments, second moments].  Weights and statistics are {part: a list for each layer}.
     """
     arrays = map(jnp.asarray, state.values())
-    layers = {part: [[next(arrays) for _ in range(layer.arrays)] for layer in table]
-              for part, table in networks.items()}  # fmt: skip
+    layers = {
+        part: [[next(arrays) for _ in range(layer.arrays)] for layer in table]
+        for part, table in networks.items()
+    }
     weights = {part: [own[:2] for own in layers[part]] for part in networks}
     running = {part: [own[2:] for own in layers[part]] for part in networks}
     G, D = {"generator": weights.pop("generator")}, weights
@@ -66,29 +73,30 @@ def train_step(settings, networks, convolution, carry, real, latents, maps):
     """Return (the next carry, losses)."""
     spec, half = settings.spec, len(real) // 2
     run = partial(apply, networks, convolution)
-    term = partial(sides.information_term, settings)
+    term = partial(information_term, settings)
     steps = carry["steps"] + 1
     fake, pull, after_g = jax.vjp(
         lambda weights: run("generator", weights, carry["running"], latents),
-        carry["g"][0], has_aux=True,
-    )  # fmt: skip
+        carry["g"][0],
+        has_aux=True,
+    )
     if settings.lambda_consistency:
         real = jnp.concatenate([real[:half]] * 2)
 
     def discriminator(weights, running, images):
         features, running = run("trunk", weights, running, images)
         logits, running = run("d_head", weights, running, features)
-        read, running = run("q_head", weights, running, features)
-        return logits[:, 0], read, running
+        q_output, running = run("q_head", weights, running, features)
+        return logits[:, 0], q_output, running
 
     def d_objective(weights):
-        logits, real_read, running = discriminator(weights, after_g, warp(real, maps[0]))
+        logits, real_q_output, running = discriminator(weights, after_g, warp(real, maps[0]))
         loss = jax.nn.softplus(-logits).mean()
-        logits, read, running = discriminator(weights, running, warp(fake, maps[1]))
+        logits, q_output, running = discriminator(weights, running, warp(fake, maps[1]))
         loss = loss + jax.nn.softplus(logits).mean()
-        objective = loss - term(mutual_information(spec, read, latents))
+        objective = loss - term(mutual_information(spec, q_output, latents))
         if settings.lambda_consistency:
-            consistency = consistency_loss(spec, real_read[:half], real_read[half:])
+            consistency = consistency_loss(spec, real_q_output[:half], real_q_output[half:])
             objective = objective + settings.lambda_consistency * consistency
         return objective, (loss, running)
 
@@ -96,8 +104,8 @@ def train_step(settings, networks, convolution, carry, real, latents, maps):
     d = adam(carry["d"], gradient, settings.d_lr, steps)
 
     def g_objective(fake):
-        logits, read, running = discriminator(d[0], after_d, warp(fake, maps[2]))
-        information = mutual_information(spec, read, latents)
+        logits, q_output, running = discriminator(d[0], after_d, warp(fake, maps[2]))
+        information = mutual_information(spec, q_output, latents)
         loss = jax.nn.softplus(-logits).mean()
         return loss - term(information), (loss, information, running)
 
@@ -134,14 +142,14 @@ def apply(networks, convolution, name, weights, running, x):
 
 
 def convolve_lax(x, weight):
-    """ops.conv2d with stride 2, padding 1."""
+    """Return what ops.conv2d does with stride 2, padding 1."""
     return lax.conv_general_dilated(
         x, weight, (2, 2), [(1, 1), (1, 1)], dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
 
 
 def convolve_patches(x, weight):
-    """ops.conv2d with stride 2, padding 1."""
+    """Return what ops.conv2d does with stride 2, padding 1."""
     N, H, W, C = x.shape
     x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
     windows = [
@@ -152,7 +160,7 @@ def convolve_patches(x, weight):
 
 
 def transposed(convolve, x, weight):
-    """ops.conv_transpose2d with stride 2, padding 1: the adjoint of `convolve`."""
+    """Return what ops.conv_transpose2d does with stride 2, padding 1: the adjoint of `convolve`."""
     N, H, W, _ = x.shape
     images = jax.ShapeDtypeStruct((N, 2 * H, 2 * W, weight.shape[2]), x.dtype)
     return jax.linear_transpose(lambda images: convolve(images, weight), images)(x)[0]
@@ -178,13 +186,13 @@ def batch_norm(x, gamma, beta, running_mean, running_var, momentum=0.1, eps=1e-5
 
 def adam(player, gradient, lr, steps):
     """Return a player's [weights, first moments, second moments] after one step of Adam."""
-    (beta1, beta2), (weights, first, second) = sides.BETAS, player
+    (beta1, beta2), (weights, first, second) = BETAS, player
     first = jax.tree.map(lambda m, g: beta1 * m + (1 - beta1) * g, first, gradient)
     second = jax.tree.map(lambda v, g: beta2 * v + (1 - beta2) * g * g, second, gradient)
     correction1, correction2 = 1 - beta1**steps, 1 - beta2**steps
 
     def update(theta, m, v):
-        return theta - lr / correction1 * m / (jnp.sqrt(v / correction2) + sides.EPS)
+        return theta - lr / correction1 * m / (jnp.sqrt(v / correction2) + EPS)
 
     return [jax.tree.map(update, weights, first, second), first, second]
 
@@ -193,7 +201,7 @@ def adam(player, gradient, lr, steps):
 
 
 def warp(images, maps):
-    """`augment.warp`, or nothing for None."""
+    """Move images by affine maps as `augmentation.warp` does, or not at all by None."""
     if maps is None:
         return images
     N, H, W, C = images.shape
@@ -212,21 +220,21 @@ def warp(images, maps):
     return y
 
 
-def mutual_information(spec, read, latents):
-    """L_I of each code, with σ = 1."""
+def mutual_information(spec, q_output, latents):
+    """Return L_I of each code, with σ = 1."""
     information = {}
     for code in spec.codes:
-        own, true = read[:, code.columns], latents[:, spec.noise :][:, code.columns]
+        predicted, true = q_output[:, code.columns], latents[:, spec.noise :][:, code.columns]
         if code.size is None:
-            log_q = -0.5 * math.log(2 * math.pi) - 0.5 * (true - own) ** 2
+            log_q = -0.5 * math.log(2 * math.pi) - 0.5 * (true - predicted) ** 2
         else:
-            log_q = jax.nn.log_softmax(own) * true
+            log_q = jax.nn.log_softmax(predicted) * true
         information[code.name] = code.entropy + log_q.sum() / len(latents)
     return information
 
 
 def consistency_loss(spec, one, other):
-    """The cross-entropy between Q's categories for two views, each in turn held still."""
+    """Return the cross-entropy between Q's categories for two views, each in turn held still."""
     total = 0.0
     for code in spec.codes:
         if code.size is not None:

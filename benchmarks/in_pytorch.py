@@ -8,9 +8,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from benchmarks import sides
 from benchmarks.networks import KERNEL, SLOPE, tables
-from tinyinfogan.engine import backend
+from benchmarks.problem import BETAS, EPS, information_term, model
+from tinyinfogan.engine.fast import threads
 
 
 def start(problem, batches, layout, adam, transform=lambda function: function, graphed=False):
@@ -19,7 +19,7 @@ def start(problem, batches, layout, adam, transform=lambda function: function, g
     layout: "NCHW" or "channels_last".  adam: "foreach" or "fused".  transform: what is done to the
     functions that compute, such as torch.compile.  graphed: replay the step as a CUDA graph.
     """
-    torch.set_num_threads(backend.threads)
+    torch.set_num_threads(threads.count)
     torch.backends.cudnn.allow_tf32 = False  # products of float32, as all sides take
     torch.backends.cudnn.benchmark = True
     settings, spec, half = problem.settings, problem.settings.spec, len(batches[0].real) // 2
@@ -30,20 +30,22 @@ def start(problem, batches, layout, adam, transform=lambda function: function, g
         part.to(problem.device, getattr(torch, problem.dtype))
         if layout == "channels_last":
             part.to(memory_format=torch.channels_last)
-    names = list(sides.model(problem).state_dict())
+    names = list(model(problem).state_dict())
     entries = state_entries(networks, (G, trunk, d_head, q_head), layout)
+    how = {adam: True, "capturable": graphed}
     adams = d_adam, g_adam = [
-        torch.optim.Adam(part.parameters(), lr, sides.BETAS, sides.EPS, **{adam: True},
-                         capturable=graphed)
+        torch.optim.Adam(part.parameters(), lr, BETAS, EPS, **how)
         for part, lr in ((D, settings.d_lr), (G, settings.g_lr))
-    ]  # fmt: skip
-    data = [[tensor if tensor is None else tensor.to(problem.device)
-             for tensor in tensors(batch, layout)] for batch in batches]  # fmt: skip
+    ]
+    data = [
+        [x if x is None else x.to(problem.device) for x in tensors(batch, layout)]
+        for batch in batches
+    ]
 
     @torch.no_grad()
     def rewind():
         """Give all sides' first weights, and forget what Adam has seen."""
-        initial = sides.model(problem).state_dict()
+        initial = model(problem).state_dict()
         for array, (tensor, to_torch, _) in zip(initial.values(), entries, strict=True):
             tensor.copy_(torch.from_numpy(np.ascontiguousarray(to_torch(array))))
         for state in [state for adam in adams for state in adam.state.values()]:
@@ -56,24 +58,24 @@ def start(problem, batches, layout, adam, transform=lambda function: function, g
         features = trunk(images)
         return d_head(features)[:, 0], q_head(features)
 
-    term = partial(sides.information_term, settings)
+    term = partial(information_term, settings)
 
     def d_objective(real, fake, latents, real_map, fake_map):
         if settings.lambda_consistency:
             real = torch.cat([real[:half], real[:half]])
-        real_logits, real_read = discriminator(warp(real, real_map))
-        fake_logits, fake_read = discriminator(warp(fake, fake_map))
-        information = mutual_information(spec, fake_read, latents)
+        real_logits, real_q_output = discriminator(warp(real, real_map))
+        fake_logits, fake_q_output = discriminator(warp(fake, fake_map))
+        information = mutual_information(spec, fake_q_output, latents)
         loss = functional.softplus(-real_logits).mean() + functional.softplus(fake_logits).mean()
         objective = loss - term(information)
         if settings.lambda_consistency:
-            consistency = consistency_loss(spec, real_read[:half], real_read[half:])
+            consistency = consistency_loss(spec, real_q_output[:half], real_q_output[half:])
             objective = objective + settings.lambda_consistency * consistency
         return objective, loss.detach()
 
     def g_objective(fake, latents, fake_map):
-        logits, read = discriminator(warp(fake, fake_map))
-        information = mutual_information(spec, read, latents)
+        logits, q_output = discriminator(warp(fake, fake_map))
+        information = mutual_information(spec, q_output, latents)
         loss = functional.softplus(-logits).mean()
         held = {name: value.detach() for name, value in information.items()}
         return loss - term(information), loss.detach(), held
@@ -109,12 +111,12 @@ def start(problem, batches, layout, adam, transform=lambda function: function, g
 
 
 def start_compiled(problem, batches, **variant):
-    """As `start`, with torch.compile on G and on both players' objectives."""
+    """Return what `start` does, with torch.compile on G and on both players' objectives."""
     return start(problem, batches, **variant, transform=lambda f: torch.compile(f, dynamic=False))
 
 
 def start_graphed(problem, batches, **variant):
-    """As `start`, with the whole step replayed as a CUDA graph."""
+    """Return what `start` does, with the whole step replayed as a CUDA graph."""
     return start(problem, batches, **variant, graphed=True)
 
 
@@ -241,21 +243,21 @@ def warp(images, maps):
     return functional.grid_sample(images, grid, "bilinear", "zeros", align_corners=False)
 
 
-def mutual_information(spec, read, latents):
-    """L_I of each code, with σ = 1."""
+def mutual_information(spec, q_output, latents):
+    """Return L_I of each code, with σ = 1."""
     information = {}
     for code in spec.codes:
-        own, true = read[:, code.columns], latents[:, spec.noise :][:, code.columns]
+        predicted, true = q_output[:, code.columns], latents[:, spec.noise :][:, code.columns]
         if code.size is None:
-            log_q = -0.5 * math.log(2 * math.pi) - 0.5 * (true - own) ** 2
+            log_q = -0.5 * math.log(2 * math.pi) - 0.5 * (true - predicted) ** 2
         else:
-            log_q = functional.log_softmax(own, dim=1) * true
+            log_q = functional.log_softmax(predicted, dim=1) * true
         information[code.name] = code.entropy + log_q.sum() / len(latents)
     return information
 
 
 def consistency_loss(spec, one, other):
-    """The cross-entropy between Q's categories for two views, each in turn held still."""
+    """Return the cross-entropy between Q's categories for two views, each in turn held still."""
     total = 0.0
     for code in spec.codes:
         if code.size is not None:

@@ -56,24 +56,36 @@ def tables(settings, image_shape):
         return Layer(kind, shape, shape, **options)
 
     generator = [
-        Layer("linear", (settings.spec.dim,), hidden), same("batch_norm", hidden),
+        Layer("linear", (settings.spec.dim,), hidden),
+        same("batch_norm", hidden),
         same("relu", hidden),
-        Layer("linear", hidden, flat, makes=grid), same("batch_norm", flat, reads=grid),
-        same("relu", flat), Layer("reshape", flat, grid),
-        Layer("conv_transpose", grid, half), same("batch_norm", half), same("relu", half),
-        Layer("conv_transpose", half, image_shape, bias=True), same("sigmoid", image_shape),
-    ]  # fmt: skip
+        Layer("linear", hidden, flat, makes=grid),
+        same("batch_norm", flat, reads=grid),
+        same("relu", flat),
+        Layer("reshape", flat, grid),
+        Layer("conv_transpose", grid, half),
+        same("batch_norm", half),
+        same("relu", half),
+        Layer("conv_transpose", half, image_shape, bias=True),
+        same("sigmoid", image_shape),
+    ]
     trunk = [
-        Layer("conv", image_shape, half, bias=True), same("leaky_relu", half),
-        Layer("conv", half, grid), same("batch_norm", grid), same("leaky_relu", grid),
+        Layer("conv", image_shape, half, bias=True),
+        same("leaky_relu", half),
+        Layer("conv", half, grid),
+        same("batch_norm", grid),
+        same("leaky_relu", grid),
         Layer("reshape", grid, flat),
-        Layer("linear", flat, hidden, reads=grid), same("batch_norm", hidden),
+        Layer("linear", flat, hidden, reads=grid),
+        same("batch_norm", hidden),
         same("leaky_relu", hidden),
-    ]  # fmt: skip
+    ]
     q_head = [
-        Layer("linear", hidden, (128,)), same("batch_norm", (128,)), same("leaky_relu", (128,)),
+        Layer("linear", hidden, (128,)),
+        same("batch_norm", (128,)),
+        same("leaky_relu", (128,)),
         Layer("linear", (128,), codes, bias=True),
-    ]  # fmt: skip
+    ]
     d_head = [Layer("linear", hidden, (1,), bias=True)]
     return {"generator": generator, "trunk": trunk, "d_head": d_head, "q_head": q_head}
 

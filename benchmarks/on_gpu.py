@@ -3,11 +3,11 @@
     python -m benchmarks.on_gpu [--out benchmarks/results/on_gpu.json] [--minutes 10]
     python -m benchmarks.on_gpu --dry-run       # tiny sizes, to see that it works
 
-The parts, most wanted first: what there is and whether CPU and GPU agree (tinyinfogan.doctor); the
+The parts, most wanted first: what there is and whether CPU and GPU agree (tinyinfogan doctor); the
 training step against PyTorch's (benchmarks.step); ten epochs of paper-mnist, timed, with their code
 accuracy; 500 steps as they are, with --no-graph and with --tf32; the tests.  Each has what time is
 left, and a part that fails is noted with its last lines and does not keep the others from running.
-The file is written anew after each part.  The exit status is 1 where one has failed.
+The file is written anew after each part.  The exit status is 1 if one has failed.
 """
 
 import importlib.util
@@ -28,7 +28,7 @@ SMALL = ["--channels", "4", "--hidden", "16", "--steps", "8", "--log-every", "4"
 def parts(folder, dry):
     """Return {name: (arguments of python -m, function from its output to a result)}."""
     torch = importlib.util.find_spec("torch") is not None
-    sides = ["ours", "pytorch", "compile", "graphs"] if torch and not dry else ["ours"]
+    sides = ["pytorch", "compile", "graphs"] if torch and not dry else []
     preset = ["--preset", "paper-mnist"]
     step = ["benchmarks.step", "--device", "cuda", *preset, "--out", folder, "--sides", *sides]
     step += ["--batch", "8", "--rounds", "1", "--steps", "3"] if dry else ["--batch", "128", "512"]
@@ -40,23 +40,25 @@ def parts(folder, dry):
 
     few = [] if dry else ["--steps", "500"]
     return {
-        "doctor": (["tinyinfogan.doctor"], str.splitlines),
+        "doctor": (["tinyinfogan", "doctor"], str.splitlines),
         "step": (step, lambda text: common.load("step_cuda", folder)["results"]),
         "paper-mnist, 10 epochs": training("epochs", *([] if dry else ["--epochs", "10"])),
         "500 steps": training("graph", *few),
         "500 steps, no graph": training("plain", "--no-graph", *few),
         "500 steps, TF32": training("tf32", "--tf32", *few),
-        "tests": (["pytest", "-q", "--device", "cuda", *(["tests/test_norm.py"] if dry else [])],
-                  lambda text: text.splitlines()[-1]),
-    }  # fmt: skip
+        "tests": (
+            ["pytest", "-q", "--device", "cuda", *(["tests/engine/test_norm.py"] if dry else [])],
+            lambda text: text.splitlines()[-1],
+        ),
+    }
 
 
 def run_result(out):
-    """Return a run's last log record, and its seconds a step without those before the first."""
+    """Return a run's last log record, and its time per step without the steps before the first."""
     records = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     first, last = records[0], records[-1]
     steps = max(1, last["step"] - first["step"])
-    return {**last, "ms a step": 1e3 * (last["seconds"] - first["seconds"]) / steps}
+    return {**last, "ms per step": 1e3 * (last["seconds"] - first["seconds"]) / steps}
 
 
 def perform(command, seconds):
@@ -64,8 +66,14 @@ def perform(command, seconds):
     since = time.perf_counter()
     command = [sys.executable, "-m", *map(str, command)]
     try:
-        done = subprocess.run(command, cwd=ROOT, timeout=seconds, text=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            timeout=seconds,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
         worked, text = done.returncode == 0, done.stdout
     except subprocess.TimeoutExpired as error:
         worked, text = False, (error.stdout or b"").decode() + "\nstopped: no time is left"

@@ -14,9 +14,11 @@ from statistics import median
 
 import numpy as np
 
-from benchmarks import common, sides
+from benchmarks import common
 from benchmarks.networks import KERNEL, SLOPE, tables
-from tinyinfogan.engine import Tensor, backend, nn, optim
+from benchmarks.problem import BETAS, Problem, model
+from tinyinfogan.engine import Tensor, nn, optim
+from tinyinfogan.engine.fast import threads
 from tinyinfogan.infogan.settings import PAPER_MNIST
 
 IMAGE_SHAPE = (28, 28, 1)
@@ -35,8 +37,8 @@ def cases():
             shapes = dict.fromkeys("×".join(map(str, s)) for s in (layer.inside, layer.outside))
             if layer.kind != "reshape":
                 found[f"{layer.kind.replace('_', ' ')} {' → '.join(shapes)}"] = layer, None
-    model = sides.model(sides.Problem(PAPER_MNIST, np.empty((0, *IMAGE_SHAPE))))
-    for name, network in (("G", model.generator), ("D and Q", model.discriminator)):
+    ours = model(Problem(PAPER_MNIST, np.empty((0, *IMAGE_SHAPE))))
+    for name, network in (("G", ours.generator), ("D and Q", ours.discriminator)):
         found[f"Adam, {name}"] = None, [p.shape for p in network.parameters()]
     return found
 
@@ -127,7 +129,7 @@ def prepare_pytorch(batch, layout, adam):
 
     from benchmarks import in_pytorch
 
-    torch.set_num_threads(backend.threads)
+    torch.set_num_threads(threads.count)
     memory_format = torch.contiguous_format if layout == "NCHW" else torch.channels_last
 
     def normal(shape):
@@ -144,7 +146,7 @@ def prepare_pytorch(batch, layout, adam):
             parameters = [torch.randn(shape, requires_grad=True) for shape in shapes]
             for parameter in parameters:
                 parameter.grad = torch.randn_like(parameter)
-            optimiser = torch.optim.Adam(parameters, 1e-3, sides.BETAS, **{adam: True})
+            optimiser = torch.optim.Adam(parameters, 1e-3, BETAS, **{adam: True})
             return times(optimiser.step, lambda _: None, steps)
         module = in_pytorch.module(layer, layout, inplace=False)
         module.to(memory_format=memory_format)
@@ -169,8 +171,8 @@ def measure(batch, rounds, steps):
         gemm = max(common.gemm_rate(), others[PYTORCH[0]]("gemm", 0))
         rates = {"flops": gemm, "bytes": common.memory_rate()}
         for title, (layer, shapes) in cases().items():
-            turns = {name: partial(ask, title, steps)
-                     for name, ask in {"ours": ours, **others}.items()}  # fmt: skip
+            asked = {"ours": ours, **others}
+            turns = {name: partial(ask, title, steps) for name, ask in asked.items()}
             taken = {
                 name: [common.spread(column)["median"] for column in zip(*rows)]
                 for name, rows in common.alternate(turns, rounds).items()
@@ -179,8 +181,10 @@ def measure(batch, rounds, steps):
             kind, *amounts = work(layer, shapes, batch)
             results[title] = {"work": kind, "layout": best[layer is None]}
             for side, name in (("ours", "ours"), ("pytorch", best)):
-                shares = [amount / (1e-3 * ms * rates[kind]) if amount else None
-                          for amount, ms in zip(amounts, taken[name])]  # fmt: skip
+                shares = [
+                    amount / (1e-3 * ms * rates[kind]) if amount else None
+                    for amount, ms in zip(amounts, taken[name])
+                ]
                 results[title][side] = {"ms": taken[name], "of the machine's rate": shares}
             show(title, results[title])
     return results, {"gemm": rates["flops"], "memory": rates["bytes"]}
@@ -191,8 +195,10 @@ def show(title, result):
     ours, other = result["ours"], result["pytorch"]
     columns = [f"{title:38}"]
     for side in (ours, other):
-        columns += [f"{ms:8.3f} " + (f"{share:5.0%}" if share else "     ")
-                    for ms, share in zip(side["ms"], side["of the machine's rate"])]  # fmt: skip
+        columns += [
+            f"{ms:8.3f} " + (f"{share:5.0%}" if share else "     ")
+            for ms, share in zip(side["ms"], side["of the machine's rate"])
+        ]
     ratio = sum(ours["ms"]) / sum(other["ms"])
     print(*columns, f"{ratio:6.2f}  {result['work']}, {result['layout']}", flush=True)
 
@@ -204,11 +210,15 @@ def main(argv=None):
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=10, help="calls in each round")
     args = parser.parse_args(argv)
-    print("ms and share of the machine's rate: ours forward, backward; PyTorch forward, backward; "
-          "ours / PyTorch; what is counted")  # fmt: skip
+    print(
+        "ms and share of the machine's rate: ours forward, backward; PyTorch forward, backward; "
+        "ours / PyTorch; what is counted"
+    )
     results, rates = measure(args.batch, args.rounds, args.steps)
-    print(f"the machine's rates: {rates['gemm'] / 1e9:.0f} GFLOP/s in float32 matrix products, "
-          f"{rates['memory'] / 1e9:.1f} GB/s of memory read and written")  # fmt: skip
+    print(
+        f"the machine's rates: {rates['gemm'] / 1e9:.0f} GFLOP/s in float32 matrix products, "
+        f"{rates['memory'] / 1e9:.1f} GB/s of memory read and written"
+    )
     common.save("ops", {str(args.batch): {"rates": rates, "cases": results}})
     return 0
 

@@ -5,7 +5,7 @@
 Timers are put around the engine's functions from outside, wherever the package refers to them.
 What a timed function spends in another timed one counts for the other only, so the numbers add up.
 They see the main thread, which has an equal share of what threads do together.
-The exit status is 1 where they do not add up to the whole step within 10%.
+The exit status is 1 if they do not add up to the whole step within 10%.
 """
 
 import contextlib
@@ -14,16 +14,26 @@ import threading
 import time
 from collections import Counter, defaultdict
 from statistics import median
+from types import FunctionType
 
 import numpy as np
 
 from benchmarks import common, sides
-from benchmarks.sides import PRESETS
-from tinyinfogan.engine import backend, conv, ops, optim, tensor
+from benchmarks.problem import PRESETS, draw_batches, mnist
+from tinyinfogan.engine import conv, norm, ops, optim, primitives, tensor
+from tinyinfogan.engine.fast import conv as fast_conv
 from tinyinfogan.infogan.variants import augmentation
 
-KINDS = ("products", "patches", "rest")  # of what happens inside an operation
+KINDS = ("products", "columns", "rest")  # of what happens inside an operation
 COLOURS = ("#3b6ea5", "#e0a030", "#b0b0b0")
+OPERATIONS = {
+    name: function
+    for name, function in vars(ops).items()
+    if isinstance(function, FunctionType)
+    and function.__module__ in (ops.__name__, conv.__name__, norm.__name__)
+    and not name.startswith("_")
+    and function is not ops.unbroadcast  # no operation, but of their gradients
+}
 
 
 # --- timers ---------------------------------------------------------------------------------------
@@ -32,44 +42,56 @@ COLOURS = ("#3b6ea5", "#e0a030", "#b0b0b0")
 class Record:
     """What the timers of one step have seen.
 
-    seconds: {(operation, phase, kind): seconds}.  products: {signature: [seconds of each call]}.
-    running: the timed functions that have not returned, each [operation, phase, seconds of others].
+    seconds: {(operation, phase, kind): seconds}.  products: {(M, K, N): [seconds of each call]}.
+    running: the timed functions that have not returned, each [operation, phase, kind, seconds of
+    others].
     """
 
     def __init__(self):
         self.seconds, self.products, self.running = Counter(), defaultdict(list), []
 
 
-def timed(record, function, operation=None, phase=None, kind="rest"):
-    """Return `function` with a timer; without `operation` it counts for the one that calls it."""
+def timed(record, function, operation=None, phase=None, kind="rest", shape=None):
+    """Return `function` with a timer; without `operation` it counts for the one that calls it.
+
+    shape: for a matrix product, a function from the arguments to (M, K, N).
+    """
 
     def wrapper(*args, **options):
         if threading.current_thread() is not threading.main_thread():
             return function(*args, **options)
-        outer = record.running[-1] if record.running else ["other", "forward", 0.0]
+        outer = record.running[-1] if record.running else ["other", "forward", "rest", 0.0]
         name, at = (operation, phase) if operation else outer[:2]
-        record.running.append([name, at, 0.0])
+        record.running.append([name, at, kind, 0.0])
         since = time.perf_counter()
         try:
             return function(*args, **options)
         finally:
             taken = time.perf_counter() - since
-            record.seconds[name, at, kind] += taken - record.running.pop()[2]
-            outer[2] += taken
-            if kind == "products":
-                record.products[signature(*args)].append(taken)
+            *_, others = record.running.pop()
+            record.seconds[name, at, kind] += taken - others
+            outer[3] += taken
+            if kind == "products" and outer[2] != "products":  # not one inside another
+                record.products[shape(*args)].append(taken - others)
 
     return wrapper
 
 
-def signature(a, b):
-    """Return what the time of a matrix product depends on.
+def of_matmul(a, b):
+    """Return (M, K, N) of a product of matrices, or of stacks of them."""
+    return int(np.prod(a.shape[:-1])), a.shape[-1], b.shape[-1]
 
-    That is the shapes, how they lie in memory, and how many threads make this product together: one
-    in a piece of a convolution, of which the other threads have others at the same time.
-    """
-    together = 1 if backend._this_thread.has_a_piece else backend.threads
-    return a.shape, b.shape, a.flags.c_contiguous, b.flags.c_contiguous, together
+
+def of_conv_forward(x, matrix, *window):
+    return len(x) * int(np.prod(primitives.windows(*x.shape[1:3], *window))), *matrix.shape
+
+
+def of_conv_input_grad(g, matrix, *_):
+    return *g.shape, len(matrix)
+
+
+def of_conv_weight_grad(x, g, KH, KW, *_):
+    return KH * KW * x.shape[3], *g.shape
 
 
 @contextlib.contextmanager
@@ -96,16 +118,20 @@ def timers(record):
         return record_operation(data, inputs, timed(record, backward, operation, "backward"))
 
     try:
-        for name in ops.__all__:
-            put(getattr(ops, name), timed(record, getattr(ops, name), name, "forward"))
+        for name, function in OPERATIONS.items():
+            put(function, timed(record, function, name, "forward"))
         put(augmentation.warp, timed(record, augmentation.warp, "warp", "forward"))
         put(tensor.record, recording)
         walk = tensor.Tensor.backward  # with the sums of what reaches one tensor in two ways
         put(walk, timed(record, walk, "walk", "backward"))
         put(optim.Adam.step, timed(record, optim.Adam.step, "Adam", "step"))
-        put(backend.product, timed(record, backend.product, kind="products"))
-        for patches in (conv.gather_patches, conv.scatter_patches):
-            put(patches, timed(record, patches, kind="patches"))
+        # What a convolution does besides making columns is its product.
+        for shape in (of_matmul, of_conv_forward, of_conv_input_grad, of_conv_weight_grad):
+            product = getattr(primitives, shape.__name__.removeprefix("of_"))
+            put(product, timed(record, product, kind="products", shape=shape))
+        for columns in (primitives, fast_conv):
+            for function in (columns.im2col, columns.col2im):
+                put(function, timed(record, function, kind="columns"))
         yield
     finally:
         for owner, name, value in reversed(changes):
@@ -117,16 +143,16 @@ def timers(record):
 
 def measure(problem, steps):
     """Return the profile of a step, medians of `steps` steps, times in ms."""
-    batches = sides.draw_batches(problem)
+    batches = draw_batches(problem)
     step, _ = sides.loader("ours")(problem, batches)
     whole, records = [], []
     for index in range(-2, steps):
         batch, record = index % len(batches), Record()
-        plain = common.milliseconds(step, batch)
+        untimed = common.milliseconds(step, batch)
         with timers(record):
             step(batch)
         if index >= 0:  # the first two make the buffers and warm the caches
-            whole.append(plain)
+            whole.append(untimed)
             records.append(record)
     operations = defaultdict(lambda: dict.fromkeys(KINDS, 0.0))
     for operation, phase, kind in set().union(*[record.seconds for record in records]):
@@ -144,36 +170,27 @@ def measure(problem, steps):
 def measure_products(records, step):
     """Return the matrix products' share of a step (ms), and their rate against the best.
 
-    The best of a shape is the shortest time of the same product alone, ten times over.
+    The best of a shape is the shortest time of one such product alone, ten times over.
     """
     shapes, spent, best = [], 0.0, 0.0
-    for key, calls in records[0].products.items():
-        (*rows, inner), (*_, columns), *_, together = key
-        flops = 2 * inner * columns * float(np.prod(rows))
-        flops *= backend.threads / together  # what all threads do in that time
-        ms = 1e3 * median(t for record in records for t in record.products[key])
-        alone = best_product(*key)
-        shapes.append({
-            "shape": [int(np.prod(rows)), inner, columns], "calls": len(calls), "ms": ms,
-            "best ms": alone, "GFLOP/s": flops / ms / 1e6, "best GFLOP/s": flops / alone / 1e6,
-        })  # fmt: skip
+    for (M, K, N), calls in records[0].products.items():
+        flops = 2 * M * K * N
+        ms = 1e3 * median(t for record in records for t in record.products[M, K, N])
+        alone = best_product(M, K, N)
+        of_shape = {"shape": [M, K, N], "calls": len(calls), "ms": ms, "best ms": alone}
+        rates = {"GFLOP/s": flops / ms / 1e6, "best GFLOP/s": flops / alone / 1e6}
+        shapes.append(of_shape | rates)
         spent += ms * len(calls)
         best += alone * len(calls)
     shapes.sort(key=lambda shape: -shape["ms"] * shape["calls"])
     return {"share of the step": spent / step, "of the best rate": best / spent, "shapes": shapes}
 
 
-def best_product(a_shape, b_shape, a_contiguous, b_contiguous, together, repeats=10):
-    """Return the least ms of one matrix product of such arrays."""
-    product = np.matmul if together == 1 else backend.product
-
-    def draw(shape, contiguous):
-        array = np.random.default_rng(0).standard_normal(shape, np.float32)
-        return array if contiguous else array.swapaxes(-1, -2).copy().swapaxes(-1, -2)
-
-    a, b = draw(a_shape, a_contiguous), draw(b_shape, b_contiguous)
-    out = a @ b
-    return min(common.milliseconds(lambda: product(a, b, out=out)) for _ in range(repeats))
+def best_product(M, K, N, repeats=10):
+    """Return the least ms of one product of matrices (M, K) and (K, N), on all threads."""
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((M, K), np.float32), rng.standard_normal((K, N), np.float32)
+    return min(common.milliseconds(primitives.matmul, a, b) for _ in range(repeats))
 
 
 # --- showing --------------------------------------------------------------------------------------
@@ -197,12 +214,16 @@ def show(profile, smallest=0.005):
     line("all others", others)
     print(f"sum {profile['sum ms']:.1f} ms, whole step without timers {profile['step ms']:.1f} ms")
     products = profile["products"]
-    print(f"matrix products: {products['share of the step']:.1%} of the step, at "
-          f"{products['of the best rate']:.1%} of the best rate on their shapes")  # fmt: skip
+    print(
+        f"matrix products: {products['share of the step']:.1%} of the step, at "
+        f"{products['of the best rate']:.1%} of the best rate on their shapes"
+    )
     for shape in products["shapes"][:12]:
         print("  {:6d} × {:5d} × {:5d}".format(*shape["shape"]), end="")
-        print(f" {shape['calls']:3d} calls of {shape['ms']:7.2f} ms: {shape['GFLOP/s']:6.0f} "
-              f"GFLOP/s, best {shape['best GFLOP/s']:6.0f}")  # fmt: skip
+        print(
+            f" {shape['calls']:3d} calls of {shape['ms']:7.2f} ms: {shape['GFLOP/s']:6.0f} "
+            f"GFLOP/s, best {shape['best GFLOP/s']:6.0f}"
+        )
 
 
 def draw(profile, title, path, bars=16):
@@ -215,7 +236,7 @@ def draw(profile, title, path, bars=16):
     names = list(profile["operations"])[:bars]
     figure, axes = pyplot.subplots(figsize=(8, 0.32 * len(names) + 1.2), layout="constrained")
     left = np.zeros(len(names))
-    words = ("matrix products", "gathering and scattering patches", "the rest")
+    words = ("matrix products", "im2col and col2im", "the rest")
     for kind, colour, label in zip(KINDS, COLOURS, words):
         widths = np.array([profile["operations"][name][kind] for name in names])
         axes.barh(names, widths, left=left, color=colour, label=label)
@@ -236,7 +257,7 @@ def main(argv=None):
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--steps", type=int, default=20)
     args = parser.parse_args(argv)
-    profile = measure(sides.mnist(args.preset, args.batch), args.steps)
+    profile = measure(mnist(args.preset, args.batch), args.steps)
     show(profile)
     key = f"{args.preset}/{args.batch}"
     common.save("profile", {key: profile})

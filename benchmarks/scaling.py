@@ -13,6 +13,7 @@ import numpy as np
 
 from benchmarks import common, sides
 from benchmarks.networks import product_flops
+from benchmarks.problem import Problem
 from tinyinfogan.infogan.settings import PAPER_MNIST
 
 BATCHES = (16, 32, 64, 128, 256, 512)
@@ -27,7 +28,7 @@ def points():
     def problem(batch=128, size=28, width=64):
         settings = replace(PAPER_MNIST, batch_size=batch, channels=width, hidden=16 * width)
         images = np.random.default_rng(0).integers(0, 256, (batch, size, size, 1), np.uint8)
-        return sides.Problem(settings, images)
+        return Problem(settings, images)
 
     return {
         "batch": {n: problem(batch=n) for n in BATCHES},
@@ -50,7 +51,7 @@ def measure(problem, rounds, steps):
 def growth(results):
     """Return how much more time a unit of work takes at the largest point than at the cheapest.
 
-    results: {value: result of `measure`}, values growing.  1 where the largest is the cheapest.
+    results: {value: result of `measure`}, values growing.  1 if the largest is the cheapest.
     """
     costs = [result["ms"]["median"] / result["flops"] for result in results.values()]
     return costs[-1] / min(costs)
@@ -69,11 +70,13 @@ def main(argv=None):
             result = results[value] = measure(problem, args.rounds, args.steps)
             ms, work = result["ms"]["median"], result["flops"] / 1e9
             total, training = (result["memory"][name] / 1e6 for name in ("total", "training"))
-            print(f"{value:12}{ms:10.1f}{work:10.2f}{ms / work:10.2f}{total:8.0f}"
-                  f"  ({training:.0f})", flush=True)  # fmt: skip
+            print(
+                f"{value:12}{ms:10.1f}{work:10.2f}{ms / work:10.2f}{total:8.0f}  ({training:.0f})",
+                flush=True,
+            )
         rise = growth(results)
-        print(f"time per work at the largest: {rise:.2f} of the least"
-              + ("" if rise <= GROWTH else f", MORE than {GROWTH}"))  # fmt: skip
+        verdict = "" if rise <= GROWTH else f", MORE than {GROWTH}"
+        print(f"time per work at the largest: {rise:.2f} of the least{verdict}")
         common.save("scaling", {sweep: results})
     return 0
 
