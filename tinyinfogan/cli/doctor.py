@@ -1,7 +1,6 @@
-"""What there is to train with, and whether CPU and GPU agree: tinyinfogan doctor"""
+"""What there is to train with, and whether CPU and GPU agree."""
 
 import argparse
-import os
 import platform
 import time
 from dataclasses import replace
@@ -9,24 +8,21 @@ from dataclasses import replace
 import numpy as np
 
 from tinyinfogan.cli import common
+from tinyinfogan.engine import fast
 from tinyinfogan.engine.device import missing_for_cuda, to_device, to_host
-from tinyinfogan.engine.fast import threads
 from tinyinfogan.infogan.model import InfoGAN
 from tinyinfogan.infogan.settings import PRESETS
-from tinyinfogan.infogan.step import train_step
-from tinyinfogan.infogan.variants.step import optimisers
+from tinyinfogan.infogan.variants.step import optimisers, step_for
 
 TOLERANCE = 1e-6  # of float64 after two steps, relative to an array's largest element
 
 
 def cpu_lines():
-    """Return lines about Python, NumPy and the processor."""
-    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
-    chosen = os.environ.get("OPENBLAS_CORETYPE", "its own choice of kernels")
+    """Return lines about Python, NumPy and what the quick room of the engine does."""
     return [
         f"Python   {platform.python_version()} on {platform.system()} {platform.machine()}",
-        f"NumPy    {np.__version__}, {blas['name']} {blas['version']} ({chosen})",
-        f"threads  {threads.count} of {os.cpu_count()} cores (OMP_NUM_THREADS sets them)",
+        f"NumPy    {np.__version__}",
+        *fast.describe(),
     ]
 
 
@@ -57,28 +53,26 @@ def difference(settings, image_shape=(28, 28, 1), steps=2):
     Of losses and of all weights and running statistics, relative to an array's largest element.
     Without augmentation, whose maps are float32.
     """
-    images = np.random.default_rng(1).random((settings.batch_size, *image_shape))
-    results = []
+    rng, results = np.random.default_rng(1), []
+    real = rng.random((settings.batch_size, *image_shape))
+    latents = [settings.spec.sample(settings.batch_size, rng).astype(float) for _ in range(steps)]
     for device in ("cpu", "cuda"):
         model = InfoGAN(settings, image_shape, np.random.default_rng(0))
         for part in (model.generator, model.discriminator):
             part.to(device, np.float64)
-        adams, real = optimisers(model), to_device(images, device)
-        for step in range(steps):
-            players = adams["d_adam"], adams["g_adam"], real, np.random.default_rng(step)
-            values = train_step(model, *players, adams.get("q_adam"))
+        step = step_for(model, optimisers(model))
+        for drawn in latents:
+            values = step(to_device(real, device), to_device(drawn, device))
         arrays = {**values, **model.state_dict()}
         results.append({name: to_host(array) for name, array in arrays.items()})
-    return max(
-        float(np.abs(a - results[1][name]).max() / (np.abs(a).max() or 1))
-        for name, a in results[0].items()
-    )
+    cpu, gpu = results
+    return max(float(abs(a - gpu[n]).max() / (abs(a).max() or 1)) for n, a in cpu.items())
 
 
 def compare(seconds=10):
-    """Print how far CPU and GPU are apart, for presets until the time is up.  Returns whether near.
+    """Print how far CPU and GPU are apart, for presets until the time is up, one at least.
 
-    The first preset is always compared.
+    Return whether they agree.
     """
     until, near = time.perf_counter() + seconds, True
     for name, settings in PRESETS.items():
@@ -93,7 +87,7 @@ def compare(seconds=10):
 
 
 def work(_):
-    """Print all lines.  Raises ArithmeticError where CPU and GPU do not agree."""
+    """Print all lines.  Raises ArithmeticError if CPU and GPU do not agree."""
     print("\n".join(cpu_lines()))
     missing = missing_for_cuda()
     if missing:
@@ -105,10 +99,9 @@ def work(_):
 
 
 def main(argv=None):
-    """Run the command.  Returns the exit status: 1 where CPU and GPU do not agree, else 0."""
+    """Run the command.  Return the exit status: 1 if CPU and GPU do not agree, else 0."""
     parser = argparse.ArgumentParser(
         prog="tinyinfogan doctor",
         description="Print what there is to train with, and check that CPU and GPU agree.",
     )
     return common.run(parser, work, argv, failures=(ArithmeticError,))
-
