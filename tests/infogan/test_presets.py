@@ -365,6 +365,7 @@ def test_without_a_weight_for_any_of_its_codes_it_is_a_plain_gan():
     assert not replace(MNIST, lambda_categorical=0.0).plain_gan
     only = replace(MNIST, continuous=0, lambda_categorical=0.0)  # and λ of codes that are not there
     assert only.plain_gan and InfoGAN(only, (28, 28, 1)).discriminator.q_detached
+    assert replace(MNIST, categorical=(), lambda_continuous=0.0).plain_gan
 
 
 def test_a_checkpoint_from_before_a_setting_was_there_has_its_default(tmp_path):

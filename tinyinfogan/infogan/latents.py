@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tinyinfogan.engine.device import Array
+
 
 class Code(NamedTuple):
     """One latent code."""
@@ -21,10 +23,7 @@ class Code(NamedTuple):
 
 @dataclass(frozen=True)
 class LatentSpec:
-    """What a latent vector holds, in this order (section 5 and appendix C of the paper).
-
-    Raises ValueError for a size that cannot be.
-    """
+    """What a latent vector holds, in this order (section 5).  Raises ValueError for bad sizes."""
 
     noise: int = 62  # z, each U(-1, 1) as in the code that the paper's authors released
     categorical: tuple = (10,)  # the number of categories K of each c ~ Cat(K, p = 1/K), one-hot
@@ -32,14 +31,14 @@ class LatentSpec:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "categorical", tuple(self.categorical))
-        if self.noise < 0:
-            raise ValueError(f"noise is {self.noise}, expected 0 or more")
-        if not 0 <= self.continuous <= 1000:
-            raise ValueError(
-                f"continuous is {self.continuous}, expected at most 1,000, not below 0"
-            )
-        if min(self.categorical, default=2) < 2:
-            raise ValueError(f"categorical is {self.categorical}, expected sizes of at least 2")
+        for name in ("noise", "continuous"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected 0 or more")
+        if self.continuous > 1000:
+            raise ValueError(f"continuous is {self.continuous}, expected at most 1,000")
+        for size in self.categorical:
+            if size < 2:
+                raise ValueError(f"a categorical code of size {size}: expected at least 2")
         if not self.codes:
             raise ValueError("an InfoGAN needs at least one code; with λ = 0 it is a plain GAN")
 
@@ -71,21 +70,20 @@ class LatentSpec:
             self.set_code(latents, code.name, draw)
         return latents
 
-    def set_code(self, latents: np.ndarray, name: str, values) -> None:
+    def set_code(self, latents: np.ndarray, name: str, values: Array) -> None:
         """Set the code `name` of latent vectors (n, dim), in place, to one value or to n values.
 
         values: categories 0 ... K-1 of a categorical code, finite numbers of a continuous one.
         Raises ValueError for an unknown code, and for values that are not these or not n.
         """
-        codes = {code.name: code for code in self.codes}
+        n, codes = len(latents), {code.name: code for code in self.codes}
         if name not in codes:
             raise ValueError(f"there is no code {name!r}; the codes are: {', '.join(codes)}")
         size, columns = codes[name].size, latents[:, self.noise :][:, codes[name].columns]
         try:
-            values = np.broadcast_to(np.asarray(values, np.float64), len(latents))
+            values = np.broadcast_to(np.asarray(values, np.float64), n)
         except (TypeError, ValueError):
-            wanted = f"a number, or {len(latents)} of them"
-            raise ValueError(f"{name} is {values!r}, expected {wanted}") from None
+            raise ValueError(f"{name} is {values!r}, expected a number, or {n} of them") from None
         if size is None:
             if not np.isfinite(values).all():
                 raise ValueError(f"{name} is {values}, expected finite numbers")

@@ -65,14 +65,14 @@ class InfoGAN(nn.Module):
         """Return G(latents), batch norm with running statistics: (N, dim) -> (N, H, W, C)."""
         return self._in_batches(self.generator, latents)
 
-    def encode(self, images) -> Encoding:
+    def encode(self, images: Array) -> Encoding:
         """Return the codes that Q predicts for images, see `q_output`."""
         parts = np.cumsum([*self.spec.categorical, self.spec.continuous])
         *logits, means, log_sigmas = np.split(self.q_output(images), parts, axis=1)
         deviations = np.exp(log_sigmas) if log_sigmas.size else np.ones_like(means)
         return Encoding([ops.softmax(part).numpy() for part in logits], means, deviations)
 
-    def predict(self, images) -> np.ndarray:
+    def predict(self, images: Array) -> np.ndarray:
         """Return each image's most probable category of c0, (N,) int64.  See `q_output`.
 
         Raises ValueError if the model has no categorical code.
@@ -81,7 +81,7 @@ class InfoGAN(nn.Module):
             raise ValueError("there is no category to predict: all codes are continuous")
         return self.encode(images).probabilities[0].argmax(axis=1)
 
-    def q_output(self, images) -> np.ndarray:
+    def q_output(self, images: Array) -> np.ndarray:
         """Return Q's output for images, (N, ·), see `losses.mutual_information`.
 
         images: (N, H, W, C), floats in [0, 1] or uint8.  Batch norm takes its running statistics,

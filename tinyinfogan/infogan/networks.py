@@ -48,11 +48,11 @@ class Plan(NamedTuple):
 
 
 def row(
-    layer: Callable, inputs: int, outputs: int, activation: nn.Module, rng: Rng, norm=True, **window
+    layer: type, C_in: int, C_out: int, activation: nn.Module, rng: Rng, norm: bool = True, **window
 ) -> list[nn.Module]:
     """Return the layers of a row: `layer`, with batch norm or with a bias, and its activation."""
-    linear = layer(inputs, outputs, **window, bias=not norm, rng=rng)
-    return [linear, nn.BatchNorm(outputs), activation] if norm else [linear, activation]
+    linear = layer(C_in, C_out, **window, bias=not norm, rng=rng)
+    return [linear, nn.BatchNorm(C_out), activation] if norm else [linear, activation]
 
 
 fc = partial(row, nn.Linear)
