@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-_plain = os.environ.get("TINYINFOGAN_PLAIN", "0") not in ("", "0")
+is_plain = os.environ.get("TINYINFOGAN_PLAIN", "0") not in ("", "0")
 primitives: dict[str, Callable] = {}  # all of them by name; `.plain` of each is its formula
 
 
@@ -21,7 +21,7 @@ def primitive(formula: Callable) -> Callable:
 
     @functools.wraps(formula)  # so that inspect.getsource prints the formula
     def call(*arguments):
-        if _plain:
+        if is_plain:
             return formula(*arguments)
         from tinyinfogan.engine import fast
 
@@ -35,9 +35,9 @@ def primitive(formula: Callable) -> Callable:
 @contextmanager
 def plain() -> Iterator[None]:
     """Inside `with plain():` every primitive is done as its formula stands, in all threads."""
-    global _plain
-    before, _plain = _plain, True
+    global is_plain
+    before, is_plain = is_plain, True
     try:
         yield
     finally:
-        _plain = before
+        is_plain = before
