@@ -1,7 +1,7 @@
 """Look at every page of the built site in headless Chromium: python docs/check.py [docs/_build]
 
 At a desktop's and a phone's width: figures are there, formulas are set, nothing is wider than the
-screen, no script fails, and no link of the site leads nowhere.  Exit status 1 where something is
+screen, no script fails, and no link of the site leads nowhere.  Exit status 1 if something is
 wrong.
 """
 
@@ -63,7 +63,7 @@ async function look(page, width) {
 
 
 class Handler(SimpleHTTPRequestHandler):
-    """The site, and at /look.html the page that looks at all others."""
+    """Serve the site, and at /look.html the page that looks at all others."""
 
     def do_GET(self):
         if self.path != "/look.html":
@@ -88,7 +88,7 @@ class Handler(SimpleHTTPRequestHandler):
 
 
 def look(folder):
-    """Return what was found, a list of dicts.  folder: of the site's HTML files."""
+    """Return what was found, a list of dicts.  folder: that of the site's HTML files."""
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
         sys.exit("check: no Chromium is installed (Debian: apt-get install chromium)")
@@ -98,17 +98,10 @@ def look(folder):
     server.found, server.done = None, threading.Event()
     threading.Thread(target=server.serve_forever, daemon=True).start()
     with tempfile.TemporaryDirectory() as profile, open(Path(profile) / "log", "w+") as log:
-        command = [
-            browser,
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--enable-logging=stderr",
-            f"--user-data-dir={profile}/browser",
-            "--remote-debugging-port=0",
-            f"http://127.0.0.1:{server.server_port}/look.html",
-        ]
-        process = subprocess.Popen(command, stdout=log, stderr=log)
+        options = "--headless --no-sandbox --disable-gpu --enable-logging=stderr".split()
+        options += [f"--user-data-dir={profile}/browser", "--remote-debugging-port=0"]
+        page = f"http://127.0.0.1:{server.server_port}/look.html"
+        process = subprocess.Popen([browser, *options, page], stdout=log, stderr=log)
         server.done.wait(timeout=600)
         process.terminate()
         process.wait()

@@ -64,7 +64,7 @@ def as_rst(app, what, name, obj, options, lines):
 
 
 def setup(app):
-    """Called by Sphinx."""
+    """Let Sphinx read our docstrings."""
     app.connect("autodoc-process-docstring", as_rst)
 
 

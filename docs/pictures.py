@@ -1,4 +1,4 @@
-"""Make the README's pictures from the model that comes with the package: python docs/pictures.py
+"""Draw the README's pictures from the model that comes with the package: python docs/pictures.py
 
 python docs/pictures.py RUN first puts the model of RUN, the default preset trained as the README
 says, in its place.

@@ -261,7 +261,7 @@ show("05_batch_norm.png")
 # %% [markdown]
 # Normalised together, D's opinion of the very same images moves far to the right as soon as the
 # real ones are gone. Most of what D had learnt was how an image differs from the *mean of its
-# batch*, and among ones only, a one differs from nothing. G's loss is small where D says "real", so
+# batch*, and among ones only, a one differs from nothing. G's loss is small if D says "real", so
 # a collapsed G is told that it does well, and the gradient it learns from is that of a network that
 # nobody trained. Normalised apart, both views are equal, to the last bit: D in G's step is the D
 # that was trained, and it had to find something in the images themselves. That is what the package

@@ -187,7 +187,7 @@ print(f"softmax twice, smallest possible loss for 10 classes: {floor:.4f} nats")
 print(f"so the bound H(c) - L cannot pass {np.log(K) - floor:.4f} of {np.log(K):.4f} nats")
 
 # %% [markdown]
-# And the gradient passes through one softmax more, and gets another factor like p(1 - p): where Q
+# And the gradient passes through one softmax more, and gets another factor like p(1 - p): if Q
 # is certain, wrongly too, it learns next to nothing. See it on a classifier of real digits, one
 # matrix and a softmax, with plain gradient descent. (Here we do use labels. Lesson 11 does
 # without.)

@@ -290,4 +290,4 @@ show("11_slant_and_width.png")
 #
 # *Answer 2.* The category of most images stays. The codes that go with slant move, though by less
 # than the ruler says (ten degrees are a lean of 0.18 pixels per pixel): in training every picture
-# was turned by up to 12 degrees before Q saw it, so Q learnt to look past a turn where it could.
+# was turned by up to 12 degrees before Q saw it, so Q learnt to look past a turn if it could.

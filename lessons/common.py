@@ -24,7 +24,7 @@ plt.rcParams.update(
 
 
 def __getattr__(name):
-    """Read `args` where a lesson asks for them; it may have added to `parser` before."""
+    """Read `args` once a lesson asks for them; it may have added to `parser` before."""
     if name != "args":
         raise AttributeError(name)
     # In a notebook the command line is somebody else's.
@@ -33,7 +33,7 @@ def __getattr__(name):
 
 
 def show(name):
-    """Show the open figure; where there is no screen, save it as `name` in the working folder."""
+    """Show the open figure; without a screen, save it as `name` in the working folder."""
     if plt.get_backend().lower() == "agg":
         plt.savefig(name, dpi=110)
         print(f"figure: {name}")
