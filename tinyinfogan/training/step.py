@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tinyinfogan.engine import nn
+from tinyinfogan.engine import nn, primitives
 from tinyinfogan.engine.device import array_module, to_device
 from tinyinfogan.engine.fast.cuda import graph
 from tinyinfogan.infogan.variants.step import draws, step_for
@@ -21,11 +21,8 @@ class SharedAdam:
 
     def step(self):
         average_gradients(self.parameters, self.group)
-        gradients = [p.grad.ravel() for p in self.parameters if p.grad is not None]
-        if isinstance(gradients[0], np.ndarray):
-            self.norm = sum(g @ g for g in gradients) ** 0.5
-        else:  # a CUDA graph captures no g @ g
-            self.norm = sum((g * g).sum() for g in gradients) ** 0.5
+        rows = [p.grad.reshape(1, -1) for p in self.parameters if p.grad is not None]
+        self.norm = sum(primitives.matmul(row, row.T)[0, 0] for row in rows) ** 0.5
         self.adam.step()
 
 
