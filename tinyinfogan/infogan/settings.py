@@ -9,7 +9,7 @@ from tinyinfogan.infogan.networks import FAMILIES, Shape
 
 WHOLE = (Integral, "whole numbers")
 KINDS: dict = {int: WHOLE, tuple: WHOLE, float: (Real, "a number"), str: (str, "a name")}
-MOST = {"steps": 10**12, "decay": 1, "rotation": 180, "zoom": 1}  # all others: 10^6
+MOST = {"steps": 10**12, "decay": 1, "rotation": 180, "zoom": 1}  # other whole numbers: 10^6
 CHOICES = {
     "network": FAMILIES,
     "q_sigma": ("fixed", "learnt"),
@@ -57,7 +57,7 @@ class Settings:
             for one in value if field.type is tuple else [value]:
                 self._require(name, isinstance(one, kind) and not isinstance(one, bool), words)
                 if kind is not str:
-                    most = MOST.get(name, 10**6)
+                    most = MOST.get(name, 10**6 if kind is Integral else 1e300)
                     self._require(name, not one < 0, "0 or more")
                     self._require(name, one <= most, f"at most {most:,}")
             if name in CHOICES:
