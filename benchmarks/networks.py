@@ -95,12 +95,15 @@ def product_flops(settings, image_shape, batch):
 
     Each layer's product has two more in backward, of the same size, one for its input's gradient
     and one for its weight's.  In D's step D runs on two batches, and the gradient of the images is
-    not needed.  In G's step D runs on one batch, and no gradient of its weights is needed.  G runs
-    once, and the gradient of the latents is not needed.
+    not needed; without a consistency term nothing flows back from Q's head on the real ones.  In
+    G's step D runs on one batch, and no gradient of its weights is needed.  G runs once, and the
+    gradient of the latents is not needed.
     """
     layers = tables(settings, image_shape)
     G, trunk, d_head, q_head = ([layer.flops for layer in table] for table in layers.values())
     D = trunk + d_head + q_head
     d_step = 2 * (3 * sum(D) - D[0])
+    if not settings.lambda_consistency:
+        d_step -= 2 * sum(q_head)
     g_step = 2 * sum(D) + 3 * sum(G) - G[0]
     return batch * (d_step + g_step)

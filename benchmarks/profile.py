@@ -9,6 +9,7 @@ The exit status is 1 if they do not add up to the whole step within 10%.
 """
 
 import contextlib
+import functools
 import sys
 import threading
 import time
@@ -57,6 +58,7 @@ def timed(record, function, operation=None, phase=None, kind="rest", shape=None)
     shape: for a matrix product, a function from the arguments to (M, K, N).
     """
 
+    @functools.wraps(function)  # with a primitive's `.plain`
     def wrapper(*args, **options):
         if threading.current_thread() is not threading.main_thread():
             return function(*args, **options)

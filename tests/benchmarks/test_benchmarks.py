@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ import pytest
 
 import benchmarks
 from benchmarks import (
+    ablation,
     agreement,
     changes,
     checkpoints,
@@ -23,14 +25,15 @@ from benchmarks import (
     sides,
     step,
     table,
-)  # fmt: skip
-from tinyinfogan import train
+)
+from benchmarks.problem import PRESETS, Problem, draw_batches, mnist, model
 from tinyinfogan.cli.options import parser
 from tinyinfogan.cli.train import main
-from tinyinfogan.engine import Tensor, backend, grad_check, nn, ops
+from tinyinfogan.engine import Tensor, fast, grad_check, nn, ops, primitives
+from tinyinfogan.engine.fast import conv, cpu, threads
 from tinyinfogan.infogan.networks import FAMILIES
-from tinyinfogan.infogan.step import train_step
-from tinyinfogan.training import checkpoint, report
+from tinyinfogan.infogan.variants import step as variants
+from tinyinfogan.training import checkpoint, folder, report
 
 # What needs a library that is not installed is skipped; the rest runs with NumPy alone.
 OTHERS = [
@@ -39,22 +42,22 @@ OTHERS = [
     for variant in sides.VARIANTS["cpu"][side]
 ]
 
-
 SMALL = "--batch-size=20 --channels=4 --hidden=64 --log-every=1 --decay=0".split()
+ROOT = Path(benchmarks.__file__).parents[1]
 
 
 def tiny(preset, dtype="float64", **changes):
     """A Problem of four batches of 8 images which are not square."""
     sizes = {"channels": 4, "hidden": 16, "batch_size": 8}
     images = np.random.default_rng(0).integers(0, 256, (32, 12, 8, 1), np.uint8)
-    return sides.Problem(replace(sides.PRESETS[preset], **sizes, **changes), images, dtype)
+    return Problem(replace(PRESETS[preset], **sizes, **changes), images, dtype)
 
 
 def run(side, variant, problem, steps=agreement.CHECK_STEPS):
     return sides.prepare(side, variant, problem)("agree", steps)
 
 
-@pytest.mark.parametrize("preset", sides.PRESETS)
+@pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("side, variant, library", OTHERS)
 def test_all_sides_take_the_same_steps(side, variant, library, preset):
     pytest.importorskip(library)
@@ -63,11 +66,11 @@ def test_all_sides_take_the_same_steps(side, variant, library, preset):
     assert passed, words
 
 
-@pytest.mark.parametrize("preset", sides.PRESETS)
+@pytest.mark.parametrize("preset", PRESETS)
 def test_pytorch_agrees_in_float32(preset):
     pytest.importorskip("torch")
     problem = tiny(preset, "float32")
-    initial = sides.model(problem).state_dict()
+    initial = model(problem).state_dict()
     variant = sides.VARIANTS["cpu"]["pytorch"][-1]
     passed, words = agreement.in_float32(
         initial, run("ours", {}, problem, steps=1), run("pytorch", variant, problem, steps=1)
@@ -89,7 +92,7 @@ def test_the_check_sees_a_small_difference(change):
 @pytest.mark.parametrize("player", ["generator", "discriminator"])
 def test_the_check_in_float32_sees_a_missing_update(player):
     problem = tiny("mnist", "float32")
-    initial = sides.model(problem).state_dict()
+    initial = model(problem).state_dict()
     losses, state = run("ours", {}, problem, steps=1)
     assert agreement.in_float32(initial, (losses, state), (losses, state))[0]
     stays = {name: initial[name] if name.startswith(player) else state[name] for name in state}
@@ -98,7 +101,7 @@ def test_the_check_in_float32_sees_a_missing_update(player):
 
 def test_the_checks_do_not_pass_what_is_not_finite():
     problem = tiny("paper-mnist")
-    initial = sides.model(problem).state_dict()
+    initial = model(problem).state_dict()
     reference = run("ours", {}, problem)
     losses, state = run("ours", {}, problem)
     name = next(iter(state))
@@ -109,16 +112,53 @@ def test_the_checks_do_not_pass_what_is_not_finite():
     assert not agreement.in_float32(initial, reference, (losses, reference[1]))[0]
 
 
-@pytest.mark.parametrize("preset", sides.PRESETS)
-def test_work_is_counted_as_it_is_done(preset, monkeypatch):
-    monkeypatch.setattr(backend, "threads", 1)  # timers see the main thread
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_plain_side_takes_the_same_steps(preset):
+    problem = tiny(preset)
+    passed, words = agreement.in_float64(run("ours", {}, problem), run("plain", {}, problem))
+    assert passed, words
+
+
+def test_the_plain_side_takes_no_quick_version(monkeypatch):
+    asked = []
+    monkeypatch.setattr(fast, "version", lambda name, arguments: asked.append(name))
+    run("plain", {}, tiny("mnist"), steps=1)
+    assert not asked
+    run("ours", {}, tiny("mnist"), steps=1)
+    assert {"conv_forward", "matmul", "adam_update", "warp"} <= set(asked)
+
+
+def test_another_checkout_takes_the_same_steps():
+    problem, steps = mnist("mnist", 4, "float64"), 2
+    with sides.worker("before", {"path": str(ROOT)}, problem) as ask:
+        passed, words = agreement.in_float64(run("ours", {}, problem, steps), ask("agree", steps))
+        assert passed, words
+        assert 0 < ask("time", 1) < 1e5
+
+
+def test_what_another_checkout_is_compared_in(tmp_path, capsys):
+    wrong = (
+        (["--against", str(tmp_path)], "no benchmarks/"),
+        (["--against", "x", "--memory"], "CPU"),
+    )
+    for arguments, message in wrong:
+        with pytest.raises(SystemExit):
+            step.main(arguments)
+        assert message in capsys.readouterr().err
+    with pytest.raises(RuntimeError, match="failed; see above"):
+        with sides.worker("before", {"path": str(tmp_path)}, tiny("mnist")) as ask:
+            ask("time", 1)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_work_is_counted_as_it_is_done(preset):
     problem = tiny(preset, "float32")
-    step, _ = sides.loader("ours")(problem, sides.draw_batches(problem))
+    step, _ = sides.loader("ours")(problem, draw_batches(problem))
     record = profile.Record()
     with profile.timers(record):
         step(0)
     done = 0
-    for ((rows, inner), (_, columns), *_), calls in record.products.items():
+    for (rows, inner, columns), calls in record.products.items():
         done += 2 * rows * inner * columns * len(calls)
     assert done == networks.product_flops(problem.settings, problem.image_shape, 8)
 
@@ -135,9 +175,7 @@ def test_work_of_layers_counted_by_hand():
 def test_the_tables_have_the_arrays_of_our_state():
     problem = tiny("paper-mnist")
     parts = networks.tables(problem.settings, problem.image_shape).values()
-    assert sum(layer.arrays for part in parts for layer in part) == len(
-        sides.model(problem).state_dict()
-    )
+    assert sum(layer.arrays for part in parts for layer in part) == len(model(problem).state_dict())
 
 
 def test_timers_leave_no_trace():
@@ -199,17 +237,57 @@ def test_each_result_has_its_table(name, tmp_path):
     results = {
         "memory": {"mnist/128": {"ours": amounts}},
         "ops": {"128": {"rates": {}, "cases": {"Adam": {"ours": case, "pytorch": case}}}},
-        "profile": {"mnist/64": {"step ms": 60, "products": {
-            "share of the step": 0.7, "of the best rate": 0.9}}},
+        "profile": {
+            "mnist/64": {
+                "step ms": 60,
+                "products": {"share of the step": 0.7, "of the best rate": 0.9},
+            }
+        },
         "scaling": {"batch": {64: {"ms": common.spread([2]), "flops": 1e9, "memory": amounts}}},
-        "study": {"9 steps": {"a": common.spread([0.5, 0.75]) | {
-            "accuracies": [0.5, 0.75], "options": "--b=1"}}},
-    }  # fmt: skip
+        "study": {
+            "9 steps": {
+                "a": common.spread([0.5, 0.75]) | {"accuracies": [0.5, 0.75], "options": "--b=1"}
+            }
+        },
+    }
     common.save(name, results[name], tmp_path)
-    expected = {"memory": "| 300 | 200 |", "ops": "| 1.00 (50%) |  |", "profile": "| 70% | 90% |",
-                "scaling": "| batch 64 | 2 | 1.0 | 2.0 | 300 |",
-                "study": "| a | `--b=1` | 62.5 | 50.0 | 75.0 | 50.0, 75.0 |"}  # fmt: skip
+    expected = {
+        "memory": "| 300 | 200 |",
+        "ops": "| 1.00 (50%) |  |",
+        "profile": "| 70% | 90% |",
+        "scaling": "| batch 64 | 2 | 1.0 | 2.0 | 300 |",
+        "study": "| a | `--b=1` | 62.5 | 50.0 | 75.0 | 50.0, 75.0 |",
+    }
     assert expected[name] in table.markdown(tmp_path)
+
+
+def test_ablation_takes_away_one_thing_at_a_time():
+    before = dict(vars(cpu)), dict(vars(conv)), threads.count
+    results = ablation.measure(tiny("mnist", "float32"), ablation.MEASURES, rounds=1)
+    assert results.keys() == {"everything", *ablation.MEASURES}
+    assert (dict(vars(cpu)), dict(vars(conv)), threads.count) == before
+    for name in cpu.VERSIONS:
+        assert all(ratio > 0 for ratio in results[f"quick {name}"]["of the whole"].values())
+
+
+@pytest.mark.parametrize("name", cpu.VERSIONS)
+def test_ablation_takes_a_version_away_wherever_it_is_used(name):
+    quick, formula = cpu.VERSIONS[name], getattr(primitives, name).plain
+    with ExitStack() as stack:
+        for patch in ablation.MEASURES[f"quick {name}"]:
+            stack.enter_context(patch)
+        assert name not in cpu.VERSIONS and len(cpu.VERSIONS) == len(ablation.VERSIONS) - 1
+        assert all(getattr(module, name, formula) is formula for module in (cpu, conv))
+    assert cpu.VERSIONS[name] is quick
+
+
+def test_what_ablation_finds_worth_too_little():
+    def measured(**ratios):
+        return {name: {"of the whole": {"median": ratio}} for name, ratio in ratios.items()}
+
+    results = {"mnist/64": measured(everything=1.0, a=1.02, b=1.02, c=1.5)}
+    results["paper-mnist/128"] = measured(everything=1.0, a=1.01, b=1.04, c=0.9)
+    assert ablation.worth_too_little(results) == ["a"]
 
 
 def test_spectral_norm(rng):
@@ -226,32 +304,41 @@ def test_spectral_norm(rng):
     assert grad_check(lambda x, *_: norm(x), [x, *norm.parameters()]) < 1e-6
 
 
-def test_a_rising_lambda(rng):
-    seen = []
-    model = SimpleNamespace(settings=sides.PRESETS["mnist"])
-    step = changes.rising_lambda(lambda model, adam, real: seen.append(model.settings))
+def test_a_rising_lambda():
+    seen, lambdas = [], PRESETS["mnist"].lambdas
+    step = changes.rising_lambda(lambda *inputs, lambdas, real_term: seen.append(lambdas))
     for steps in (0, changes.RISE // 2 - 1, changes.RISE, 9 * changes.RISE):
-        step(model, SimpleNamespace(steps=steps), None)
-    shares = [s.lambda_categorical / model.settings.lambda_categorical for s in seen]
-    np.testing.assert_allclose(shares, [1 / changes.RISE, 0.5, 1, 1])
-    assert model.settings is sides.PRESETS["mnist"]
+        d_adam = SimpleNamespace(adam=SimpleNamespace(steps=steps))
+        step(None, d_adam, None, lambdas=lambdas, real_term=None)
+    shares = np.array(seen) / lambdas
+    np.testing.assert_allclose(shares.T, [[1 / changes.RISE, 0.5, 1, 1]] * 2)
+
+
+@pytest.fixture(scope="module")
+def default_run(tmp_path_factory):
+    """The last record of a run of four steps without a change, and no pictures at its end."""
+    out = str(tmp_path_factory.mktemp("runs") / "default")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report, "finish", lambda *inputs: None)
+        assert main(["--steps=4", "--out", out, *SMALL]) == 0
+    return folder.read_log(out)[-1]
 
 
 @pytest.mark.parametrize("name", changes.CHANGES)
-def test_each_change_of_the_study(name, tmp_path, monkeypatch):
+def test_each_change_of_the_study(name, default_run, tmp_path, monkeypatch):
     """It changes what is learnt, and a run goes on exactly where it was cut off."""
 
-    def records(folder, *options):
+    def records(out, *options):
         with monkeypatch.context() as patch:
-            patch.setattr(train, "train_step", train_step)
+            patch.setattr(report, "finish", lambda *inputs: None)
+            patch.setattr(variants, "train_step", variants.train_step)
             patch.setitem(FAMILIES, "mnist", FAMILIES["mnist"])
             assert changes.main([name, *options, *([] if "--resume" in options else SMALL)]) == 0
-        return [(r["d_loss"], r["g_loss"], r["mi_nats"]) for r in report.read_log(folder)]
+        return [(r["d_loss"], r["g_loss"], r["mi_nats"]) for r in folder.read_log(out)]
 
-    default, whole, parts = (str(tmp_path / run) for run in ("default", "whole", "parts"))
-    assert main(["--steps=4", "--out", default, *SMALL]) == 0
+    whole, parts = (str(tmp_path / run) for run in ("whole", "parts"))
     found = records(whole, "--steps=4", "--out", whole)
-    assert found[-1][-1] != report.read_log(default)[-1]["mi_nats"]
+    assert found[-1][-1] != default_run["mi_nats"]
     records(parts, "--steps=2", "--out", parts)
     assert records(parts, "--steps=4", "--resume", parts) == found
 
@@ -276,11 +363,10 @@ def memory_now():
 
 
 def test_importing_a_benchmark_imports_no_other_library():
-    names = ("step", "ops", "profile", "scaling", "study")
+    names = ("step", "ops", "profile", "scaling", "study", "ablation")
     modules = ", ".join(f"benchmarks.{name}" for name in names)
     code = f"import sys, {modules}; print({{'torch', 'jax', 'matplotlib'}} & sys.modules.keys())"
-    root = Path(benchmarks.__file__).parents[1]
-    answer = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
+    answer = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert answer.stdout.strip() == "set()", answer.stderr
 
 
@@ -309,7 +395,7 @@ def test_the_parts_of_a_run_on_a_gpu_have_commands_that_exist(tmp_path):
     assert on_gpu.run_result.__doc__
     log = [{"step": 100, "seconds": 5.0}, {"step": 300, "seconds": 6.0, "code_accuracy": 0.9}]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in log))
-    assert on_gpu.run_result(tmp_path) == {**log[1], "ms a step": 5.0}
+    assert on_gpu.run_result(tmp_path) == {**log[1], "ms per step": 5.0}
 
 
 def test_our_sides_on_a_gpu(gpu):
@@ -333,7 +419,8 @@ def test_the_table_of_a_gpu_names_it(gpu, tmp_path):
 
 
 def test_a_benchmark_on_a_gpu_that_is_not_there(capsys, monkeypatch):
-    monkeypatch.setattr(step.backend, "missing_for_cuda", lambda: "CuPy is not installed; do")
+    for module in (step, on_gpu):
+        monkeypatch.setattr(module, "missing_for_cuda", lambda: "CuPy is not installed; do")
     for command in (lambda: step.main(["--device", "cuda"]), lambda: on_gpu.main([])):
         with pytest.raises(SystemExit) as caught:
             command()
