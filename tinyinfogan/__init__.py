@@ -8,8 +8,8 @@ def load(path=None, device="auto"):
     """Return the trained InfoGAN of a run's folder or checkpoint file.
 
     path: by default the model that comes with the package, the default preset on MNIST.
-    device: "auto", "cpu" or "cuda".  Raises training.checkpoint.CheckpointError if the checkpoint
-    is missing, truncated or not ours, and engine.device.DeviceError if the device is not there.
+    device: "auto", "cpu" or "cuda".  Raises CheckpointError if the checkpoint is missing, truncated
+    or not ours, and DeviceError if the device is not there.
     """
     from tinyinfogan.training import checkpoint
 
@@ -36,8 +36,8 @@ def fit(
     out: a folder for log, checkpoints and pictures, a run as the command leaves it; without it the
     training is in memory, with a progress bar.
 
-    Raises TypeError for settings that there are none of, data.DataError for images that cannot be,
-    ValueError for what does not fit together, and FileExistsError if `out` holds a run.
+    Raises TypeError for unknown settings, data.DataError for images that cannot be, ValueError for
+    what does not fit together, and FileExistsError if `out` holds a run.
     """
     from dataclasses import replace
 
@@ -51,6 +51,8 @@ def fit(
     fields = PRESETS[preset].__dataclass_fields__
     for name in settings.keys() - fields:
         raise TypeError(f"fit: there is no setting {name!r}, expected one of {', '.join(fields)}")
+    if isinstance(settings.get("categorical"), int):
+        raise TypeError(f"categorical is {settings['categorical']}, expected sizes, as in (10,)")
     chosen = replace(PRESETS[preset], **settings, **({} if steps is None else {"steps": steps}))
     dataset = data.pad(data.from_arrays(images, labels), chosen.pad)
     start = {"dataset": data.ARRAYS, "data": None, "seed": seed}

@@ -102,6 +102,7 @@ def test_a_run_that_is_there_is_kept(images, tmp_path):
     [
         ({"batchsize": 5}, TypeError, "'batchsize'.*batch_size"),
         ({"preset": "nope"}, ValueError, "preset is 'nope'.*paper-mnist"),
+        ({"categorical": 10}, TypeError, r"categorical is 10, expected sizes, as in \(10,\)"),
         ({"batch_size": 41}, ValueError, "batch_size is 41, more than the 40 images"),
         ({"steps": 0}, ValueError, "steps is 0"),
         ({"seed": -1}, ValueError, "seed is -1"),
