@@ -19,7 +19,7 @@ ALLOWED = {
     "view": INFOGAN | BESIDE | {"evaluation"},
     "training": INFOGAN | BESIDE | {"evaluation", "view"},
     "train": INFOGAN | BESIDE | {"evaluation", "view", "training"},
-    "cli": INFOGAN | BESIDE | {"evaluation", "view", "training", "train"},
+    "cli": INFOGAN | BESIDE | {"evaluation", "view", "training", "train", "__init__"},
     "__main__": {"cli"},
     "__init__": INFOGAN | BESIDE | {"evaluation", "view", "training", "train"},
 }

@@ -55,7 +55,7 @@ def mutual_information(spec: LatentSpec, q_output: Tensor, latents: Array) -> di
             z = (true - predicted) * ops.exp(-log_sigma)
             log_q = -LOG_ROOT_2PI - log_sigma - 0.5 * z**2
         information[code.name] = code.entropy + ops.sum(log_q) * (1 / len(latents))
-    return information
+    return information  # type: ignore[return-value]
 
 
 def weighted(
@@ -69,7 +69,7 @@ def weighted(
     for code in spec.codes:
         value, weight = information[code.name], continuous if code.size is None else categorical
         terms.append(weight * (value if weight else value.detach()))
-    return sum(terms[1:], terms[0])
+    return sum(terms[1:], terms[0])  # type: ignore[return-value]
 
 
 def with_best_sigma(information: float) -> float:

@@ -11,7 +11,7 @@ class Affine(nn.Module):
         self.scale, self.shift = scale, shift
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self.scale + self.shift
+        return x * self.scale + self.shift  # type: ignore[return-value]
 
 
 # Images are in [0, 1] everywhere outside.  A network with a tanh is at home in [-1, 1].
