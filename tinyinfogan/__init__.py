@@ -33,8 +33,7 @@ def fit(
     (N,), which only show how well the categories match them.
     preset: of infogan.settings.PRESETS.  settings: fields of Settings that are to be others, such
     as categorical=(10,), continuous=2, batch_size=64.  steps: by default the preset's.
-    out: a folder for log, checkpoints and pictures, a run as the command leaves it; without it the
-    training is in memory, with a progress bar.
+    out: a folder for a run as the command leaves it; else training is in memory, with a bar only.
 
     Raises TypeError for unknown settings, data.DataError for images that cannot be, ValueError for
     what does not fit together, and FileExistsError if `out` holds a run.
@@ -57,9 +56,8 @@ def fit(
     dataset = data.pad(data.from_arrays(images, labels), chosen.pad)
     start = {"dataset": data.ARRAYS, "data": None, "seed": seed}
     config = folder.config_for(start, chosen, dataset)
-    left = folder.existing_run_files(out) if out else []
-    if left:
-        raise FileExistsError(f"{out} holds {left[0].name} of a run; choose another out")
+    for path in folder.existing_run_files(out) if out else ():
+        raise FileExistsError(f"{out} holds {path.name} of a run; choose another out")
     return train.train(dataset, config, out, resolve_device(device))
 
 

@@ -55,6 +55,12 @@ def test_colour_and_padding(rng):
     assert padded.image_shape == (12, 12, 1)
 
 
+def test_numbers_of_numpy_are_numbers(images, tmp_path):
+    many = SMALL | {"steps": np.int64(3), "seed": np.int64(7), "categorical": np.array([3, 2])}
+    tinyinfogan.fit(images, **many, d_lr=np.float32(0.001), out=tmp_path)
+    assert tinyinfogan.load(tmp_path).spec.categorical == (3, 2)
+
+
 def resume(capsys, *argv):
     status = main(["--resume", *map(str, argv)])
     captured = capsys.readouterr()

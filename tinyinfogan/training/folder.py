@@ -38,11 +38,12 @@ def config_for(start, settings, dataset):
             "there are; give a smaller --batch-size"
         )
     InfoGAN.check(settings, dataset.images.shape[1:])
-    return start | {
+    config = start | {
         "settings": asdict(settings),
-        "image_shape": list(dataset.images.shape[1:]),
+        "image_shape": dataset.images.shape[1:],
         "data_crc32": zlib.crc32(dataset.images),
     }
+    return json.loads(json.dumps(config, default=lambda number: number.item()))  # NumPy's numbers
 
 
 def start_run(out, config, fresh):
