@@ -1,4 +1,4 @@
-"""Fixtures for all tests: the device they run on, a seeded generator, tensors on that device."""
+"""Fixtures for all tests: the device they run on, a seeded rng, tensors on that device."""
 
 import importlib
 import os
@@ -18,7 +18,7 @@ def pytest_addoption(parser):
         "--device",
         default="cpu",
         choices=("cpu", "cuda", "stand-in"),
-        help="where the tests run; cuda skips, with the reason, where there is none; stand-in runs "
+        help="where the tests run; cuda skips, with the reason, if there is none; stand-in runs "
         "them as on a GPU, but on the CPU (see stand_in.py)",
     )
     faults = parser.getgroup("faults", "how much pytest -m faults does")
@@ -49,7 +49,7 @@ def device(request):
 
 @pytest.fixture
 def gpu(device):
-    """CuPy: its stand-in, where the tests do not run on a GPU."""
+    """CuPy, or its stand-in if the tests do not run on a GPU."""
     if device == "cuda":
         yield importlib.import_module("cupy")
         return
@@ -61,7 +61,7 @@ def gpu(device):
 
 @pytest.fixture
 def rng():
-    """A generator of float64 numbers, the same ones in every test."""
+    """A NumPy Generator, which draws the same numbers in every test."""
     return np.random.default_rng(1606_03657)
 
 

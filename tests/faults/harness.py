@@ -26,7 +26,7 @@ def write_data(folder):
 
 
 def arguments(data, out):
-    """Return what starts the run in `out`, or, where it has begun, goes on with it."""
+    """Return what starts the run in `out`, or, if it has begun, goes on with it."""
     if (out / "config.json").exists():
         return ["--resume", str(out)]
     return [*SETTINGS, "--data", str(data), "--out", str(out)]

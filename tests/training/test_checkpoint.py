@@ -53,10 +53,10 @@ def test_numpy_alone_reads_what_the_docstring_says(tmp_path):
 
 
 def test_a_snapshot_is_a_copy(tmp_path):
-    model, optimizers = players()
-    arrays = checkpoint.snapshot(model, optimizers, 3, CONFIG)
+    model, optimisers = players()
+    arrays = checkpoint.snapshot(model, optimisers, 3, CONFIG)
     before = {name: array.copy() for name, array in arrays.items()}
-    for part in (model, *optimizers.values()):
+    for part in (model, *optimisers.values()):
         for array in part.state_dict().values():
             if array.ndim:
                 array += 1

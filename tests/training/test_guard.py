@@ -298,7 +298,7 @@ def test_a_run_without_a_checkpoint_starts_again_from_its_settings(images, tmp_p
 
 
 def test_older_checkpoints_are_not_started_over(images, tmp_path, capsys):
-    """Where the last one is missing, nothing is cut, and the line says what to do."""
+    """If the last one is missing, nothing is cut, and the line says what to do."""
     out = tmp_path / "run"
     command(
         capsys,

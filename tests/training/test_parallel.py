@@ -8,23 +8,22 @@ from pathlib import Path
 
 import pytest
 
-from tinyinfogan.training import checkpoint, folder
-from tinyinfogan.training import ranks as parallel
+from tinyinfogan.training import checkpoint, folder, ranks
 
 MPIEXEC = shutil.which("mpiexec", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
 
 
 @pytest.fixture
 def mpiexec():
-    """mpiexec(ranks, *arguments): run Python on several ranks; returns the finished process."""
+    """mpiexec(processes, *arguments): run Python so many times; returns the finished process."""
     pytest.importorskip("mpi4py", reason='mpi4py is not installed: pip install -e ".[mpi]"')
     if MPIEXEC is None:
         pytest.skip("no mpiexec here: pip install mpich")
 
-    def run(ranks, *arguments, timeout=120):
+    def run(processes, *arguments, timeout=120):
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
         return subprocess.run(
-            [MPIEXEC, "-n", str(ranks), sys.executable, *map(str, arguments)],
+            [MPIEXEC, "-n", str(processes), sys.executable, *map(str, arguments)],
             env=environment,
             capture_output=True,
             text=True,
@@ -34,11 +33,11 @@ def mpiexec():
     return run
 
 
-@pytest.mark.parametrize("ranks", [2, 4])
-def test_shared_batches(mpiexec, ranks):
-    done = mpiexec(ranks, Path(__file__).parents[1] / "helpers" / "on_ranks.py", ranks)
+@pytest.mark.parametrize("processes", [2, 4])
+def test_shared_batches(mpiexec, processes):
+    done = mpiexec(processes, Path(__file__).parents[1] / "helpers" / "on_ranks.py", processes)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("agrees") == ranks
+    assert done.stdout.count("agrees") == processes
 
 
 SMALL = [
@@ -88,15 +87,15 @@ def alone(tmp_path_factory):
     return out
 
 
-@pytest.mark.parametrize("ranks", [2, 4])
-def test_several_ranks_follow_one(mpiexec, alone, tmp_path, ranks):
-    done = mpiexec(ranks, *SMALL, "--steps=20", f"--out={tmp_path / 'run'}")
+@pytest.mark.parametrize("processes", [2, 4])
+def test_several_processes_follow_one(mpiexec, alone, tmp_path, processes):
+    done = mpiexec(processes, *SMALL, "--steps=20", f"--out={tmp_path / 'run'}")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("writing to") == 1
     assert_same_log(tmp_path / "run", alone)
 
 
-def test_a_run_goes_on_with_another_number_of_ranks(mpiexec, alone, tmp_path):
+def test_a_run_goes_on_with_another_number_of_processes(mpiexec, alone, tmp_path):
     run = tmp_path / "run"
     assert (
         mpiexec(
@@ -132,7 +131,7 @@ def test_a_killed_rank_ends_the_job_and_the_run_goes_on(mpiexec, tmp_path):
         (["--data=/nowhere"], 1, "does not exist"),
     ],
 )
-def test_all_ranks_end_together_with_one_line(mpiexec, tmp_path, options, status, message):
+def test_all_processes_end_together_with_one_line(mpiexec, tmp_path, options, status, message):
     done = mpiexec(4, *SMALL, *options, f"--out={tmp_path / 'run'}")
     assert done.returncode == status
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("train:")]
@@ -149,11 +148,11 @@ def test_what_happens_to_one_rank_alone_names_it(mpiexec, tmp_path):
 
 def test_one_process_needs_no_mpi(monkeypatch):
     monkeypatch.setitem(sys.modules, "mpi4py", None)
-    assert parallel.start_processes().size == 1
+    assert ranks.start_processes().size == 1
 
 
 def test_mpiexec_without_mpi4py(monkeypatch):
     monkeypatch.setitem(sys.modules, "mpi4py", None)
     monkeypatch.setenv("PMI_SIZE", "2")
-    with pytest.raises(parallel.ParallelError, match="2 processes, and mpi4py"):
-        parallel.start_processes()
+    with pytest.raises(ranks.ParallelError, match="2 processes, and mpi4py"):
+        ranks.start_processes()

@@ -149,7 +149,7 @@ def test_a_step_leaves_no_gradient_behind(digits):
 
 
 @pytest.mark.parametrize("player", ["d_adam", "g_adam"])
-def test_each_optimizer_owns_its_player(digits, player):
+def test_each_optimiser_owns_its_player(digits, player):
     """D's optimiser moves the trunk, the D head and Q, G's moves G, and neither the other's."""
     model, d_adam, g_adam = players(TINY)
     idle = g_adam if player == "d_adam" else d_adam

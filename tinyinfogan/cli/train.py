@@ -19,7 +19,7 @@ from tinyinfogan.training.lock import BusyError
 
 USAGE = common.UsageError, data.ChoiceError, DeviceError, ranks.ParallelError
 FAILURES = data.DataError, checkpoint.CheckpointError, TrainingError
-ALONE = BusyError, MemoryError, OSError  # what may happen to one process of a group alone
+OF_ONE_PROCESS = BusyError, MemoryError, OSError  # what may happen to one process of a group alone
 
 
 def main(argv=None):
@@ -41,7 +41,7 @@ def main(argv=None):
                 traceback.print_exc()
             group.abort(1)  # the others would wait for ever
             raise
-        alone = isinstance(error, ALONE)
+        alone = isinstance(error, OF_ONE_PROCESS)
         if alone or group.rank == 0:
             who = f"rank {group.rank}: " if alone and group.size > 1 else ""
             print(f"train: {who}{line}", file=sys.stderr)

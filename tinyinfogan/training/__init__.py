@@ -1,1 +1,1 @@
-"""What keeps a run: folder, log, checkpoints, signals, ranks."""
+"""What keeps a run: folder, log, checkpoints, lock, signals, memory, process group."""
