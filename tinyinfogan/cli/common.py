@@ -16,27 +16,28 @@ class UsageError(ValueError):
 def run(parser, work, argv=None, failures=()):
     """Parse `argv`, call work(args) and return the exit status.
 
-    That is 0, or 2 for wrong arguments (UsageError, ChoiceError, DeviceError), 1 for data,
-    checkpoints and files that cannot be read or written, and for `failures`, further exceptions,
-    and 130 after Ctrl-C.  Each failure is one line on stderr.
+    That is 0, 2 for wrong arguments, 1 for data, checkpoints and files that cannot be read or
+    written and for `failures`, or 130 after Ctrl-C.  Each failure is one line on stderr.
     """
     replace_unencodable()
-    args, name = parser.parse_args(argv), parser.prog.rpartition(" ")[2]
+    args = parser.parse_args(argv)
     try:
         work(args)
         sys.stdout.flush()
-    except (UsageError, data.ChoiceError, DeviceError) as error:
-        return _failed(name, error, 2)
+        return 0
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except (UsageError, data.ChoiceError, DeviceError) as error:
+        status, line = 2, error
     except (data.DataError, checkpoint.CheckpointError, OSError, *failures) as error:
-        return _failed(name, error, 1)
+        status, line = 1, error
     except MemoryError as error:
-        return _failed(name, f"not enough memory ({error}); ask for less at a time", 1)
+        status, line = 1, f"not enough memory ({error}); ask for less at a time"
     except KeyboardInterrupt:
-        return _failed(name, "stopped", 130)
-    return 0
+        status, line = 130, "stopped"
+    print(f"{parser.prog.split()[-1]}: {line}", file=sys.stderr)
+    return status
 
 
 def replace_unencodable():
@@ -59,25 +60,15 @@ def output(path):
     return path
 
 
-def _failed(name, error, status):
-    print(f"{name}: {error}", file=sys.stderr)
-    return status
-
-
 def add_run(parser, default=checkpoint.TRAINED):
     """Add the arguments RUN, required if the default is None, and --device to a parser."""
-    if default is None:
-        parser.add_argument("run", metavar="RUN", help="a run's folder, or its checkpoint")
-    else:
-        text = "a run's folder, or its checkpoint (default: the model that comes with the package)"
-        parser.add_argument("run", metavar="RUN", nargs="?", default=default, help=text)
+    text, optional = "a run's folder, or its checkpoint", {}
+    if default is not None:
+        text += " (default: the model that comes with the package)"
+        optional = {"nargs": "?", "default": default}
+    parser.add_argument("run", metavar="RUN", help=text, **optional)
     text = "auto (default): the GPU if there is one"
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help=text)
-
-
-def is_run(path):
-    """Return whether a path is a run's folder or a checkpoint."""
-    return (Path(path) / checkpoint.NAME).exists() or Path(path).suffix == ".npz"
 
 
 def open_run(args):
@@ -105,15 +96,12 @@ def fitted(model, dataset, name):
     Raises DataError, naming `name`, if images (N, H, W, C) are not of the shape that the run
     takes, before padding or after.
     """
-    H, W, C = model.image_shape
-    pad = model.settings.pad
+    (H, W, C), pad = model.image_shape, model.settings.pad
     taken = H - 2 * pad, W - 2 * pad, C
     for images in (dataset.images, dataset.test_images):
         if images is not None and images.shape[1:] not in (taken, model.image_shape):
-            raise data.DataError(
-                f"{name}: {_words(images.shape[1:])}, but this run takes {_words(taken)}; resize "
-                "or convert first"
-            )
+            what = f"{_words(images.shape[1:])}, but this run takes {_words(taken)}"
+            raise data.DataError(f"{name}: {what}; resize or convert first")
     return data.pad(dataset, pad if dataset.images.shape[1:] == taken else 0)
 
 

@@ -1,7 +1,8 @@
-"""Read the codes of real images: tinyinfogan encode --help"""
+"""Predict the codes of real images: tinyinfogan encode --help"""
 
 import argparse
 import csv
+import itertools
 import sys
 from pathlib import Path
 
@@ -13,24 +14,6 @@ from tinyinfogan.data.image_folder import list_images, read_images
 from tinyinfogan.training import checkpoint
 
 BATCH = 500
-
-
-def parser():
-    """Return the argparse parser of the command."""
-    p = argparse.ArgumentParser(
-        prog="tinyinfogan encode",
-        description="Print what Q reads in images: for each categorical code the most probable "
-                    "category and the probability of each, for each continuous code its mean and, "
-                    "where the run learnt it, its standard deviation.",
-    )  # fmt: skip
-    common.add_run(p)
-    p.add_argument("images", nargs="*", metavar="IMAGE",
-                   help="PNG or JPEG files, or folders of them")  # fmt: skip
-    p.add_argument("--data", nargs="?", const="", metavar="PATH",
-                   help="a data set instead of IMAGEs, read as by train; without PATH the one that "
-                        "the run was trained on")  # fmt: skip
-    p.add_argument("--csv", action="store_true", help="comma-separated values")
-    return p
 
 
 def from_files(model, paths):
@@ -60,72 +43,70 @@ def from_dataset(dataset):
             yield f"{split}/{index}", images[index : index + 1]
 
 
-def read_codes(model, named_images):
-    """Yield (names, encoding) of at most BATCH images at a time; see `models.Encoding`."""
-    names, batch = [], []
-    for name, images in named_images:
-        names.append(name)
-        batch.append(images)
-        if len(names) == BATCH:
-            yield names, model.encode(np.concatenate(batch))
-            names, batch = [], []
-    if names:
-        yield names, model.encode(np.concatenate(batch))
-
-
-def columns(model):
-    """Return the names of the columns after the image's: c0, c0=0 ... of a category, c1, c1_sd."""
-    names = []
-    for code in model.spec.codes:
-        names.append(code.name)
-        names += [f"{code.name}={k}" for k in range(code.size or 0)]
-        names += [f"{code.name}_sd"] * (code.size is None and model.settings.q_sigma == "learnt")
-    return names
-
-
 def rows(model, encoding):
-    """Yield for each image the values of `columns`: whole numbers for categories, else floats."""
-    learnt = model.settings.q_sigma == "learnt"
+    """Yield {column: value} for each image of an Encoding.
+
+    Of a category: c0, a whole number, then the probabilities c0=0, c0=1 and so on.  Of a continuous
+    code: the mean c1 and, if the run learnt it, the standard deviation c1_sd.
+    """
+    codes, learnt = model.spec.codes, model.settings.q_sigma == "learnt"
     for index, (means, deviations) in enumerate(zip(encoding.means, encoding.standard_deviations)):
-        row = []
-        for probabilities in encoding.probabilities:
-            row += [int(probabilities[index].argmax()), *map(float, probabilities[index])]
-        for mean, deviation in zip(means, deviations):
-            row += [float(mean), float(deviation)] if learnt else [float(mean)]
+        row = {}
+        for code, probabilities in zip(codes, encoding.probabilities):
+            row[code.name] = int(probabilities[index].argmax())
+            row |= {f"{code.name}={k}": float(p) for k, p in enumerate(probabilities[index])}
+        for code, mean, deviation in zip(codes[len(encoding.probabilities) :], means, deviations):
+            row[code.name] = float(mean)
+            if learnt:
+                row[f"{code.name}_sd"] = float(deviation)
         yield row
 
 
 def work(args):
     """Do what the parsed arguments say.  Raises the errors that `common.run` expects."""
-    if not common.is_run(args.run):  # then it is the first of the images
-        args.images.insert(0, args.run)
+    run = Path(args.run)
+    if run.suffix != ".npz" and not (run / checkpoint.NAME).exists():
+        args.images.insert(0, args.run)  # not a run: the first of the images
         args.run = checkpoint.TRAINED
     if bool(args.images) == (args.data is not None):
-        raise common.UsageError("give images, folders, or --data PATH, such as an .npz of "
-                                  "images, and only one of these kinds")  # fmt: skip
+        kinds = "images, folders, or --data PATH, such as an .npz of images"
+        raise common.UsageError(f"give {kinds}, and only one of these kinds")
     model, config = common.open_run(args)
     if args.images:
         named_images = from_files(model, args.images)
     else:
         named_images = from_dataset(common.dataset_for(model, config, args.data))
-    header, writer, width = columns(model), csv.writer(sys.stdout, lineterminator="\n"), None
-    for names, encoding in read_codes(model, named_images):
-        if args.csv:
-            if width is None:
-                writer.writerow(["image", *header])
-            for name, row in zip(names, rows(model, encoding)):
-                writer.writerow([name, *(f"{value:.7g}" for value in row)])  # float32 to its end
-            width = 0
-            continue
+    writer, width = csv.writer(sys.stdout, lineterminator="\n"), None
+    while batch := list(itertools.islice(named_images, BATCH)):
+        names, images = zip(*batch)
+        found = list(rows(model, model.encode(np.concatenate(images))))
         if width is None:
             width = max(len("image"), *map(len, names))
-            print(f"{'image':<{width}}" + "".join(f"{name:>7}" for name in header))
-        for name, row in zip(names, rows(model, encoding)):
-            cells = (f"{v:>7}" if isinstance(v, int) else f"{v:>7.2f}" for v in row)
-            print(f"{name:<{width}}" + "".join(cells))
+            header = "".join(f"{column:>7}" for column in found[0])
+            if args.csv:
+                writer.writerow(["image", *found[0]])
+            else:
+                print(f"{'image':<{width}}{header}")
+        for name, row in zip(names, map(dict.values, found)):
+            if args.csv:
+                writer.writerow([name, *(f"{v:.7g}" for v in row)])  # float32 to its end
+            else:
+                cells = (f"{v:>7}" if isinstance(v, int) else f"{v:>7.2f}" for v in row)
+                print(f"{name:<{width}}" + "".join(cells))
 
 
 def main(argv=None):
-    """Run the command.  Returns the exit status: 0, 2 for wrong arguments, 1 for failures."""
-    return common.run(parser(), work, argv)
-
+    """Run the command.  Return the exit status: 0, 2 for wrong arguments, 1 for failures."""
+    text = (
+        "Print the codes that Q predicts for images: of each categorical code the most probable "
+        "category and the probability of each, of each continuous code its mean and, if the run "
+        "learnt it, its standard deviation."
+    )
+    p = argparse.ArgumentParser(prog="tinyinfogan encode", description=text)
+    common.add_run(p)
+    text = "PNG or JPEG files, or folders of them"
+    p.add_argument("images", nargs="*", metavar="IMAGE", help=text)
+    text = "a data set instead of IMAGEs, read as by train; without PATH the run's own"
+    p.add_argument("--data", nargs="?", const="", metavar="PATH", help=text)
+    p.add_argument("--csv", action="store_true", help="comma-separated values")
+    return common.run(p, work, argv)

@@ -12,21 +12,6 @@ from tinyinfogan.storage import files
 from tinyinfogan.view import figure
 
 
-def parser():
-    """Return the argparse parser of the command."""
-    p = argparse.ArgumentParser(
-        prog="tinyinfogan evaluate",
-        description="Measure a trained run: what its codes mean, how good its pictures are, and "
-                    "which of the known failures it shows.  Writes evaluation.json and "
-                    "evaluation.png into the run's folder.",
-    )  # fmt: skip
-    common.add_run(p, default=None)
-    p.add_argument("--data", metavar="PATH", help="real images (default: what it was trained on)")
-    p.add_argument("--seed", type=int, default=0, help="of all that is drawn (default: 0)")
-    p.add_argument("--json", action="store_true", help="print the JSON instead of the text")
-    return p
-
-
 def work(args):
     """Do what the parsed arguments say.  Raises the errors that `common.run` expects."""
     if args.seed < 0:
@@ -44,6 +29,14 @@ def work(args):
 
 
 def main(argv=None):
-    """Run the command.  Returns the exit status: 0, 2 for wrong arguments, 1 for failures."""
-    return common.run(parser(), work, argv)
-
+    """Run the command.  Return the exit status: 0, 2 for wrong arguments, 1 for failures."""
+    text = (
+        "Measure a trained run: what its codes mean, how good its pictures are, and which of the "
+        "known failures it shows.  Writes evaluation.json and evaluation.png into the run's folder."
+    )
+    p = argparse.ArgumentParser(prog="tinyinfogan evaluate", description=text)
+    common.add_run(p, default=None)
+    p.add_argument("--data", metavar="PATH", help="real images (default: what it was trained on)")
+    p.add_argument("--seed", type=int, default=0, help="of all that is drawn (default: 0)")
+    p.add_argument("--json", action="store_true", help="print the JSON instead of the text")
+    return common.run(p, work, argv)

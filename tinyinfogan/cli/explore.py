@@ -15,9 +15,6 @@ from tinyinfogan.view.explorer import Explorer
 NO_WINDOW = ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template")  # backends that only write
 
 
-# --- real images ----------------------------------------------------------------------------------
-
-
 def real_images(config, model, image=None):
     """Return the images to step through: `image`, a file, then the run's test images; or None.
 
@@ -33,26 +30,8 @@ def real_images(config, model, image=None):
     return np.concatenate(found) if found else None
 
 
-# --- the command ----------------------------------------------------------------------------------
-
-
-def parser():
-    """Return the argparse parser of the command."""
-    p = argparse.ArgumentParser(
-        prog="tinyinfogan explore",
-        description="Change the codes of a trained model and see what they do.",
-    )
-    common.add_run(p)
-    p.add_argument("--image", metavar="FILE", help="a PNG or JPEG whose codes to read first")
-    where = p.add_mutually_exclusive_group()
-    where.add_argument("--web", action="store_true", help="open in a browser, not in a window")
-    where.add_argument("--export", metavar="PAGE.html",
-                       help="write one web page in which the generator runs, and stop")  # fmt: skip
-    return p
-
-
 def start_matplotlib(web):
-    """Choose where figures appear.  Raises UsageError where nothing can be shown."""
+    """Choose where figures appear.  Raises UsageError if nothing can be shown."""
     import matplotlib
 
     try:
@@ -93,6 +72,14 @@ def work(args):
 
 
 def main(argv=None):
-    """Run the command.  Returns the exit status: 0, 2 for wrong arguments, 1 for failures."""
-    return common.run(parser(), work, argv, failures=(page.ExportError,))
-
+    """Run the command.  Return the exit status: 0, 2 for wrong arguments, 1 for failures."""
+    text = "Change the codes of a trained model and see what they do."
+    p = argparse.ArgumentParser(prog="tinyinfogan explore", description=text)
+    common.add_run(p)
+    text = "a PNG or JPEG to start from, with the codes predicted for it"
+    p.add_argument("--image", metavar="FILE", help=text)
+    shown = p.add_mutually_exclusive_group()
+    shown.add_argument("--web", action="store_true", help="open in a browser, not in a window")
+    text = "write one web page in which the generator runs, and stop"
+    shown.add_argument("--export", metavar="PAGE.html", help=text)
+    return common.run(p, work, argv, failures=(page.ExportError,))

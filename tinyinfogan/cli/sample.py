@@ -1,7 +1,6 @@
 """Draw images from a trained run: tinyinfogan sample --help"""
 
 import argparse
-import math
 from pathlib import Path
 
 import numpy as np
@@ -13,25 +12,6 @@ from tinyinfogan.view import plots
 
 FURTHEST = 2  # of a continuous code, twice as far as in training, as in figure 2 of the paper
 COLUMNS = 10
-
-
-def parser():
-    """Return the argparse parser of the command."""
-    p = argparse.ArgumentParser(
-        prog="tinyinfogan sample",
-        description="Generate images with chosen codes; what is not chosen is drawn.",
-    )
-    common.add_run(p)
-    p.add_argument("--code", action="append", default=[], metavar="NAME=VALUE",
-                   help="fix a code, such as c0=3 or c1=-1.5; may be given again")  # fmt: skip
-    p.add_argument("--vary", metavar="NAME", help="show a code at each of its values, or at ten "
-                   f"from -{FURTHEST} to {FURTHEST}: a column each")  # fmt: skip
-    p.add_argument("--count", type=int, default=COLUMNS, metavar="N",
-                   help="images, or rows with --vary (default: 10)")  # fmt: skip
-    p.add_argument("--seed", type=int, default=0, help="of all that is drawn (default: 0)")
-    p.add_argument("--out", metavar="PATH", help="a grid as PATH.png, arrays as PATH.npz, or a "
-                   "folder for single PNGs (default: sample.png, in RUN if given)")  # fmt: skip
-    return p
 
 
 def code_named(spec, name):
@@ -54,81 +34,66 @@ def chosen_codes(spec, texts):
         try:
             number = float(value)
         except ValueError:
-            number = math.nan
+            number = float("nan")
         if code.size is None:
             good, expected = abs(number) <= FURTHEST, f"a number from -{FURTHEST} to {FURTHEST}"
         else:
-            good = 0 <= number < code.size and number == int(number)
-            expected = f"a category from 0 to {code.size - 1}"
+            good, expected = number in range(code.size), f"a category from 0 to {code.size - 1}"
         if not good:
             raise common.UsageError(f"--code {text}: {code.name} takes {expected}")
         if code.name in codes:
             raise common.UsageError(f"--code {text}: {code.name} is given twice")
-        codes[code.name] = number if code.size is None else int(number)
+        codes[code.name] = number
     return codes
 
 
 def draw(spec, codes, vary, count, rng):
-    """Return (latents (R K, dim), values of the varied code (K,) or None).
-
-    Without `vary`, R is `count` and K is 1.
-    """
+    """Return latents (R K, dim): R, `count`, rows with each of the K values of the code `vary`."""
     latents = spec.sample(count, rng)
     for name, value in codes.items():
         spec.set_code(latents, name, value)
-    if vary is None:
-        return latents, None
-    values = np.linspace(-FURTHEST, FURTHEST, COLUMNS) if vary.size is None else range(vary.size)
-    latents = np.repeat(latents, len(values), axis=0)
-    spec.set_code(latents, vary.name, np.tile(values, count))
-    return latents, list(values)
+    if vary:
+        values = range(vary.size) if vary.size else np.linspace(-FURTHEST, FURTHEST, COLUMNS)
+        latents = np.repeat(latents, len(values), axis=0)
+        spec.set_code(latents, vary.name, np.tile(values, count))
+    return latents
 
 
 def code_values(spec, latents):
     """Return {code name: (N,)}: categories of categorical codes, numbers of continuous ones."""
-    codes = latents[:, spec.noise :]
-    return {code.name: codes[:, code.columns.start] if code.size is None
-            else codes[:, code.columns].argmax(axis=1) for code in spec.codes}  # fmt: skip
+    values = {}
+    for code in spec.codes:
+        columns = latents[:, spec.noise :][:, code.columns]
+        values[code.name] = columns[:, 0] if code.size is None else columns.argmax(axis=1)
+    return values
 
 
-def _label(name, value):
-    return f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
-
-
-def save_grid(path, spec, latents, images, codes, vary, values):
-    """Write one PNG: the varied code from left to right and its values below.
-
-    Rows are labelled with the categories drawn; without a varied code the images just follow.
-    """
-    title = ", ".join(_label(*item) for item in codes.items())
-    if vary is None:
-        missing = -len(images) % min(COLUMNS, len(images))
-        images = np.concatenate([images, np.ones((missing, *images.shape[1:]), np.float32)])
-        grid = images.reshape(-1, min(COLUMNS, len(images)), *images.shape[1:])
-        title = f"{title}; the rest drawn" if title else "all codes drawn"
-        panel = title, None, None, grid
-    else:
-        grid = images.reshape(-1, len(values), *images.shape[1:])
-        drawn = code_values(spec, latents[:: len(values)])
-        drawn = {code.name: drawn[code.name] for code in spec.codes
-                 if code.size and code.name not in codes and code != vary}  # fmt: skip
-        rows = [", ".join(_label(name, v[row]) for name, v in drawn.items())
-                for row in range(len(grid))] if drawn else None  # fmt: skip
+def save_grid(path, spec, images, values, codes, vary, count):
+    """Write one PNG: across it the code `vary`, if any, beside each row the categories drawn."""
+    title = ", ".join(f"{name}={value:g}" for name, value in codes.items())
+    if vary:
+        columns = len(images) // count
         title = f"{vary.name} by columns" + (f"; {title}" if title else "")
-        columns = values if vary.size else [f"{value:.1f}" for value in values]
-        panel = title, columns, rows, grid
-    plots.save_traversal(path, [panel])
+        labels = [f"{v:g}" if vary.size else f"{v:.1f}" for v in values[vary.name][:columns]]
+        drawn = [c.name for c in spec.codes if c.size and c.name not in codes and c != vary]
+        first = range(0, len(images), columns)
+        rows = drawn and [", ".join(f"{n}={values[n][at]}" for n in drawn) for at in first]
+    else:
+        columns, labels, rows = min(COLUMNS, count), None, None
+        title = f"{title}; the rest drawn" if title else "all codes drawn"
+        images = np.pad(images, ((0, -count % columns), *[(0, 0)] * 3), constant_values=1)  # white
+    grid = images.reshape(-1, columns, *images.shape[1:])
+    plots.save_traversal(path, [(title, labels, rows, grid)])
 
 
 def save_images(folder, images, values, vary):
     """Write each image as a PNG of its own size, numbered from 0, with the varied code's value."""
     folder.mkdir(parents=True, exist_ok=True)
-    digits = len(str(len(images) - 1))
     for index, image in enumerate(images):
-        value = "" if vary is None else f"_{_label(vary.name, values[index % len(values)])}"
-        if vary is not None and vary.size is None:
-            value = f"_{vary.name}={values[index % len(values)]:.2f}"
-        plots.save_grid(folder / f"{index:0{digits}d}{value}.png", image[None], columns=1, scale=1)
+        name = str(index).zfill(len(str(len(images) - 1)))
+        if vary:
+            name += f"_{vary.name}={values[vary.name][index]:{'d' if vary.size else '.2f'}}"
+        plots.save_grid(folder / f"{name}.png", image[None], columns=1, scale=1)
 
 
 def work(args):
@@ -139,28 +104,39 @@ def work(args):
     run = Path(args.run)
     folder = Path() if run == checkpoint.TRAINED else run if run.is_dir() else run.parent
     out = common.output(args.out or folder / "sample.png")
-    if out.suffix.lower() not in ("", ".png", ".npz") and not out.is_dir():
-        raise common.UsageError(f"--out {out}: expected a .png, an .npz or a folder")
-    if not out.suffix and out.is_file():
-        raise common.UsageError(f"--out {out}: is a file; expected a .png, an .npz or a folder")
+    kind, what = out.suffix.lower(), "is a file; " if out.is_file() and not out.suffix else ""
+    if what or (kind not in ("", ".png", ".npz") and not out.is_dir()):
+        raise common.UsageError(f"--out {out}: {what}expected a .png, an .npz or a folder")
     model, _ = common.open_run(args)
-    spec = model.spec
-    codes, vary = chosen_codes(spec, args.code), args.vary and code_named(spec, args.vary)
+    spec, codes = model.spec, chosen_codes(model.spec, args.code)
+    vary = None if args.vary is None else code_named(spec, args.vary)
     if vary and vary.name in codes:
         raise common.UsageError(f"--vary {vary.name}: --code fixes it; leave one out")
-    latents, values = draw(spec, codes, vary, args.count, np.random.default_rng(args.seed))
-    images = model.decode(latents)
-    if out.is_dir() or not out.suffix:
+    latents = draw(spec, codes, vary, args.count, np.random.default_rng(args.seed))
+    images, values = model.decode(latents), code_values(spec, latents)
+    if out.is_dir() or not kind:
         save_images(out, images, values, vary)
-    elif out.suffix.lower() == ".npz":
+    elif kind == ".npz":
         with files.replacing(out) as file:
-            np.savez(file, images=images, latents=latents, **code_values(spec, latents))
+            np.savez(file, images=images, latents=latents, **values)
     else:
-        save_grid(out, spec, latents, images, codes, vary, values)
+        save_grid(out, spec, images, values, codes, vary, args.count)
     print(f"{len(images)} images: {out}")
 
 
 def main(argv=None):
-    """Run the command.  Returns the exit status: 0, 2 for wrong arguments, 1 for failures."""
-    return common.run(parser(), work, argv)
-
+    """Run the command.  Return the exit status: 0, 2 for wrong arguments, 1 for failures."""
+    text = "Generate images with chosen codes; what is not chosen is drawn."
+    p = argparse.ArgumentParser(prog="tinyinfogan sample", description=text)
+    common.add_run(p)
+    text = "fix a code, such as c0=3 or c1=-1.5; may be given again"
+    p.add_argument("--code", action="append", default=[], metavar="NAME=VALUE", help=text)
+    text = f"show a code at each of its values, or at ten from -{FURTHEST} to {FURTHEST}"
+    p.add_argument("--vary", metavar="NAME", help=f"{text}: a column each")
+    p.add_argument(
+        "--count", type=int, default=10, help="images, or rows with --vary (default: 10)"
+    )
+    p.add_argument("--seed", type=int, default=0, help="of all that is drawn (default: 0)")
+    text = "a grid as PATH.png, arrays as PATH.npz, or a folder for single PNGs"
+    p.add_argument("--out", metavar="PATH", help=f"{text} (default: sample.png, in RUN if given)")
+    return common.run(p, work, argv)
