@@ -12,6 +12,7 @@ from PIL import Image
 from tinyinfogan import train
 from tinyinfogan.cli.train import main
 from tinyinfogan.engine.device import DeviceError, missing_for_cuda, resolve_device
+from tinyinfogan.training import report
 
 FAST = ["--channels", "2", "--hidden", "8", "--batch-size", "10", "--steps", "2"]
 
@@ -29,7 +30,7 @@ def images(tmp_path):
 @pytest.fixture()
 def no_pictures(monkeypatch):
     """Drawing takes most of the time of a short run; most tests here are not about pictures."""
-    monkeypatch.setattr(train.report, "finish", lambda *_: None)
+    monkeypatch.setattr(report, "finish", lambda *_: None)
 
 
 def message_of(capsys, argv, status):
@@ -67,25 +68,28 @@ def test_epochs_are_passes_over_the_data(images, tmp_path, no_pictures):
     assert json.loads((out / "config.json").read_text())["settings"]["steps"] == 6
 
 
-@pytest.mark.parametrize(("argv", "words"), [
-    (["--preset", "nope"], "nope"),
-    (["--device", "tpu"], "tpu"),
-    (["--steps", "0"], "steps is 0"),
-    (["--steps", "-3"], "steps is -3"),
-    (["--epochs", "0"], "epochs is 0"),
-    (["--epochs", "1", "--steps", "1"], "not both"),
-    (["--batch-size", "1"], "batch_size is 1"),
-    (["--batch-size", "31"], "more than the 30 images"),
-    (["--d-lr", "0"], "d_lr is 0"),
-    (["--g-lr", "-1"], "g_lr is -1"),
-    (["--g-lr", "fast"], "fast"),
-    (["--lambda-categorical", "nan"], "lambda_categorical is nan"),
-    (["--categorical", "1"], "size 1"),
-    (["--noise", "-1"], "noise is -1"),
-    (["--seed", "-1"], "seed is -1"),
-    (["--log-every", "0"], "log_every is 0"),
-    (["--checkpoint-every", "-1"], "checkpoint_every is -1"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--preset", "nope"], "nope"),
+        (["--device", "tpu"], "tpu"),
+        (["--steps", "0"], "steps is 0"),
+        (["--steps", "-3"], "steps is -3"),
+        (["--epochs", "0"], "epochs is 0"),
+        (["--epochs", "1", "--steps", "1"], "not both"),
+        (["--batch-size", "1"], "batch_size is 1"),
+        (["--batch-size", "31"], "more than the 30 images"),
+        (["--d-lr", "0"], "d_lr is 0"),
+        (["--g-lr", "-1"], "g_lr is -1"),
+        (["--g-lr", "fast"], "fast"),
+        (["--lambda-categorical", "nan"], "lambda_categorical is nan"),
+        (["--categorical", "1"], "size 1"),
+        (["--noise", "-1"], "noise is -1"),
+        (["--seed", "-1"], "seed is -1"),
+        (["--log-every", "0"], "log_every is 0"),
+        (["--checkpoint-every", "-1"], "checkpoint_every is -1"),
+    ],
+)
 def test_arguments_that_cannot_be(argv, words, images, tmp_path, capsys):
     out = tmp_path / "run"
     assert words in message_of(capsys, ["--data", images, "--out", str(out), *argv], 2)
@@ -102,12 +106,17 @@ def test_cuda_that_is_not_there_says_what_is_missing(capsys, images, tmp_path, m
     assert "install" in message
 
 
-@pytest.mark.parametrize("broken, words", [
-    ("import", "CuPy does not work (libcublas.so.13: cannot open"), ("device", "sees no GPU"),
-    ("product", "CuPy does not work (the driver is too old)"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "broken, words",
+    [
+        ("import", "CuPy does not work (libcublas.so.13: cannot open"),
+        ("device", "sees no GPU"),
+        ("product", "CuPy does not work (the driver is too old)"),
+    ],
+)
 def test_a_cupy_that_does_not_work(broken, words, monkeypatch, gpu):
     """One line says why and which one to install."""
+
     def fail(*args):
         raise RuntimeError("the driver is too old\nand more")
 
@@ -153,8 +162,9 @@ def test_what_is_nobody_s_run_is_kept(images, tmp_path, capsys, no_pictures):
     assert "is the folder of --data" in message
 
 
-def test_where_memory_is_too_little_the_old_run_stays(images, tmp_path, capsys, monkeypatch,
-                                                      no_pictures):  # fmt: skip
+def test_where_memory_is_too_little_the_old_run_stays(
+    images, tmp_path, capsys, monkeypatch, no_pictures
+):
     out = tmp_path / "run"
     argv = [*FAST, "--data", images, "--out", str(out)]
     assert main(argv) == 0
@@ -226,13 +236,16 @@ def test_a_disk_that_cannot_be_written(images, tmp_path, capsys, monkeypatch):
     assert "--out" in message
 
 
-@pytest.mark.parametrize("argv, words", [
-    (["--resume", ""], "--resume is empty"),
-    (["--out", ""], "--out is empty"),
-    (["--epochs", "1e306"], "epochs is 1e+306, expected more than 0 and at most 1,000,000"),
-    (["--out", "x" * 300], "File name too long"),
-    (["--data", "loop"], "loop"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "argv, words",
+    [
+        (["--resume", ""], "--resume is empty"),
+        (["--out", ""], "--out is empty"),
+        (["--epochs", "1e306"], "epochs is 1e+306, expected more than 0 and at most 1,000,000"),
+        (["--out", "x" * 300], "File name too long"),
+        (["--data", "loop"], "loop"),
+    ],
+)
 def test_paths_and_numbers_that_cannot_be(argv, words, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "loop").symlink_to("loop")

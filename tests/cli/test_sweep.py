@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tinyinfogan.cli import sweep
-from tinyinfogan.cli.train import main
+from tinyinfogan.cli.main import main
 
 SMALL = ["--steps=2", "--batch-size=20", "--channels=4", "--hidden=8", "--log-every=1"]
 
@@ -18,8 +18,11 @@ def test_every_setting_with_every_seed():
     vary = {"d-lr": ["1e-4", "2e-4"], "channels": ["4", "8"]}
     jobs = sweep.jobs_of("out", range(3), vary, ["--steps=2"])
     assert len(jobs) == len({folder for _, folder, _ in jobs}) == 12
-    assert jobs[4] == ("d-lr=1e-4 channels=8", "out/d-lr=1e-4,channels=8,seed=1",
-                       ["--steps=2", "--d-lr=1e-4", "--channels=8", "--seed=1"])  # fmt: skip
+    assert jobs[4] == (
+        "d-lr=1e-4 channels=8",
+        "out/d-lr=1e-4,channels=8,seed=1",
+        ["--steps=2", "--d-lr=1e-4", "--channels=8", "--seed=1"],
+    )
 
 
 def test_a_sweep(tmp_path, capsys):
@@ -41,7 +44,7 @@ def test_a_sweep(tmp_path, capsys):
 
 
 def test_train_with_several_seeds_is_a_sweep(tmp_path, capsys):
-    assert main(["--seeds=1", f"--out={tmp_path}", *SMALL]) == 0
+    assert main(["train", "--seeds=1", f"--out={tmp_path}", *SMALL]) == 0
     assert "median" in capsys.readouterr().out
     assert (tmp_path / "seed=0" / "traversal.png").exists()
 
@@ -80,12 +83,20 @@ def test_other_settings_in_the_same_folder(tmp_path, capsys):
 
 def test_out_that_is_a_file(tmp_path, capsys):
     (tmp_path / "file").write_text("precious")
-    assert sweep.main(["--seeds=1", f"--out={tmp_path / 'file'}", *SMALL]) == 1
+    assert sweep.main(["train", "--seeds=1", f"--out={tmp_path / 'file'}", *SMALL]) == 1
     assert "give another --out" in capsys.readouterr().err
 
 
 def test_a_signal_lets_the_runs_save_and_end(tmp_path):
-    command = [sys.executable, "-m", "tinyinfogan", "sweep", "--seeds=2", f"--out={tmp_path}", *SMALL]
+    command = [
+        sys.executable,
+        "-m",
+        "tinyinfogan",
+        "sweep",
+        "--seeds=2",
+        f"--out={tmp_path}",
+        *SMALL,
+    ]
     with subprocess.Popen([*command, "--steps=99999"], stderr=subprocess.PIPE, text=True) as child:
         while not list(tmp_path.glob("seed=0/metrics.jsonl")):
             assert child.poll() is None
