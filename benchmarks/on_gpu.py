@@ -22,7 +22,7 @@ from benchmarks import common
 from tinyinfogan.engine.device import missing_for_cuda
 
 ROOT = Path(__file__).parents[1]
-SMALL = ["--channels", "4", "--hidden", "16", "--steps", "8", "--log-every", "4"]
+SMALL = "--channels 4 --hidden 16 --batch-size 8 --steps 8 --log-every 4".split()
 
 
 def parts(folder, dry):

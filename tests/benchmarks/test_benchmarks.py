@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from test_architecture import borrowed_private_names, circles
 
 import benchmarks
 from benchmarks import (
@@ -360,6 +361,12 @@ def test_peak_memory_is_not_that_of_the_process_which_started_it():
 
 def memory_now():
     return common.memory
+
+
+def test_benchmarks_import_without_a_circle_and_no_private_names():
+    files = (ROOT / "benchmarks").glob("*.py")
+    sources = {p.stem: p.read_text("utf-8").replace("benchmarks", "tinyinfogan") for p in files}
+    assert "sides" in sources and circles(sources) + borrowed_private_names(sources) == []
 
 
 def test_importing_a_benchmark_imports_no_other_library():

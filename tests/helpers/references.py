@@ -8,18 +8,18 @@ import numpy as np
 
 
 def host(array):
-    """The NumPy array behind a Tensor, a CuPy array or a NumPy array."""
+    """Return the NumPy array behind a Tensor, a CuPy array or a NumPy array."""
     array = array.data if hasattr(array, "requires_grad") else array
     return array.get() if hasattr(array, "get") else np.asarray(array)
 
 
 def away_from_kinks(rng, shape, low=0.2, high=1.5):
-    """Random values of both signs, none near zero, where relu has its corner."""
+    """Return random values of both signs, none near zero, where relu has its corner."""
     return rng.uniform(low, high, shape) * rng.choice([-1.0, 1.0], shape)
 
 
 def conv2d(x, weight, stride=1, padding=0):
-    """Cross-correlation of x (N, H, W, C) with weight (KH, KW, C, O), product by product."""
+    """Return x (N, H, W, C) correlated with weight (KH, KW, C, O), product by product."""
     N, H, W, C = x.shape
     KH, KW, _, O = weight.shape  # noqa: E741
     OH = (H + 2 * padding - KH) // stride + 1
@@ -35,7 +35,7 @@ def conv2d(x, weight, stride=1, padding=0):
 
 
 def conv_transpose2d(x, weight, stride=1, padding=0, output_padding=0):
-    """Each pixel of x (N, H, W, C) stamps its kernel onto the output; weight is (KH, KW, O, C)."""
+    """Return what pixels of x (N, H, W, C) paint, each a window of weight (KH, KW, O, C)."""
     N, H, W, C = x.shape
     KH, KW, O, _ = weight.shape  # noqa: E741
     OH = (H - 1) * stride - 2 * padding + KH + output_padding
@@ -51,7 +51,7 @@ def conv_transpose2d(x, weight, stride=1, padding=0, output_padding=0):
 
 
 def batch_norm(x, gamma, beta, mean=None, variance=None, eps=1e-5):
-    """Channel by channel; with the batch's own statistics unless some are given."""
+    """Return x normalised per channel, with the batch's statistics unless some are given."""
     out = np.empty_like(x)
     for c in range(x.shape[-1]):
         values = x[..., c]
@@ -62,12 +62,12 @@ def batch_norm(x, gamma, beta, mean=None, variance=None, eps=1e-5):
 
 
 def softmax(x, axis=-1):
-    """Plain exponentials over their sum: for moderate values only, which keeps it independent."""
+    """Return plain exponentials over their sum: for moderate values only, which keeps it apart."""
     return np.exp(x) / np.exp(x).sum(axis=axis, keepdims=True)
 
 
 def adam(value, gradients, lr, betas=(0.5, 0.999), eps=1e-8):
-    """Algorithm 1 of Kingma & Ba (2015), line for line."""
+    """Return `value` after a step per gradient: Kingma & Ba (2015), algorithm 1, line for line."""
     beta1, beta2 = betas
     m, v, t = np.zeros_like(value), np.zeros_like(value), 0
     for gradient in gradients:
@@ -81,7 +81,7 @@ def adam(value, gradients, lr, betas=(0.5, 0.999), eps=1e-8):
 
 
 def numeric_gradients(function, arrays, cotangent, step=1e-6):
-    """d sum(cotangent * function(*arrays)) / d array, one element at a time."""
+    """Return d sum(cotangent * function(*arrays)) / d array, one element at a time."""
     gradients = []
     for k, array in enumerate(arrays):
         gradient = np.zeros_like(array)
