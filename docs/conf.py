@@ -25,6 +25,7 @@ html_title = "tinyinfogan"
 html_show_copyright = html_show_sphinx = False
 html_theme_options = {"navigation_with_keys": True}
 myst_heading_anchors = 3
+autodoc_preserve_defaults = True
 autodoc_default_options = {"members": True, "member-order": "bysource"}
 
 

@@ -162,10 +162,10 @@ for (name, (_, seen, _)), row in zip(results.items(), grid):
 show("08_three_games.png")
 
 # %% [markdown]
-# In the first row all thousand points, each from noise of its own, lie in one heap, and the heap is
-# never where it was. That is *mode collapse*. In the second row the ring fills up. In the third, at
-# the rates of the first, the points come in eight heaps and take their places one after another.
-# (How many of the eight differs from seed to seed; a count follows.)
+# In the first row all thousand points, each from noise of its own, lie in one heap or one streak,
+# and it is never where it was. That is *mode collapse*. In the second row the ring fills up. In the
+# third, at the rates of the first, the points come in eight heaps and take their places one after
+# another. (How many of the eight differs from seed to seed; a count follows.)
 #
 # The best discriminator
 # ----------------------
