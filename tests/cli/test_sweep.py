@@ -83,7 +83,7 @@ def test_other_settings_in_the_same_folder(tmp_path, capsys):
 
 def test_out_that_is_a_file(tmp_path, capsys):
     (tmp_path / "file").write_text("precious")
-    assert sweep.main(["train", "--seeds=1", f"--out={tmp_path / 'file'}", *SMALL]) == 1
+    assert sweep.main(["--seeds=1", f"--out={tmp_path / 'file'}", *SMALL]) == 1
     assert "give another --out" in capsys.readouterr().err
 
 
@@ -106,3 +106,9 @@ def test_a_signal_lets_the_runs_save_and_end(tmp_path):
     assert child.returncode == 128 + 15
     assert (tmp_path / "seed=0" / "checkpoint.npz").exists()
     assert not (tmp_path / "seed=1").exists()
+
+
+def test_help_on_a_terminal_without_unicode(monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    command = [sys.executable, "-m", "tinyinfogan", "sweep", "--help"]
+    assert "VALUE,VALUE?" in subprocess.run(command, capture_output=True, text=True).stdout

@@ -133,9 +133,7 @@ def main(argv=None):
     p.add_argument("--code", action="append", default=[], metavar="NAME=VALUE", help=text)
     text = f"show a code at each of its values, or at ten from -{FURTHEST} to {FURTHEST}"
     p.add_argument("--vary", metavar="NAME", help=f"{text}: a column each")
-    p.add_argument(
-        "--count", type=int, default=10, help="images, or rows with --vary (default: 10)"
-    )
+    p.add_argument("--count", type=int, default=10, help="images, or rows to vary (default: 10)")
     p.add_argument("--seed", type=int, default=0, help="of all that is drawn (default: 0)")
     text = "a grid as PATH.png, arrays as PATH.npz, or a folder for single PNGs"
     p.add_argument("--out", metavar="PATH", help=f"{text} (default: sample.png, in RUN if given)")
