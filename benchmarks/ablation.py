@@ -115,7 +115,10 @@ def main(argv=None):
     parser.add_argument("--preset", nargs="+", choices=PRESETS, default=["mnist", "paper-mnist"])
     parser.add_argument("--batch", type=int, help="default: the preset's")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--only", nargs="+", choices=MEASURES, metavar="NAME", help="of these")
+    parser.add_argument(
+        "--only", nargs="+", choices=MEASURES, metavar="NAME", help="these only, unsaved"
+    )
+    parser.add_argument("--out", metavar="DIR", help="where results go (default: results/)")
     args = parser.parse_args(argv)
     results = {}
     for preset in args.preset:
@@ -124,7 +127,7 @@ def main(argv=None):
         print(f"{key}:", flush=True)
         results[key] = measure(mnist(preset, batch), args.only or MEASURES, args.rounds)
         if not args.only:
-            common.save("ablation", {key: results[key]})
+            common.save("ablation", {key: results[key]}, args.out)
     cheap = worth_too_little(results)
     print(f"worth less than 3 % in each of {', '.join(results)}: {', '.join(cheap) or 'none'}")
     return 0

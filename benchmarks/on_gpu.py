@@ -28,7 +28,7 @@ SMALL = "--channels 4 --hidden 16 --batch-size 8 --steps 8 --log-every 4".split(
 def parts(folder, dry):
     """Return {name: (arguments of python -m, function from its output to a result)}."""
     torch = importlib.util.find_spec("torch") is not None
-    sides = ["pytorch", "compile", "graphs"] if torch and not dry else []
+    sides = [] if dry else ["plain", *(["pytorch", "compile", "graphs"] if torch else [])]
     preset = ["--preset", "paper-mnist"]
     step = ["benchmarks.step", "--device", "cuda", *preset, "--out", folder, "--sides", *sides]
     step += ["--batch", "8", "--rounds", "1", "--steps", "3"] if dry else ["--batch", "128", "512"]
