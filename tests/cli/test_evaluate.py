@@ -271,6 +271,7 @@ def test_too_many_images_for_the_memory_are_one_line(run, tmp_path, capsys, monk
     [
         (["--code", "c9=1"], "there is no code 'c9'; this run's codes are: c0, c1, c2"),
         (["--vary", "noise"], "there is no code 'noise'"),
+        (["--vary", ""], "there is no code ''"),
         (["--code", "c0=10"], "a category from 0 to 9"),
         (["--code", "c0=-1"], "a category from 0 to 9"),
         (["--code", "c0=1.5"], "a category from 0 to 9"),
