@@ -122,7 +122,7 @@ def test_the_plain_side_takes_the_same_steps(preset):
 
 def test_the_plain_side_takes_no_quick_version(monkeypatch):
     asked = []
-    monkeypatch.setattr(seam, "_plain", False)  # with TINYINFOGAN_PLAIN=1 ours is plain, too
+    monkeypatch.setattr(seam, "is_plain", False)  # with TINYINFOGAN_PLAIN=1 ours is plain, too
     monkeypatch.setattr(fast, "version", lambda name, arguments: asked.append(name))
     run("plain", {}, tiny("mnist"), steps=1)
     assert not asked
