@@ -161,8 +161,8 @@ draw(list(runs)[:5], "12_one_thing_at_a_time.png")
 
 # %% [markdown]
 # Two numbers in a cell are two seeds, and how far they lie apart is the noise: in L_I mostly a few
-# hundredths, up to three tenths with the third step, and in accuracy up to ten points. After so few
-# steps the categories are not digits yet in any row, and *no difference in accuracy can be told
+# hundredths, up to three tenths with the third step, and in accuracy ten points or more. After so
+# few steps the categories are not digits yet in any row, and *no difference in accuracy can be told
 # from noise*. What can, as both seeds agree: with the third step Q predicts c1 much less well, and
 # D's loss is lower. "All of these" is hardly different from the third step alone. The other two
 # changes move little. Now one by one.
@@ -234,7 +234,7 @@ show("12_losses_of_g.png")
 # how far one step of a given rate goes. The tanh on the means is a little more: Q cannot say more
 # than 1, and near 1 its slope 1 - m² makes it hard to learn.
 #
-# In the table: nothing in D's loss and in c0; L_I(c1) is lower by some hundredths, in both seeds.
+# In the table: nothing in D's loss and in c0; L_I(c1) is a little lower, in both seeds.
 #
 # Who is updated: λ or a rate
 # ---------------------------
