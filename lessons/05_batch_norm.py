@@ -284,7 +284,7 @@ print(source[source.index("    # D and Q: maximise") : source.index("    informa
 # *Answer 1.* The logit is $Σ_c w_c (γ_c z_c + β_c) + b$, and the mean of each $z_c$ over a batch
 # is 0. What is left, $Σ_c w_c β_c + b$, does not know which batch it was. D can at best tell
 # single images from the mean of their batch. (Table 1 of the paper reads as though it asked for
-# just this; see ``model.Discriminator``.)
+# just this; see ``networks.Discriminator``.)
 
 # %%
 D = nn.Sequential(nn.Linear(784, 64, rng=rng), nn.BatchNorm(64), nn.Linear(64, 1, rng=rng))

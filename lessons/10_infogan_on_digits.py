@@ -168,7 +168,7 @@ print(inspect.getsource(train_step))
 # - *D and Q first.* D minimises its loss: real pictures up, generated ones down, in two passes, as
 #   lesson 5 has it. Q maximises the bound: from the pictures it must predict the codes that they
 #   were made from. Q needs no picture of a real digit for that, only G's, because only of those the
-#   codes are known. D and Q share a trunk (``model.Discriminator``), so Q costs little more than a
+#   codes are known. D and Q share a trunk (``networks.Discriminator``), so Q costs little more than a
 #   second head.
 # - *Then G*, against the D and Q that have just moved, with their weights frozen so that backward
 #   does not compute gradients nobody will use. G is paid for pictures that D takes for real, *and*
@@ -210,7 +210,7 @@ print(inspect.getsource(step_for))
 # To say so one has to look for it. A Q that was never trained cannot read anything, and would prove
 # nothing. The paper is fair about this in its figure 1: it trains a Q for the plain GAN too,
 # without letting G know. So does the preset: with λ = 0 the features of the trunk reach Q's head
-# cut off from the tape (``q_detached`` in ``model.Discriminator``), and the head alone maximises
+# cut off from the tape (``q_detached`` in ``networks.Discriminator``), and the head alone maximises
 # L_I. What it reaches tells how much of the codes can be read.
 
 
