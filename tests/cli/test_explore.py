@@ -103,12 +103,17 @@ def test_a_picked_image(run, tmp_path, capsys, monkeypatch):
     plt.close("all")
 
 
-def test_web_without_tornado_says_so(run, capsys, monkeypatch):
-    def missing(name):
-        raise ImportError("No module named 'tornado'")
-
-    monkeypatch.setattr(matplotlib, "use", missing)
-    assert "pip install tornado" in message_of(capsys, [run, "--web"], 2)
+@pytest.mark.parametrize(
+    "backend, options, words",
+    [("agg", ["--web"], "pip install tornado"), ("nonsense", [], "'nonsense'")],
+)
+def test_what_matplotlib_cannot_show_is_one_line(backend, options, words, run, monkeypatch):
+    monkeypatch.setenv("MPLBACKEND", backend)
+    code = "import sys; sys.modules['tornado'] = None; from tinyinfogan.cli.explore import main; "
+    command = [sys.executable, "-c", f"{code}sys.exit(main())", str(run), *options]
+    done = subprocess.run(command, capture_output=True, text=True)
+    (line,) = done.stderr.strip().splitlines()
+    assert done.returncode == 2 and words in line
 
 
 def test_importing_needs_no_matplotlib():

@@ -62,11 +62,10 @@ def output(path):
 
 def add_run(parser, default=checkpoint.TRAINED):
     """Add the arguments RUN, required if the default is None, and --device to a parser."""
-    text, optional = "a run's folder, or its checkpoint", {}
+    text, nargs = "a run's folder, or its checkpoint", None if default is None else "?"
     if default is not None:
         text += " (default: the model that comes with the package)"
-        optional = {"nargs": "?", "default": default}
-    parser.add_argument("run", metavar="RUN", help=text, **optional)
+    parser.add_argument("run", metavar="RUN", nargs=nargs, default=default, help=text)
     text = "auto (default): the GPU if there is one"
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help=text)
 

@@ -32,17 +32,14 @@ def gpu_lines():
 
     runtime = cupy.cuda.runtime
     properties = runtime.getDeviceProperties(0)
+    name, capability = properties["name"].decode(), f"{properties['major']}.{properties['minor']}"
     free, total = (size / 1e9 for size in runtime.memGetInfo())
-
-    def version(number):
-        return f"{number // 1000}.{number % 1000 // 10}"
-
-    name = properties["name"].decode()
+    numbers = runtime.runtimeGetVersion(), runtime.driverGetVersion()
+    cuda, driver = (f"{number // 1000}.{number % 1000 // 10}" for number in numbers)
     return [
-        f"CuPy     {cupy.__version__}, CUDA {version(runtime.runtimeGetVersion())}",
-        f"driver   for CUDA up to {version(runtime.driverGetVersion())}",
-        f"GPU      {name}, compute capability {properties['major']}.{properties['minor']}; "
-        f"{runtime.getDeviceCount()} in all",
+        f"CuPy     {cupy.__version__}, CUDA {cuda}",
+        f"driver   for CUDA up to {driver}",
+        f"GPU      {name}, compute capability {capability}; {runtime.getDeviceCount()} in all",
         f"memory   {free:.1f} of {total:.1f} GB free",
     ]
 

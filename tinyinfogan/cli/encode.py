@@ -76,23 +76,23 @@ def work(args):
         named_images = from_files(model, args.images)
     else:
         named_images = from_dataset(common.dataset_for(model, config, args.data))
-    writer, width = csv.writer(sys.stdout, lineterminator="\n"), None
+    width, writer = None, csv.writer(sys.stdout, lineterminator="\n")
+    number = ".7g" if args.csv else ".2f"  # seven digits write a float32 to its end
+
+    def write(name, cells):
+        if args.csv:
+            writer.writerow([name, *cells])
+        else:
+            print(f"{name:<{width}}" + "".join(f"{cell:>7}" for cell in cells))
+
     while batch := list(itertools.islice(named_images, BATCH)):
         names, images = zip(*batch)
         found = list(rows(model, model.encode(np.concatenate(images))))
         if width is None:
             width = max(len("image"), *map(len, names))
-            header = "".join(f"{column:>7}" for column in found[0])
-            if args.csv:
-                writer.writerow(["image", *found[0]])
-            else:
-                print(f"{'image':<{width}}{header}")
-        for name, row in zip(names, map(dict.values, found)):
-            if args.csv:
-                writer.writerow([name, *(f"{v:.7g}" for v in row)])  # float32 to its end
-            else:
-                cells = (f"{v:>7}" if isinstance(v, int) else f"{v:>7.2f}" for v in row)
-                print(f"{name:<{width}}" + "".join(cells))
+            write("image", found[0])
+        for name, row in zip(names, found):
+            write(name, [v if isinstance(v, int) else f"{v:{number}}" for v in row.values()])
 
 
 def main(argv=None):

@@ -32,23 +32,21 @@ def real_images(config, model, image=None):
 
 def start_matplotlib(web):
     """Choose where figures appear.  Raises UsageError if nothing can be shown."""
-    import matplotlib
-
     try:
-        if web:
-            matplotlib.use("WebAgg")
         import matplotlib.pyplot as plt
 
+        if web:
+            plt.switch_backend("WebAgg")
         name = plt.get_backend().lower()
-    except ImportError as error:  # of tornado, or as MPLBACKEND asks for a window without a screen
-        missing = "--web needs tornado: pip install tornado" if web else "there is no screen"
-        advice = "" if web else "; give --web or --export page.html"
-        raise UsageError(f"{missing} ({error}){advice}") from error
-    if name in NO_WINDOW or name.endswith("inline"):
-        raise UsageError(
-            f"there is no screen, or no toolkit for windows (Matplotlib took {name}); give --web "
-            "for a browser, or --export page.html"
-        )
+        if name not in NO_WINDOW and not name.endswith("inline"):
+            return
+        why = f"Matplotlib took {name}"
+    except (ImportError, RuntimeError, ValueError) as error:
+        why = str(error).partition(";")[0]  # no tornado, no screen, or no such MPLBACKEND
+    if web:
+        raise UsageError(f"--web needs tornado: pip install tornado ({why})")
+    what = f"there is no screen, or no toolkit for windows ({why})"
+    raise UsageError(f"{what}; give --web for a browser, or --export page.html")
 
 
 def work(args):

@@ -134,10 +134,9 @@ def parsed(argv):
     for text in args.vary:
         name, _, values = text.lstrip("-").partition("=")
         values = values.split(",")
-        if not name or not all(values):
-            p.error(f"--vary {text}: expected OPTION=VALUE,VALUE…")
-        if name in vary or len(set(values)) < len(values):
-            p.error(f"--vary {text}: expected each option once, and each of its values once")
+        if not name or not all(values) or name in vary or len(set(values)) < len(values):
+            once = "each option once and each of its values once"
+            p.error(f"--vary {text}: expected OPTION=VALUE,VALUE…, {once}")
         vary[name] = values
     for name in ("seeds", "jobs"):
         if getattr(args, name) < 1:
