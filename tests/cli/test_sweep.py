@@ -98,7 +98,7 @@ def test_a_signal_lets_the_runs_save_and_end(tmp_path):
         *SMALL,
     ]
     with subprocess.Popen([*command, "--steps=99999"], stderr=subprocess.PIPE, text=True) as child:
-        while not list(tmp_path.glob("seed=0/metrics.jsonl")):
+        while not any(log.stat().st_size for log in tmp_path.glob("seed=0/metrics.jsonl")):
             assert child.poll() is None
             time.sleep(0.1)
         child.terminate()
