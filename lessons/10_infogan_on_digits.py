@@ -168,8 +168,8 @@ print(inspect.getsource(train_step))
 # - *D and Q first.* D minimises its loss: real pictures up, generated ones down, in two passes, as
 #   lesson 5 has it. Q maximises the bound: from the pictures it must predict the codes that they
 #   were made from. Q needs no picture of a real digit for that, only G's, because only of those the
-#   codes are known. D and Q share a trunk (``networks.Discriminator``), so Q costs little more than a
-#   second head.
+#   codes are known. D and Q share a trunk (``networks.Discriminator``), so Q costs little more than
+#   a second head.
 # - *Then G*, against the D and Q that have just moved, with their weights frozen so that backward
 #   does not compute gradients nobody will use. G is paid for pictures that D takes for real, *and*
 #   for pictures in which Q can read the codes. The second payment is the only reason for G to let
