@@ -33,7 +33,7 @@ LINES = {
     "engine/device.py": 80,
     "train.py": 180,
 }
-ENGINE_LINES, INFOGAN_LINES, CORE_LINES, PACKAGE_LINES = 1250, 600, 2000, 8000
+ENGINE_LINES, INFOGAN_LINES, CORE_LINES, PACKAGE_LINES = 1250, 600, 2000, 8900
 FILE_LINES, FUNCTION_LINES = 350, 45
 
 
@@ -227,7 +227,7 @@ BROKEN = [
     (over_budget, {"engine.norm": "x = 1\n" * 81}),
     (over_budget, {f"engine.a{i}": "x = 1\n" * 340 for i in range(4)}),
     (over_budget, {f"infogan.a{i}": "x = 1\n" * 340 for i in range(2)}),
-    (over_budget, {f"view.a{i}": "x = 1\n" * 340 for i in range(24)}),
+    (over_budget, {f"view.a{i}": "x = 1\n" * 340 for i in range(27)}),
     (over_budget, {"view.plots": "x = 1\n" * 351}),
     (over_budget, {"infogan.step": LONG}),
     (untyped, {"engine.ops": "def f(x) -> int:\n    return 1\n"}),

@@ -52,7 +52,7 @@ def test_a_change_is_seen(tmp_path, monkeypatch):
     for number, line in enumerate(
         (
             "import os; os.environ['CHANGED'] = '1'",
-            "import threading; threading.Thread(target=threading.Event().wait, daemon=True).start()",
+            "import threading as t; t.Thread(target=t.Event().wait, daemon=True).start()",
             "import numpy; numpy.random.seed(3)",
             "from threadpoolctl import threadpool_limits; threadpool_limits(limits=1)",
         )
