@@ -16,7 +16,7 @@ from tinyinfogan.engine.fast.conv import (  # noqa: F401  gathered in VERSIONS
 from tinyinfogan.engine.fast.pool import LARGE, pooled_empty
 from tinyinfogan.engine.fast.threads import one_blas_thread, parallel_for, share_rows
 
-SMALL_PRODUCT = 1 << 20  # multiplications; below this one thread is done before another has begun
+SMALL_PRODUCT = 1 << 23  # multiplications; below this handing over costs more than it saves
 CHUNK = 1 << 17  # elements: shorter calls would queue for the interpreter lock
 GROUP = 128  # rows that are added up before their sum is added to others, for float32's sake
 
