@@ -95,9 +95,10 @@ def test_products_are_those_of_numpy(shape, turned, rng):
 
 
 def blas_threads():
-    return [
-        library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"
-    ]
+    """Of the libraries that were loaded at the first use, NumPy's among them; SciPy brings more."""
+    with threads.one_blas_thread:
+        ours = {library.filepath for library in threads.one_blas_thread.libraries}
+    return [lib["num_threads"] for lib in threadpool_info() if lib["filepath"] in ours]
 
 
 def test_blas_has_one_thread_inside_and_its_own_outside():
