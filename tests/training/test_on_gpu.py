@@ -198,7 +198,7 @@ def test_each_gpu_has_a_handle_of_its_own(gpu, monkeypatch):
     monkeypatch.setattr(cublas, "_library", lambda: library)
     for device in (0, 1, 0, 1):
         monkeypatch.setattr(gpu.cuda.runtime, "getDevice", lambda device=device: device)
-        cublas.product(*[gpu.ones((2, 2), np.float32)] * 2)
+        cublas.matmul(*[gpu.ones((2, 2), np.float32)] * 2)
     assert len(made) == 2
 
 
@@ -206,7 +206,7 @@ def test_a_failure_of_cublas_is_reported(gpu, monkeypatch):
     library = type("Library", (), {"__getattr__": lambda self, name: lambda *args: 13})()
     monkeypatch.setattr(cublas, "_library", lambda: library)
     with pytest.raises(RuntimeError, match="cublasCreate failed with status 13"):
-        cublas.product(*[gpu.ones((2, 2), np.float32)] * 2)
+        cublas.matmul(*[gpu.ones((2, 2), np.float32)] * 2)
 
 
 @pytest.mark.parametrize("tf32", [False, True])
@@ -221,9 +221,9 @@ def test_tf32_is_off_unless_asked_for(tf32, gpu, monkeypatch):
     )()
     monkeypatch.setattr(cublas, "_library", lambda: library)
     ones = gpu.ones((2, 2), np.float32)
-    cublas.product(ones, ones)  # as when the device is tried, before the arguments are read
+    cublas.matmul(ones, ones)  # as when the device is tried, before the arguments are read
     monkeypatch.setattr(cublas, "tf32", tf32)
-    cublas.product(ones, ones)
+    cublas.matmul(ones, ones)
     assert modes == ([3] if tf32 else [])
 
 

@@ -75,9 +75,8 @@ def open_run(args):
 
     Raises CheckpointError and DeviceError as `checkpoint.load` does.
     """
-    device = resolve_device(args.device)
-    config, _ = checkpoint.config_of(checkpoint.read(args.run), args.run)
-    return checkpoint.load(args.run, device), config
+    device = resolve_device(args.device)  # before anything is read
+    return checkpoint.load_with_config(args.run, device)
 
 
 def dataset_for(model, config, path=None):

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from tinyinfogan.cli import common
-from tinyinfogan.engine import fast
 from tinyinfogan.engine.device import missing_for_cuda, to_device, to_host
+from tinyinfogan.engine.fast import threads
 from tinyinfogan.infogan.model import InfoGAN
 from tinyinfogan.infogan.settings import PRESETS
 from tinyinfogan.infogan.variants.step import optimisers, step_for
@@ -22,7 +22,7 @@ def cpu_lines():
     return [
         f"Python   {platform.python_version()} on {platform.system()} {platform.machine()}",
         f"NumPy    {np.__version__}",
-        *fast.describe(),
+        *threads.describe(),
     ]
 
 
@@ -54,9 +54,7 @@ def difference(settings, image_shape=(28, 28, 1), steps=2):
     real = rng.random((settings.batch_size, *image_shape))
     latents = [settings.spec.sample(settings.batch_size, rng).astype(float) for _ in range(steps)]
     for device in ("cpu", "cuda"):
-        model = InfoGAN(settings, image_shape, np.random.default_rng(0))
-        for part in (model.generator, model.discriminator):
-            part.to(device, np.float64)
+        model = InfoGAN(settings, image_shape, np.random.default_rng(0)).to(device, np.float64)
         step = step_for(model, optimisers(model))
         for drawn in latents:
             values = step(to_device(real, device), to_device(drawn, device))

@@ -205,9 +205,7 @@ def code_table(model, dataset, limit=10_000):
     images, labels, test_images, test_labels = (spread(a, limit) for a in data_split(dataset))
     classes = int(max(labels.max(), test_labels.max())) + 1
     size = model.spec.categorical[0]
-    known, codes = (
-        model.encode(part).probabilities[0].argmax(axis=1) for part in (images, test_images)
-    )
+    known, codes = model.predict(images), model.predict(test_images)
     assignment = assign_codes(confusion_table(known, labels, size, classes))
     table = confusion_table(codes, test_labels, size, classes)
     return CodeTable(table, assignment, code_accuracy(codes, test_labels, assignment))

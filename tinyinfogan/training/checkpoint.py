@@ -296,8 +296,15 @@ def model_of(arrays, path, settings, image_shape):
 
 def load(path=TRAINED, device="auto"):
     """Return the trained InfoGAN of a run's folder or checkpoint file, as `tinyinfogan.load`."""
+    model, _ = load_with_config(path, device)
+    return model
+
+
+def load_with_config(path, device="auto"):
+    """Return (model, config) of a run's folder or checkpoint file.  Raises as `load`."""
     arrays = read(path)
     config, settings = config_of(arrays, path)
     with wrap_errors(path, "the settings inside are not ours"):
         image_shape = tuple(config["image_shape"])
-    return model_of(arrays, path, settings, image_shape).to(resolve_device(device))
+    model = model_of(arrays, path, settings, image_shape).to(resolve_device(device))
+    return model, config

@@ -32,21 +32,24 @@ def training_memory(model, batch_size):
     These are the gradients, the copy that a checkpoint is written from, and PER_OUTPUT times what
     the layers of G and D put out for a batch.
     """
-    weights, outputs = _sizes(model)
-    return 4 * weights + PER_OUTPUT * batch_size * outputs
+    return 4 * _weights(model) + PER_OUTPUT * batch_size * _outputs(model)
 
 
-def _sizes(model):
-    """Return the bytes of a model's arrays, and of what its layers put out for one example."""
-    G, D, outputs = model.generator, model.discriminator, 0
-    x = Tensor(to_device(model.spec.sample(1, np.random.default_rng(0)), model.device))
-    with no_grad():  # running statistics stay as they are
-        for layer in [*G.eval().modules, *D.eval().trunk.modules]:
+def _weights(model):
+    """Return the bytes of a model's arrays."""
+    return sum(array.nbytes for array in model.state_dict().values())
+
+
+def _outputs(model):
+    """Return the bytes of what a model's layers put out for one example."""
+    model.eval()  # running statistics stay as they are
+    x, outputs = Tensor(to_device(model.spec.sample(1, np.random.default_rng(0)), model.device)), 0
+    with no_grad():
+        for layer in [*model.generator.modules, *model.discriminator.trunk.modules]:
             x = layer(x)
             outputs += x.data.nbytes
-    G.train()
-    D.train()
-    return sum(array.nbytes for array in model.state_dict().values()), outputs
+    model.train()
+    return outputs
 
 
 def check(model, batch_size, out):
@@ -58,7 +61,7 @@ def check(model, batch_size, out):
             "may end for lack of it; a smaller --batch-size, --channels or --hidden takes less",
             file=sys.stderr,
         )
-    require_space(out, 3 * _sizes(model)[0])  # with Adam's two moments
+    require_space(out, 3 * _weights(model))  # with Adam's two moments
 
 
 def advice(config, images, device):
@@ -68,8 +71,8 @@ def advice(config, images, device):
     """
     model = InfoGAN(Settings(**config["settings"]), config["image_shape"])
     batch, other = model.settings.batch_size, "give a smaller --batch-size, --channels or --hidden"
-    weights, outputs = _sizes(model)
-    fixed, each = 7 * weights + images * math.prod(model.image_shape), PER_OUTPUT * outputs
+    fixed = 7 * _weights(model) + images * math.prod(model.image_shape)
+    each = PER_OUTPUT * _outputs(model)
     need = f"batches of {batch} need about {in_units(fixed + each * batch)}"
     free = free_memory(device)
     if free is None:

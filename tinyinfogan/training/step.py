@@ -41,12 +41,11 @@ def average_gradients(parameters, group):
         parameter.grad = gradient.reshape(parameter.shape)
 
 
-def share_batch_norm(group, *modules):
-    """Let every batch norm in modules take its statistics over a process group."""
-    for module in modules:
-        for _, part in module.named_modules():
-            if isinstance(part, nn.BatchNorm):
-                part.group = group if group.size > 1 else None
+def share_batch_norm(group, module):
+    """Let every batch norm in a module take its statistics over a process group."""
+    for _, part in module.named_modules():
+        if isinstance(part, nn.BatchNorm):
+            part.group = group if group.size > 1 else None
 
 
 def step_of_run(model, adams, replay=True, sync_bn=True, group=SINGLE_PROCESS):
@@ -61,7 +60,7 @@ def step_of_run(model, adams, replay=True, sync_bn=True, group=SINGLE_PROCESS):
     equally many images.
     """
     if sync_bn:
-        share_batch_norm(group, model.generator, model.discriminator)
+        share_batch_norm(group, model)
     shared = {name: SharedAdam(adam, group) for name, adam in adams.items()}
     step = step_for(model, shared)
 

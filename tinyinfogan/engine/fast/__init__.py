@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tinyinfogan.engine.fast import cpu, threads
+from tinyinfogan.engine.fast import cpu
 from tinyinfogan.engine.fast.cuda import kernels
 
 
@@ -17,8 +17,3 @@ def version(name: str, arguments: tuple) -> Callable | None:
     if isinstance(first, np.ndarray):
         return cpu.VERSIONS.get(name)
     return None if isinstance(first, np.generic) else kernels.version(name, arguments)
-
-
-def describe() -> list[str]:
-    """Return lines that say what this room does to the process, once it is used."""
-    return threads.describe()

@@ -6,7 +6,7 @@ import numpy as np
 
 from tinyinfogan.engine import primitives
 from tinyinfogan.engine.fast.pool import pooled_empty
-from tinyinfogan.engine.fast.threads import parallel_for
+from tinyinfogan.engine.fast.threads import parallel_for, parallel_sum
 
 # Elements of columns that a thread makes at a time: they stay in its cache until they have been
 # multiplied or added up, and are enough for threads not to queue for the interpreter lock.
@@ -84,7 +84,6 @@ def conv_input_grad(g, matrix, shape, *window):
 def conv_weight_grad(x, g, KH, KW, stride, padding):
     count = len(g) // len(x)
     step = _images_at_a_time(count * KH * KW * x.shape[3])
-    sums = {}
 
     def share(images):
         total = 0
@@ -93,11 +92,9 @@ def conv_weight_grad(x, g, KH, KW, stride, padding):
             columns = im2col(x[start:end], KH, KW, stride, padding)
             # The other way round than in the end, as it is faster so.
             total += g[start * count : end * count].T @ columns
-        sums[images.start] = total
+        return total
 
-    parallel_for(share, len(x))
-    total, *others = (sums[start] for start in sorted(sums))
-    return np.ascontiguousarray(sum(others, total).T)
+    return np.ascontiguousarray(parallel_sum(share, len(x)).T)
 
 
 def _images_at_a_time(elements):

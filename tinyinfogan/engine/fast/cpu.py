@@ -14,7 +14,7 @@ from tinyinfogan.engine.fast.conv import (  # noqa: F401  gathered in VERSIONS
     im2col,
 )
 from tinyinfogan.engine.fast.pool import LARGE, pooled_empty
-from tinyinfogan.engine.fast.threads import one_blas_thread, parallel_for, share_rows
+from tinyinfogan.engine.fast.threads import one_blas_thread, parallel_for, parallel_sum, share_rows
 
 SMALL_PRODUCT = 1 << 23  # multiplications; below this handing over costs more than it saves
 CHUNK = 1 << 17  # elements: shorter calls would queue for the interpreter lock
@@ -48,9 +48,7 @@ def matmul(a, b):
         with one_blas_thread:
             np.matmul(a, b, out=y)
     elif K > 1000 * M * N:  # as for the norm of a gradient
-        parts = {}
-        parallel_for(lambda some: parts.update({some.start: a[:, some] @ b[some]}), K)
-        y[...] = sum(parts[start] for start in sorted(parts))
+        y[...] = parallel_sum(lambda some: a[:, some] @ b[some], K)
     elif M >= N:
         parallel_for(lambda rows: np.matmul(a[rows], b, out=y[rows]), M)
     else:

@@ -85,6 +85,14 @@ def parallel_for(function, length, step=None):
         raise raised
 
 
+def parallel_sum(function, length):
+    """Return Σ function(slice) over each thread's share of range(length), added up in order."""
+    parts = {}
+    parallel_for(lambda some: parts.update({some.start: function(some)}), length)
+    first, *others = (parts[start] for start in sorted(parts))
+    return sum(others, first)
+
+
 def share_rows(function, *arrays, chunk=None):
     """Call `function(*shares)` for each thread's share of the rows of `arrays`, all equally long.
 

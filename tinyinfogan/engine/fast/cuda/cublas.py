@@ -45,17 +45,16 @@ def _handle(cupy, library, device, stream, tf32):
     return handle, workspace
 
 
-def product(a, b, out=None):
+def matmul(a, b):
     """Return a @ b, of CuPy arrays (M, K) and (K, N), both float32 or both float64.
 
-    out: where it is written, a contiguous array (M, N), or None for a new one.
-    Raises RuntimeError where cuBLAS fails.
+    Raises RuntimeError if cuBLAS fails.
     """
     import cupy
 
     name, number = _FUNCTIONS[a.dtype.name]
     (M, K), N = a.shape, b.shape[1]
-    out = cupy.empty((M, N), a.dtype) if out is None else out
+    out = cupy.empty((M, N), a.dtype)
     if not (M and N and K):
         out.fill(0)
         return out
@@ -83,5 +82,5 @@ def _layout(matrix):
 
 
 def supports(a, b):
-    """Return whether `product` supports these CuPy arrays."""
+    """Return whether `matmul` supports these CuPy arrays."""
     return a.ndim == b.ndim == 2 and a.dtype == b.dtype and a.dtype.name in _FUNCTIONS

@@ -69,7 +69,7 @@ def capture(function):
     stream, pool = cupy.cuda.Stream(non_blocking=True), cupy.cuda.MemoryPool()
     with stream:
         tiny = cupy.ones((1, 1), "float32")
-        cublas.product(tiny, tiny)  # makes cuBLAS's workspace for this stream
+        cublas.matmul(tiny, tiny)  # makes cuBLAS's workspace for this stream
         stream.synchronize()
         # What is allocated in between belongs to the graph for good: in a pool of its own, nobody
         # else is given memory that the graph will write to.
