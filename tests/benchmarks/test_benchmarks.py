@@ -17,6 +17,7 @@ from benchmarks import (
     ablation,
     agreement,
     changes,
+    checkerboard,
     checkpoints,
     common,
     networks,
@@ -439,3 +440,18 @@ def test_what_checkpoints_cost_is_measured_in_turns(tmp_path):
     found = checkpoints.measure("mnist", 2, 2, tmp_path)
     assert found.keys() == {"wall", "cpu"} and all(len(shares) == 2 for shares in found.values())
     assert checkpoint.read(tmp_path)["step"] == 1
+
+
+def test_the_share_of_a_checkerboard(capsys, tmp_path):
+    """All of it in a checkerboard, none in a slow wave, half in both; a run's against real ones."""
+    y, x = np.mgrid[:8, :6]
+    board, wave = (y + x) % 2 * np.ones((2, 1, 1)), np.cos(np.pi * y / 4) / 2 * np.ones((2, 1, 1))
+    for images, share in ((board, 1), (wave, 0), (board - 0.5 + wave * 2**0.5, 0.5)):
+        assert checkerboard.nyquist_share(images[..., None]) == pytest.approx(share)
+    images = np.random.default_rng(0).integers(0, 256, (40, 28, 28), np.uint8)
+    np.savez(tmp_path / "own.npz", images=images)
+    run = [f"--data={tmp_path / 'own.npz'}", f"--out={tmp_path / 'run'}", "--steps=1"]
+    assert main([*SMALL, *run]) == 0
+    capsys.readouterr()
+    checkerboard.main([str(tmp_path / "run")])
+    assert float(capsys.readouterr().out.split()[1]) >= 0

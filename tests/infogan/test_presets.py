@@ -9,12 +9,14 @@ import pytest
 import references
 
 from tinyinfogan import data
+from tinyinfogan.cli import options
 from tinyinfogan.cli.train import main
 from tinyinfogan.engine import Tensor, grad_check
 from tinyinfogan.infogan import losses
 from tinyinfogan.infogan.model import InfoGAN
 from tinyinfogan.infogan.settings import GAN, MNIST, PRESETS, Settings, from_saved
 from tinyinfogan.infogan.variants import networks, tutorial
+from tinyinfogan.infogan.variants.presets import DATASETS
 from tinyinfogan.infogan.variants.step import draws, optimisers, step_for
 from tinyinfogan.training import checkpoint, report
 from tinyinfogan.view.describe import describe
@@ -107,6 +109,21 @@ TABLES = {
         + plain(16 * 32 * 32, 32) + plain(4 * 4 * 32 * 128, 128),
         plain(128, 1),
         row(128 * 128, 128) + plain(128 * 10, 10),
+    ),
+    "faces": (  # Q: 10 logits, 4 means; weights of 3×3 in G
+        row(76 * 256, 256) + row(256 * 8 * 8 * 64, 8 * 8 * 64) + row(9 * 64 * 32, 32)
+        + plain(9 * 32 * 1, 1),
+        plain(16 * 1 * 32, 32) + row(16 * 32 * 64, 64) + row(8 * 8 * 64 * 256, 256),
+        plain(256, 1),
+        row(256 * 128, 128) + plain(128 * 14, 14),
+    ),
+    "celeba": (
+        row(85 * 256, 256) + row(256 * 4 * 4 * 128, 4 * 4 * 128) + row(9 * 128 * 64, 64)
+        + row(9 * 64 * 32, 32) + plain(9 * 32 * 3, 3),
+        plain(16 * 3 * 32, 32) + row(16 * 32 * 64, 64) + row(16 * 64 * 128, 128)
+        + row(4 * 4 * 128 * 256, 256),
+        plain(256, 1),
+        row(256 * 128, 128) + plain(128 * 23, 23),
     ),
     "tutorial-mnist": (  # no bias in the first convolution of D and in the last of G
         row(76 * 4 * 4 * 256, 4 * 4 * 256) + row(9 * 256 * 128, 128) + row(9 * 32 * 64, 64)
@@ -268,6 +285,32 @@ def test_a_convolution_with_a_kernel_as_large_as_the_image(rng):
     expected = references.conv2d(padded, layer.weight.data)
     np.testing.assert_allclose(layer(x).data, expected, atol=1e-12)
     assert grad_check(lambda *_: layer(x), [x, layer.weight]) < 1e-6
+
+
+def test_upsampling_and_a_convolution_in_one(rng):
+    """As nearest-neighbour upsampling and a 3×3 convolution; what they make of one grey is grey."""
+    layer = networks.UpsamplingConv2d(3, 2, rng=rng).to(dtype=np.float64)
+    layer.bias.data += rng.standard_normal(2)
+    x = Tensor(rng.standard_normal((2, 3, 4, 3)), requires_grad=True)
+    large = np.pad(x.data.repeat(2, axis=1).repeat(2, axis=2), ((0, 0), (1, 1), (1, 1), (0, 0)))
+    weight = layer.weight.data[::-1, ::-1].swapaxes(2, 3)
+    expected = references.conv2d(large, weight) + layer.bias.data
+    np.testing.assert_allclose(layer(x).data, expected, atol=1e-12)
+    assert grad_check(lambda *_: layer(x), [x, *layer.parameters()]) < 1e-6
+    grey = layer(Tensor(np.ones((1, 4, 4, 3)))).data[0, 1:-1, 1:-1]
+    np.testing.assert_allclose(grey, np.broadcast_to(grey[0, 0], grey.shape))
+
+
+@pytest.mark.parametrize("name", ["faces", "chairs", "celeba", "svhn"])
+def test_a_dataset_takes_the_preset_of_its_name(name, rng, tmp_path):
+    images = rng.integers(0, 256, (4, *PRESETS[name].image_shape), np.uint8)
+    np.savez(tmp_path / "own.npz", images=images)
+    for words in (["--dataset", name], ["--preset", name, "--data", str(tmp_path / "own.npz")]):
+        assert options.settings_of(options.parser().parse_args(words)) == PRESETS[name]
+        assert DATASETS[name] == name
+    assert options.settings_of(options.parser().parse_args(["--dataset", "mnist"])) == MNIST
+    paper = ["--dataset", name, "--preset", f"paper-{name}"]
+    assert options.settings_of(options.parser().parse_args(paper)).preset == f"paper-{name}"
 
 
 @pytest.mark.parametrize("layer", [

@@ -11,6 +11,7 @@ import pytest
 from tinyinfogan.engine import Tensor, nn, no_grad, ops
 from tinyinfogan.infogan.model import InfoGAN
 from tinyinfogan.infogan.settings import Settings
+from tinyinfogan.infogan.variants.networks import UpsamplingConv2d
 from tinyinfogan.view import page
 
 CHROMIUM = next(
@@ -53,9 +54,10 @@ def with_every_layer():
     model = trained(image_shape=(8, 8, 3))
     rng = np.random.default_rng(4)
     model.generator = nn.Sequential(
-        nn.Linear(model.spec.dim, 4 * 4 * 8, rng=rng),
+        nn.Linear(model.spec.dim, 2 * 2 * 6, rng=rng),
         nn.LeakyReLU(0.2),
-        nn.Reshape(4, 4, 8),
+        nn.Reshape(2, 2, 6),
+        UpsamplingConv2d(6, 8, rng=rng),
         nn.BatchNorm(8),
         DepthToSpace(),
         nn.Conv2d(2, 5, 3, padding=1, rng=rng),

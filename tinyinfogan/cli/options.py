@@ -48,7 +48,7 @@ def parser():
         description="Train an InfoGAN.  Settings not given are the preset's.",
     )
     add = p.add_argument
-    add("--preset", choices=PRESETS, help=f"named settings (default: {DEFAULT})")
+    add("--preset", choices=PRESETS, help=f"named settings (default: the data set's, or {DEFAULT})")
     add("--dataset", choices=data.NAMES, help="a data set by its name (default: the preset's)")
     text = (
         "your images: a folder of PNG, JPEG or IDX files, or an .npz; or that of --dataset's files"
@@ -148,7 +148,7 @@ def _check(args):
 
 def _new(args):
     """Return (Settings, config, out, None, "") of a new run."""
-    settings, source = PRESETS[args.preset or DEFAULT], _source(args)
+    settings, source = _preset(args), _source(args)
     dataset = args.dataset or (None if source else DATASETS.get(settings.preset))
     out = Path(args.out) if args.out else _next_free(settings.preset)
     if out.exists() and not out.is_dir():
@@ -193,7 +193,12 @@ def _resumed(args):
 
 def settings_of(args):
     """Return the Settings that arguments name.  Raises ValueError for settings that cannot be."""
-    return replace(PRESETS[args.preset or DEFAULT], **_given(args))
+    return replace(_preset(args), **_given(args))
+
+
+def _preset(args):
+    """Return the Settings of --preset, else those named like --dataset, else the default's."""
+    return PRESETS[args.preset or (args.dataset if args.dataset in PRESETS else DEFAULT)]
 
 
 def _given(args, names=SETTINGS_NAMES):

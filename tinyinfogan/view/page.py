@@ -104,7 +104,8 @@ def _whole_image(layer, _):
 
 
 def _transposed(layer, _):
-    weight = layer.weight.data.swapaxes(2, 3)
+    kernel = layer.kernel() if hasattr(layer, "kernel") else layer.weight
+    weight = kernel.data.swapaxes(2, 3)
     return _convolution(layer, weight, layer.stride, layer.padding, "transposed")
 
 
@@ -122,6 +123,7 @@ LAYERS = {
     "Conv2d": lambda layer, _: _convolution(layer, layer.weight.data, layer.stride, layer.padding),
     "WholeImageConv2d": _whole_image,
     "ConvTranspose2d": _transposed,
+    "UpsamplingConv2d": _transposed,
     "BatchNorm": _batch_norm,
     "Affine": _affine,
     "Reshape": lambda layer, _: ({"kind": "reshape"},),

@@ -1,7 +1,20 @@
-"""The paper's networks for other data, tables 2 to 6, and one of ours; see `infogan.networks`."""
+"""The paper's networks for other data, tables 2 to 6, and ours; see `infogan.networks`."""
 
-from tinyinfogan.engine import Tensor, nn
-from tinyinfogan.infogan.networks import LRELU, RELU, Discriminator, Plan, conv, fc, mnist, up_conv
+import math
+from functools import partial
+
+from tinyinfogan.engine import Tensor, nn, ops
+from tinyinfogan.infogan.networks import (
+    LRELU,
+    RELU,
+    Discriminator,
+    Plan,
+    conv,
+    fc,
+    mnist,
+    row,
+    up_conv,
+)
 
 
 class Affine(nn.Module):
@@ -16,6 +29,62 @@ class Affine(nn.Module):
 
 # Images are in [0, 1] everywhere outside.  A network with a tanh is at home in [-1, 1].
 FROM_TANH, TO_TANH = Affine(0.5, 0.5), Affine(2.0, -1.0)
+
+
+class UpsamplingConv2d(nn.ConvTranspose2d):
+    """Nearest-neighbour upsampling, then a 3×3 convolution: (N, H, W, C_in) to twice H and W.
+
+    weight: (3, 3, C_out, C_in).  The two are one transposed convolution of stride 2, whose kernel
+    is the weight spread over 2×2 pixels, at the price of any other with 4×4.  But what it paints
+    has nothing of the Nyquist frequency, so that it cannot leave a checkerboard (Odena et al. 2016,
+    "Deconvolution and Checkerboard Artifacts", doi 10.23915/distill.00003).
+    """
+
+    def __init__(self, in_channels, out_channels, bias=True, rng=None):
+        super().__init__(in_channels, out_channels, 3, 2, 1, bias, rng)
+
+    def kernel(self) -> Tensor:
+        """Return that kernel, (4, 4, C_out, C_in)."""
+        kernel = self.weight
+        for _ in "HW":
+            none = 0 * kernel[:1].detach()
+            kernel = ops.concat([kernel, none], 0) + ops.concat([none, kernel], 0)
+            kernel = ops.transpose(kernel, (1, 0, 2, 3))
+        return kernel
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = ops.conv_transpose2d(x, self.kernel(), self.stride, self.padding)
+        return y if self.bias is None else y + self.bias
+
+
+upsampling = partial(row, UpsamplingConv2d)
+
+
+def levels(plan: Plan, number: int) -> tuple[nn.Module, Discriminator]:
+    """Return networks that halve and double an image `number` times: not from the paper.
+
+    MNIST's, which have two levels, with G's up-convolutions without checkerboards.
+    """
+    spec, (H, W, C), c, hidden, q_outputs, rng = plan
+    widths = [c * 2**level for level in range(number)]
+    pairs, shape = list(zip(widths, widths[1:])), (H >> number, W >> number, widths[-1])
+    flat = math.prod(shape)
+    generator = nn.Sequential(
+        *fc(spec.dim, hidden, RELU, rng),
+        *fc(hidden, flat, RELU, rng),
+        nn.Reshape(*shape),
+        *(layer for a, b in pairs[::-1] for layer in upsampling(b, a, RELU, rng)),
+        *upsampling(c, C, nn.Sigmoid(), rng, norm=False),
+    )
+    trunk = nn.Sequential(
+        *conv(C, c, LRELU, rng, norm=False),
+        *(layer for a, b in pairs for layer in conv(a, b, LRELU, rng)),
+        nn.Reshape(flat),
+        *fc(flat, hidden, LRELU, rng),
+    )
+    d_head = nn.Linear(hidden, 1, rng=rng)
+    q_head = nn.Sequential(*fc(hidden, 128, LRELU, rng), nn.Linear(128, q_outputs, rng=rng))
+    return generator, Discriminator(trunk, d_head, q_head)
 
 
 def faces(plan: Plan) -> tuple[nn.Module, Discriminator]:
