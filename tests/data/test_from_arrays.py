@@ -33,6 +33,35 @@ def test_lists_are_arrays():
     assert dataset.labels.tolist() == [3, 4]
 
 
+def test_factors_are_kept_under_their_names():
+    factors = {"azimuth": [-10.5, 3], "bald": np.array([True, False])}
+    dataset = from_arrays(IMAGES, factors=factors)
+    assert {name: values.tolist() for name, values in dataset.factors.items()} == {
+        "azimuth": [-10.5, 3.0],
+        "bald": [True, False],
+    }
+    assert from_arrays(IMAGES, factors={}).factors is None
+
+
+@pytest.mark.parametrize(
+    "values, expected",
+    [
+        ([1, 2, 3], "azimuth is int64 of shape (3,); a factor is a list of 2 numbers"),
+        ([[1], [2]], "shape (2, 1)"),
+        (7, "shape ()"),
+        (["left", "right"], "azimuth is <U5"),
+        ([1j, 2], "complex128"),
+        ([0.0, np.nan], "azimuth must be finite, found nan"),
+        ([-np.inf, 0], "found -inf"),
+    ],
+)
+def test_factors_that_are_refused(values, expected):
+    with pytest.raises(DataError) as caught:
+        from_arrays(IMAGES, name="mine", factors={"azimuth": values})
+    message = str(caught.value)
+    assert message.startswith("mine: ") and expected in message and "\n" not in message
+
+
 @pytest.mark.parametrize(
     "images, labels, expected",
     [

@@ -137,8 +137,11 @@ def test_the_data_set(monkeypatch):
     monkeypatch.setattr("tinyinfogan.data.datasets.SPRITES", 500)
     data = load(name="sprites")
     assert data.name == "sprites" and data.images.shape == (500, 64, 64, 1)
-    np.testing.assert_array_equal(data.images, render(data.factors))
-    np.testing.assert_array_equal(data.labels, data.factors[:, 0])
+    assert tuple(data.factors) == NAMES
+    assert data.factors["orientation"].max() == 351  # degrees
+    drawn = np.column_stack([*data.factors.values()]) // (1, 1, 9, 1, 1)
+    np.testing.assert_array_equal(data.images, render(drawn))
+    np.testing.assert_array_equal(data.labels, data.factors["shape"])
     np.testing.assert_array_equal(data.images, load(name="sprites").images)
 
 

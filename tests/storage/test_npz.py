@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tinyinfogan.storage.npz import read_npz
+from tinyinfogan.storage.npz import read_headers, read_npz
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
@@ -19,7 +19,9 @@ def test_all_arrays_come_back(tmp_path, save):
     with open(tmp_path / "a.npz", "rb") as file:
         found = read_npz(file)
         some = read_npz(file, ["text", "unknown"])
+        claimed = read_headers(file)
     assert list(found) == list(arrays) and list(some) == ["text"]
     for name, array in arrays.items():
         np.testing.assert_array_equal(found[name], array, strict=True)
         assert found[name].flags.writeable
+        assert claimed[name] == (array.shape, array.dtype)

@@ -1,5 +1,6 @@
 """A named data set, the user's own images or the caller's arrays, as uint8 arrays."""
 
+import sys
 import zipfile
 from os import PathLike
 from pathlib import Path
@@ -12,7 +13,7 @@ from tinyinfogan.data.errors import ChoiceError, DataError, reading
 from tinyinfogan.data.idx import find_idx, read_idx
 from tinyinfogan.data.image_folder import list_images, read_images
 from tinyinfogan.data.published import NAMES
-from tinyinfogan.storage.npz import read_npz
+from tinyinfogan.storage.npz import read_headers, read_npz
 
 BUNDLED_MNIST = Path(__file__).parent / "mnist"
 SPRITES = 50_000  # images, 205 MB, drawn in two seconds
@@ -29,8 +30,9 @@ class Dataset(NamedTuple):
     images: uint8 (N, H, W, C) in 0..255, C is 1 or 3; test_images the same with its own N, or None.
     labels: int64 (N,), from 0 to 255, or None; test_labels the same for test_images.
     name: the data set's name, or the name of the user's folder or file.
-    factors: int64 (N, 5), the factors of variation that `sprites.render` drew each image from, or
-    None for other data.
+    factors: {name: (N,) numbers}, what else is known of each image of `images`, or None.  Which of
+    them are angles in degrees and which categories is told from their names, see
+    `evaluation.factors.kind_of`.
     """
 
     images: np.ndarray
@@ -38,7 +40,7 @@ class Dataset(NamedTuple):
     test_images: np.ndarray | None = None
     test_labels: np.ndarray | None = None
     name: str = ""
-    factors: np.ndarray | None = None
+    factors: dict[str, np.ndarray] | None = None
 
 
 def load(path: str | PathLike | None = None, name: str | None = None) -> Dataset:
@@ -48,14 +50,17 @@ def load(path: str | PathLike | None = None, name: str | None = None) -> Dataset
       - mnist (the default; 60,000 and 10,000 images) and fashion-mnist, 28x28x1;
       - svhn and celeba, 32x32x3, and chairs, 64x64x1;
       - faces, the pictures in the folder `path`, cut square, grey and 32x32x1;
-      - sprites, 64x64x1, with `factors` and the shape as label: 50,000 of the 737,280.
+      - sprites, 64x64x1, with `factors` (orientation in degrees, the others numbered from 0) and
+        the shape as label: 50,000 of the 737,280.
     fashion-mnist, svhn, celeba and chairs are downloaded, unless their published files are in the
     folder `path` or, as Debian's package installs it, fashion-mnist is on this machine.
 
     Without a name, `path` is one of
       - a folder with IDX files under MNIST's names, plain or gzip; only train-images-idx3-ubyte is
         required, its labels and t10k's files are not;
-      - an .npz file with `images` and, optionally, `labels`, as for `from_arrays`;
+      - an .npz file with `images` and, optionally, `labels`, as for `from_arrays`; any other list
+        of as many numbers is a factor under its name, what else there is is left out, with a line
+        on stderr;
       - a folder of PNG or JPEG images of one size; sub-folders, if they hold the images, are the
         classes 0, 1, … in sorted order.
     Raises ChoiceError, a kind of DataError, if a name does not go with, or without, a path, and
@@ -75,16 +80,19 @@ def load(path: str | PathLike | None = None, name: str | None = None) -> Dataset
         raise DataError(f"{path}: {problem}; give {KNOWN_KINDS}")
 
 
-def from_arrays(images, labels=None, name: str = ARRAYS) -> Dataset:
+def from_arrays(images, labels=None, name: str = ARRAYS, factors=None) -> Dataset:
     """Return arrays as a data set, checked.
 
     images: (N, H, W), (N, H, W, 1) or (N, H, W, 3), uint8 or floats in [0, 1].
     labels: integers (N,) from 0 to 255, or None.  name: what the data set and errors call them.
-    Raises DataError for anything else.
+    factors: {name: (N,) finite numbers}, or None.  Raises DataError for anything else.
     """
     images = _check_images(np.asarray(images), name)
     labels = None if labels is None else _check_labels(np.asarray(labels), len(images), name)
-    return Dataset(images, labels, name=name)
+    factors = {
+        f: _check_factor(f, np.asarray(factors[f]), len(images), name) for f in factors or ()
+    }
+    return Dataset(images, labels, name=name, factors=factors or None)
 
 
 def pad(dataset: Dataset, pixels: int) -> Dataset:
@@ -130,8 +138,11 @@ def _load_named(name: str, path: Path | None) -> Dataset:
     if name == "mnist":
         return _load_folder(BUNDLED_MNIST, name)
     if name == "sprites":
-        factors = sprites.draw(SPRITES, np.random.default_rng(0))
-        return Dataset(sprites.render(factors), factors[:, 0], name=name, factors=factors)
+        drawn = sprites.draw(SPRITES, np.random.default_rng(0))
+        factors = dict(zip(sprites.NAMES, drawn.T))
+        turn = 360 // sprites.SIZES[sprites.NAMES.index("orientation")]
+        factors["orientation"] = factors["orientation"] * turn
+        return Dataset(sprites.render(drawn), drawn[:, 0], name=name, factors=factors)
     if name == "fashion-mnist":
         return _load_folder(published.sources(name, path)[0].parent, name)
     return Dataset(name=name, **published.decoded(name, path))
@@ -168,14 +179,34 @@ def _load_npz(path: Path) -> Dataset:
     with reading(path, "an .npz of plain arrays"), open(path, "rb") as file:
         if not zipfile.is_zipfile(file):
             raise ValueError("not an .npz archive, or cut short; save it with np.savez")
-        arrays = read_npz(file, ("images", "labels"))
-        if "images" not in arrays:
+        headers = read_headers(file)
+        if "images" not in headers:
             raise ValueError(
                 f"expected an array named 'images', found {zipfile.ZipFile(file).namelist()[:5]}; "
                 "save it with np.savez(path, images=images, labels=labels)"
             )
-        dataset = from_arrays(arrays["images"], arrays.get("labels"), str(path))
-        return dataset._replace(name=path.resolve().stem)
+        count, others = headers["images"][0][:1], headers.keys() - {"images", "labels"}
+        factors = [f for f in headers if f in others and _is_factor(*headers[f], count)]
+        arrays = read_npz(file, ("images", "labels", *factors))
+        factors = {f: arrays[f] for f in factors}
+        dataset = from_arrays(arrays["images"], arrays.get("labels"), str(path), factors)
+    if left := [f"{f} ({headers[f][1]} {headers[f][0]})" for f in sorted(others - factors.keys())]:
+        what = f"left out {', '.join(left)}; a factor is a list of {count[0]} numbers"
+        print(f"{path}: {what}", file=sys.stderr)
+    return dataset._replace(name=path.resolve().stem)
+
+
+def _is_factor(shape, dtype, count):
+    return shape == count and len(shape) == 1 and dtype.kind in "biuf"
+
+
+def _check_factor(factor: str, values: np.ndarray, count: int, name: str) -> np.ndarray:
+    if not _is_factor(values.shape, values.dtype, (count,)):
+        found = f"{values.dtype} of shape {values.shape}"
+        raise DataError(f"{name}: {factor} is {found}; a factor is a list of {count} numbers")
+    if not np.isfinite(values).all():
+        raise DataError(f"{name}: {factor} must be finite, found {values[~np.isfinite(values)][0]}")
+    return values
 
 
 def _check_images(images: np.ndarray, name: str | Path) -> np.ndarray:

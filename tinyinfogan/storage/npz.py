@@ -56,12 +56,24 @@ def read_npz(file, names=None):
     return arrays
 
 
-def _read_array(stream, size, name):
-    """Return the array of a member of `size` bytes."""
+def read_headers(file):
+    """Return {name: (shape, dtype)} as an .npz archive claims; raises as `read_npz` does."""
+    with zipfile.ZipFile(file) as archive:
+        names = [m.filename for m in members_of(archive, file) if m.filename.endswith(".npy")]
+        return {name[:-4]: _header(archive.open(name), name[:-4]) for name in names}
+
+
+def _header(stream, name):
     version = np.lib.format.read_magic(stream)
     if version not in HEADERS:
         raise ValueError(f"{name} is of .npy version {version}, expected (1, 0) or (2, 0)")
     shape, _, dtype = HEADERS[version](stream)
+    return shape, dtype
+
+
+def _read_array(stream, size, name):
+    """Return the array of a member of `size` bytes."""
+    shape, dtype = _header(stream, name)
     claim = stream.tell() + math.prod(shape) * dtype.itemsize
     if claim != size and not dtype.hasobject:  # those NumPy refuses, and says why
         raise ValueError(f"{name}, {shape} of {dtype}, claims {claim} bytes and has {size}")
