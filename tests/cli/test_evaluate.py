@@ -118,16 +118,57 @@ def test_evaluate_without_categories(tmp_path, capsys, few):
 
 
 def test_evaluate_with_known_factors(run, tmp_path, capsys, few, monkeypatch):
-    factors = np.random.default_rng(0).integers(3, size=(120, 2))
-    known = data.load()._replace(images=data.load().images[:120], labels=None, factors=factors)
-    monkeypatch.setattr(data, "of_run", lambda config: known)
+    rng = np.random.default_rng(0)
+    known = {"azimuth": rng.uniform(-90, 90, 120), "shape": rng.integers(3, size=120)}
+    known |= {"elevation": rng.integers(50, size=120), "dull": np.ones(120)}
+    arrays = {"images": data.load().images[:120], "labels": data.load().labels[:120]}
+    np.savez(tmp_path / "known.npz", **arrays, **known)
     copy = shutil.copytree(run, tmp_path / "run")
-    result = json.loads(output_of(capsys, "evaluate", [str(copy), "--json"]))
+    argv = [str(copy), "--data", str(tmp_path / "known.npz"), "--json"]
+    result = json.loads(output_of(capsys, "evaluate", argv))
+    kinds = {name: factor["kind"] for name, factor in result["factors"].items()}
+    assert kinds == {
+        "azimuth": "angle",
+        "shape": "category",
+        "elevation": "number",
+        "dull": "number",
+        "labels": "category",
+    }
+    assert list(result["factors"]["azimuth"]["codes"]) == ["c0", "c1", "c2"]
+    assert list(result["factors"]["azimuth"]["error_degrees"]) == ["c0"]
+    assert result["factors"]["dull"]["all_codes"] is None
     found = result["disentanglement"]
+    assert found["factors"] == ["azimuth", "shape", "elevation"]
     for name in ("mig", "factor_vae", "sap", "modularity"):
         assert 0 <= found[name] <= 1
-    assert np.shape(found["information_nats"]) == (3, 2)
-    assert "MIG" in as_text(result)
+    assert np.shape(found["information_nats"]) == (3, 3)
+    assert found["factor_entropies_nats"][0] <= np.log(20)  # cut into intervals
+    text = as_text(result)
+    for words in ("MIG", "azimuth, angle", "category c0 ±", "dull, number", "a guess", "NMI 0."):
+        assert words in text
+    result |= {"nmi": None, "ari": None}
+    assert "NMI and ARI: needs scikit-learn" in as_text(result)
+
+
+@pytest.mark.parametrize(
+    "options", [["--categorical"], ["--continuous", "0"], ["--categorical", "3", "4"]]
+)
+def test_evaluate_with_one_factor_and_other_codes(tmp_path, capsys, few, options):
+    run = trained(tmp_path, *options, labels=False)
+    for count in (40, 2, 1):
+        images = data.load().images[:count]
+        np.savez(tmp_path / "known.npz", images=images, angle=np.arange(count))
+        argv = [run, "--data", str(tmp_path / "known.npz"), "--json"]
+        result = json.loads(output_of(capsys, "evaluate", argv))
+        as_text(result)
+        if count == 1:
+            assert "factors" not in result
+        else:
+            assert set(result["factors"]["angle"]["codes"]) == set(result["codes"])
+            assert result["disentanglement"]["factor_vae"] is None  # one factor is always found
+    np.savez(tmp_path / "known.npz", images=data.load().images[:9], angle=np.zeros(9))
+    argv = [run, "--data", str(tmp_path / "known.npz"), "--json"]
+    assert "disentanglement" not in json.loads(output_of(capsys, "evaluate", argv))
 
 
 def test_nothing_is_damaged_where_the_disk_is_full(run, tmp_path, capsys, few, monkeypatch):

@@ -1,6 +1,7 @@
 """Metrics against brute force and against cases whose answer is plain."""
 
 import itertools
+import sys
 
 import numpy as np
 import pytest
@@ -77,6 +78,26 @@ def test_accuracy_of_perfect_permuted_and_constant_codes():
 
 def test_a_code_that_names_nothing_is_never_right():
     assert clustering.code_accuracy([0, 1], [0, -1], [0, -1]) == 0.5
+
+
+def test_agreement_is_scikit_learns_by_hand():
+    pytest.importorskip("sklearn")
+    assert clustering.agreement(np.diag([3, 4, 5])) == {"nmi": 1, "ari": 1}
+    found = clustering.agreement([[2, 0, 0], [1, 1, 2]])
+    p = np.array([[2, 0, 0], [1, 1, 2]]) / 6
+    code, label = p.sum(axis=1), p.sum(axis=0)
+    mutual = sum(
+        q * np.log(q / (a * b)) for q, a, b in zip(p.flat, np.repeat(code, 3), [*label] * 2) if q
+    )
+    entropies = -np.sum(code * np.log(code)) - np.sum(label * np.log(label))
+    assert found["nmi"] == pytest.approx(2 * mutual / entropies)
+    # Pairs alike in both: 1 + 1; in codes 1 + 6, in labels 3 + 1, of 15.
+    assert found["ari"] == pytest.approx((2 - 28 / 15) / (5.5 - 28 / 15))
+
+
+def test_agreement_without_scikit_learn(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    assert clustering.agreement(np.eye(3, dtype=int)) == {"nmi": None, "ari": None}
 
 
 def test_format_is_readable_and_sums_up():

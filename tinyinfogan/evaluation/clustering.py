@@ -94,6 +94,22 @@ def code_accuracy(codes, labels, assignment):
     return float(np.mean((assignment[codes] == labels) & (labels >= 0)))
 
 
+def agreement(table):
+    """Return {"nmi", "ari"}: how far codes and labels group the images alike, named or not.
+
+    table: (K, L) counts.  Normalised mutual information (0 to 1, over the mean of both entropies)
+    and the adjusted Rand index (0 by chance, 1 at best), both scikit-learn's (extra `evaluate`);
+    without it they are None.
+    """
+    try:
+        from sklearn import metrics
+    except ImportError:
+        return {"nmi": None, "ari": None}
+    codes, labels = np.indices(np.shape(table)).reshape(2, -1).repeat(np.ravel(table), axis=1)
+    nmi = metrics.normalized_mutual_info_score(labels, codes)
+    return {"nmi": float(nmi), "ari": float(metrics.adjusted_rand_score(labels, codes))}
+
+
 def format_confusion(table, assignment):
     """Return the table as text: a row per code, sorted by its class, and a column per class.
 

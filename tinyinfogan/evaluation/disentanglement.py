@@ -5,9 +5,10 @@ factors: whole numbers from 0, (N, F), what the images were made from.
 
 All estimate information from counts, as Locatello et al. 2019 (arXiv 1811.12359) do: each code is
 cut into `bins` equal intervals between its smallest and largest value, or kept as it is if it takes
-at most `bins` values.  All lie between 0 and 1, 1 being the best, and none can tell a code from its
-mirror image or one order of the codes from another.  A factor with one value is left out.
-All raise ValueError for arrays of other shapes or kinds.
+at most `bins` values.  `levels` does the same to a factor of many values, which theirs have not;
+then the line of SAP is one through the intervals.  All lie between 0 and 1, 1 being the best, and
+none can tell a code from its mirror image or one order of the codes from another.  A factor with
+one value is left out.  All raise ValueError for arrays of other shapes or kinds.
 """
 
 import numpy as np
@@ -15,6 +16,20 @@ import numpy as np
 from tinyinfogan.evaluation.clustering import confusion_table
 
 BINS = 20
+VALUES = 40  # of a factor that is not cut, as many as dSprites' orientation has
+
+
+def levels(values, bins=BINS, most=VALUES):
+    """Return (N,) numbers as whole numbers from 0, in their order, for counts.
+
+    That is the number of each value among the different ones or, if those are more than `most`, of
+    its interval among `bins` equal ones between the smallest and the largest.
+    """
+    different, numbers = np.unique(values, return_inverse=True)
+    if len(different) > most:
+        edges = np.linspace(values.min(), values.max(), bins + 1)
+        numbers = np.digitize(values, edges[1:-1])
+    return numbers
 
 
 def mutual_information(codes, factors, bins=BINS):
@@ -114,33 +129,43 @@ def factor_vae_score(codes, factors, rng, votes=800, batch=100):
     return float(vote_table()[np.arange(len(majority)), majority].sum() / votes)
 
 
-def dci(codes, factors, seed=0):
+def dci(codes, factors, depths=None, seed=0):
     """Return "disentanglement", "completeness", "informativeness": does a code serve one factor, is
     a factor in one code, is it there (Eastwood and Williams 2018, ICLR, section 2).
 
-    For each factor a random forest of scikit-learn (extra `evaluate`) predicts its value from all
+    For each factor a random forest of scikit-learn (extra `evaluate`) predicts its number from all
     codes; R (D, F) are the importances of the codes in it.  Disentanglement: 1 - H(R_d / Σ_f R_df)
     to the base F for each code, weighted by the code's share of R.  Completeness: the mean over the
-    factors of 1 - H(R_f / Σ_d R_df) to the base D.  Informativeness: the share of values predicted
-    rightly on the half of the images that the forest has not seen, as in Locatello et al. 2019
-    (Eastwood and Williams: the root mean square error).  Raises ImportError without scikit-learn.
-    """
-    from sklearn.ensemble import RandomForestClassifier
+    factors of 1 - H(R_f / Σ_d R_df) to the base D.  Informativeness: the mean over the factors of
+    R² (at least 0) on the half of the images that the forest has not seen; Eastwood and Williams
+    give √(1 - R²).  Raises ImportError without scikit-learn.
 
+    The forest is a regressor of 10 trees, as deep as `depths` has it for each factor (default: 4).
+    With 4, 2, 4, 2, 2 for shape, scale, orientation, x and y that is "RandomForestIBGAN" in the
+    code of Lin et al. 2020 (github.com/fjxmlzn/InfoGAN-CR, gan/metric.py; 10 trees were scikit-
+    learn's default then): IB-GAN's, whose row stands in their table 1 (arXiv 1906.06034; InfoGAN
+    .41, IB-GAN .67, theirs .71).  Their code scores with Lasso and two other forests besides and
+    the table does not say which it has.  They fit on 73,728 images, and R is all that they take.
+    """
+    from sklearn.ensemble import RandomForestRegressor
+
+    depths = [4] * np.shape(factors)[-1] if depths is None else depths
+    depths = [depth for depth, varies in zip(depths, np.ptp(factors, axis=0)) if varies]
     codes, factors = _checked(codes, factors)
     half = len(codes) // 2
-    importances, right = [], []
-    for factor in factors.T:
-        options = {"min_samples_leaf": 5, "max_features": None, "random_state": seed}
-        forest = RandomForestClassifier(30, **options).fit(codes[:half], factor[:half])
+    importances, explained = [], []
+    for factor, depth in zip(factors.T, depths):
+        forest = RandomForestRegressor(10, max_depth=depth, random_state=seed)
+        forest.fit(codes[:half], factor[:half])
         importances.append(forest.feature_importances_)
-        right.append(np.mean(forest.predict(codes[half:]) == factor[half:]))
+        unseen, error = factor[half:], factor[half:] - forest.predict(codes[half:])
+        explained.append(max(0, 1 - np.mean(error**2) / max(unseen.var(), 1e-12)))
     R = np.array(importances).T
     weights = R.sum(axis=1) / max(R.sum(), 1e-12)
     return {
         "disentanglement": float(weights @ _concentration(R)),
         "completeness": float(np.mean(_concentration(R.T))),
-        "informativeness": float(np.mean(right)),
+        "informativeness": float(np.mean(explained)),
     }
 
 
@@ -163,9 +188,7 @@ def _gap(table):
 
 def _table(code, factor, bins):
     """Return how often each interval of a code meets each value of a factor, (cells, values)."""
-    values, cells = np.unique(code, return_inverse=True)
-    if len(values) > bins:
-        cells = np.digitize(code, np.linspace(code.min(), code.max(), bins + 1)[1:-1])
+    cells = levels(code, bins, bins)
     return confusion_table(cells, factor, cells.max() + 1)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from tinyinfogan import data
-from tinyinfogan.evaluation import clustering, disentanglement, fidelity, measures
+from tinyinfogan.evaluation import clustering, disentanglement, factors, fidelity, measures
 
 IMAGES = 10_000  # encoded or generated, at most, for each number
 
@@ -14,9 +14,10 @@ IMAGES = 10_000  # encoded or generated, at most, for each number
 def evaluate(model, dataset, folder, seed=0):
     """Return everything that is measured, a dict that json can write.
 
-    dataset: a data.Dataset; without labels there are no "code_accuracy" and "fidelity", without
-    factors no "disentanglement".  folder: where the classifier's weights are kept.
-    Raises OSError if they cannot be written, and DataError if the labelled images are too few.
+    dataset: a data.Dataset; without labels there are no "code_accuracy", "nmi", "ari" and
+    "fidelity", without factors no "factors" and "disentanglement".  folder: where the classifier's
+    weights are kept.  Raises OSError if they cannot be written, and DataError if the labelled
+    images are too few.
     """
     spec, rng = model.spec, np.random.default_rng(seed)
     found = measures.measure(model, dataset.images, rng)
@@ -25,6 +26,7 @@ def evaluate(model, dataset, folder, seed=0):
     if dataset.labels is not None and spec.categorical:
         table, assignment, accuracy = clustering.code_table(model, dataset, IMAGES)
         result["code_accuracy"] = accuracy
+        result |= clustering.agreement(table)
         result["confusion"] = {"table": table.tolist(), "assignment": assignment.tolist()}
     failures = measures.failures(spec, found, table, assignment)
     if dataset.labels is not None:
@@ -32,8 +34,8 @@ def evaluate(model, dataset, folder, seed=0):
         result["fidelity"] = quality
         if quality["classifier_accuracy"] > 0.9:  # a poor judge is no evidence
             failures += measures.missing_classes(quality["class_shares"])
-    if dataset.factors is not None:
-        result["disentanglement"] = _disentanglement(model, dataset, rng)
+    if dataset.factors and len(dataset.images) > 1:
+        result |= _factors(model, dataset, rng)
     return {**result, "failures": failures}
 
 
@@ -57,36 +59,48 @@ def _fidelity(model, dataset, assignment, path, rng):
     return fidelity.fidelity(classifier, generated, categories, assignment, *real)
 
 
-def _disentanglement(model, dataset, rng):
-    """Return the scores of `disentanglement` for the codes predicted from real images, a dict.
+def _factors(model, dataset, rng):
+    """Return "factors" of `read_factors` and, if any varies, "disentanglement", in a dict.
 
-    A categorical code counts as one code, the category.  Without scikit-learn "dci" is None.
+    For disentanglement a categorical code counts as one code, the category; labels and factors of
+    one value do not count.  What takes two factors, or scikit-learn, is None
+    without.
     """
-    chosen = rng.permutation(len(dataset.images))[:IMAGES]  # in no order, as `dci` halves them
-    encoding, factors = model.encode(dataset.images[chosen]), dataset.factors[chosen]
-    codes = np.column_stack([*(p.argmax(axis=1) for p in encoding.probabilities), encoding.means])
-    names, categorical = factor_names(dataset)
-    information, entropies = disentanglement.mutual_information(codes, factors)
+    chosen = rng.permutation(len(dataset.images))[:IMAGES]  # in no order, as these are halved
+    encoding = model.encode(dataset.images[chosen])
+    predicted = [*encoding.probabilities, *encoding.means.T]
+    codes = dict(zip((code.name for code in model.spec.codes), predicted))
+    known = {name: values[chosen] for name, values in dataset.factors.items()}
+    read = dict(known)
+    if dataset.labels is not None:
+        same = any(np.array_equal(values, dataset.labels) for values in dataset.factors.values())
+        read |= {} if same else {"labels": dataset.labels[chosen]}
+    result = {"factors": factors.read_factors(codes, read)}
+    known = {name: values for name, values in known.items() if np.unique(values).size > 1}
+    if known:
+        kinds = [result["factors"][name]["kind"] for name in known]
+        columns = [code.argmax(axis=1) if code.ndim == 2 else code for code in predicted]
+        result["disentanglement"] = _disentanglement(np.column_stack(columns), known, kinds, rng)
+    return result
+
+
+def _disentanglement(codes, known, kinds, rng):
+    numbers = np.column_stack([disentanglement.levels(values) for values in known.values()])
+    categorical = [column for column, kind in enumerate(kinds) if kind == "category"]
+    depths = [2 if kind == "number" else 4 for kind in kinds]
+    several = len(known) > 1
+    information, entropies = disentanglement.mutual_information(codes, numbers)
     try:
-        dci = disentanglement.dci(codes, factors)
+        dci = disentanglement.dci(codes, numbers, depths) if several else None
     except ImportError:
         dci = None
     return {
-        "mig": disentanglement.mutual_information_gap(codes, factors),
-        "factor_vae": disentanglement.factor_vae_score(codes, factors, rng),
+        "mig": disentanglement.mutual_information_gap(codes, numbers),
+        "factor_vae": disentanglement.factor_vae_score(codes, numbers, rng) if several else None,
         "dci": dci,
-        "sap": disentanglement.separated_attribute_predictability(codes, factors, categorical),
-        "modularity": disentanglement.modularity(codes, factors) if len(entropies) > 1 else None,
-        "factors": [name for name, column in zip(names, factors.T) if np.ptp(column)],
+        "sap": disentanglement.separated_attribute_predictability(codes, numbers, categorical),
+        "modularity": disentanglement.modularity(codes, numbers) if several else None,
+        "factors": list(known),
         "information_nats": information.tolist(),
         "factor_entropies_nats": entropies.tolist(),
     }
-
-
-def factor_names(dataset):
-    """Return (names, columns without an order) of a dataset's factors."""
-    if dataset.name == "sprites":
-        from tinyinfogan.data import sprites
-
-        return list(sprites.NAMES), [sprites.NAMES.index("shape")]
-    return [f"factor {f}" for f in range(dataset.factors.shape[1])], []

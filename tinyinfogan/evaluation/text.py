@@ -2,6 +2,8 @@
 
 from tinyinfogan.evaluation.clustering import format_confusion
 
+NEEDS = 'needs scikit-learn: pip install -e ".[evaluate]"'
+
 
 def as_text(result):
     """Return what `evaluate` gives as text for people."""
@@ -13,6 +15,9 @@ def as_text(result):
     if "confusion" in result:
         confusion = format_confusion(**result["confusion"])
         parts.append(f"Real test images by the category that Q predicts\n{confusion}")
+        nmi, ari = result["nmi"], result["ari"]
+        known = f"NMI {_number(nmi)}, ARI {_number(ari)}"
+        parts[-1] += "\n" + (f"NMI and ARI: {NEEDS}" if nmi is None else known)
     elif result["categories"] and "fidelity" not in result:
         parts.append(
             f"Code accuracy and fidelity need labels, and {result['data']} has none; give labelled "
@@ -20,11 +25,35 @@ def as_text(result):
         )
     if "fidelity" in result:
         parts.append(_fidelity(result["fidelity"]))
+    if "factors" in result:
+        parts.append(_factors(result["factors"]))
     if "disentanglement" in result:
         parts.append(_disentanglement(result["disentanglement"]))
     failures = "".join(f"\n- {sentence}" for sentence in result["failures"])
     parts.append("Failures found" + failures if failures else "None of the known failures found.")
     return "\n\n".join(parts)
+
+
+def _factors(factors):
+    lines = ["Known factors, read from the codes: R², of categories accuracy, on unseen images"]
+    lines.append(f"  {'factor':<26}{'all codes':>10}   best codes alone")
+    for name, factor in factors.items():
+        scores = {code: score for code, score in factor["codes"].items() if score is not None}
+        best = sorted(scores, key=scores.get, reverse=True)[:3]
+        words = ", ".join(f"{code} {scores[code]:.3f}" for code in best)
+        if errors := factor.get("error_degrees"):
+            code = min(errors, key=errors.get)
+            words += f"; category {code} ±{errors[code]:.0f}° (a guess "
+            words += f"±{factor['guess_degrees']:.0f}°)"
+        if factor.get("guess") is not None:
+            words += f" (a guess {factor['guess']:.3f})"
+        label = f"{name}, {factor['kind']}"
+        lines.append(f"  {label:<26}{_number(factor['all_codes']):>10}   {words or '-'}")
+    return "\n".join(lines)
+
+
+def _number(score):
+    return "-" if score is None else f"{score:.3f}"
 
 
 def _codes(result):
@@ -57,15 +86,15 @@ def _fidelity(f):
 
 
 def _disentanglement(d):
-    dci = 'needs scikit-learn: pip install -e ".[evaluate]"'
+    dci = NEEDS if len(d["factors"]) > 1 else "-"
     if d["dci"]:
         dci = ", ".join(f"{name[0].upper()} {score:.3f}" for name, score in d["dci"].items())
     rows = {
-        "MIG": f"{d['mig']:.3f}",
-        "FactorVAE": f"{d['factor_vae']:.3f}",
+        "MIG": _number(d["mig"]),
+        "FactorVAE": _number(d["factor_vae"]),
         "DCI": dci,
-        "SAP": f"{d['sap']:.3f}",
-        "modularity": "-" if d["modularity"] is None else f"{d['modularity']:.3f}",
+        "SAP": _number(d["sap"]),
+        "modularity": _number(d["modularity"]),
     }
     title = f"Disentanglement of {', '.join(d['factors'])} (0 to 1)"
     return "\n".join([title, *(f"  {name:<12}{value}" for name, value in rows.items())])
