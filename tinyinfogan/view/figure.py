@@ -21,14 +21,22 @@ def save(path, model, dataset, result):
     panels = {"confusion": show_confusion, "disentanglement": show_factors}
     below = [show for key, show in panels.items() if key in result]
     below += [show_information, show_changes]
-    width = 780 * max(len(above), len(below))
-    figure = new_figure(width + WORDS, 1760, padding=(0.15, 0.12))
+    columns = max(len(above), len(below))
+    known = _known(model, dataset, result, 2 * columns - 1) if "factors" in result else []
+    known = [known[at : at + columns] for at in range(0, len(known), columns)]
+    width, rows = 780 * columns, [1.1, 1] + [1] * len(known)
+    figure = new_figure(width + WORDS, 160 + 800 * len(rows), padding=(0.15, 0.12))
     pictures, words = figure.subfigures(1, 2, width_ratios=(width, WORDS))
-    top, bottom = pictures.subfigures(2, 1, height_ratios=(1.1, 1))
+    top, bottom, *lowest = pictures.subfigures(len(rows), 1, height_ratios=rows)
     for axes, content in zip(top.subplots(1, len(above), squeeze=False)[0], above):
         show_grid(axes, *content)
     for axes, show in zip(bottom.subplots(1, len(below)), below):
         show(axes, result)
+    for row, panels in zip(lowest, known):
+        for axes, (show, *content) in zip(
+            row.subplots(1, columns), panels + [[_nothing]] * columns
+        ):
+            show(axes, *content)
     show_text(words.subplots(), result)
     save_figure(path, figure)
 
@@ -85,6 +93,25 @@ def _real(model, dataset, result):
     return shown, "Real images by the c0 that Q predicts", labels, None
 
 
+def _known(model, dataset, result, most):
+    """Return [function, *arguments] of a panel with all scores, then one per factor, `most` in all.
+
+    A factor's panel has the code that tells it best; labels have the confusion.
+    """
+    chosen = np.random.default_rng(0).permutation(len(dataset.images))[:2000]
+    encoding = model.encode(dataset.images[chosen])
+    numbers = [*(p.argmax(axis=1) for p in encoding.probabilities), *encoding.means.T]
+    numbers = dict(zip(result["codes"], numbers))
+    panels = [[show_reading, result]]
+    for name, factor in result["factors"].items():
+        scores = {code: score for code, score in factor["codes"].items() if score is not None}
+        if scores and name in dataset.factors:
+            code = max(scores, key=scores.get)
+            panels.append([show_factor, name, factor, code, numbers[code]])
+            panels[-1].append(dataset.factors[name][chosen].astype(float))
+    return panels[:most]
+
+
 # --- the panels -----------------------------------------------------------------------------------
 
 
@@ -120,6 +147,53 @@ def show_factors(axes, result):
     _heat_map(axes, shares, 1, "{:.2f}", "Share of each factor's entropy in each code")
     axes.set_xticks(range(len(scores["factors"])), scores["factors"], rotation=20)
     axes.set_yticks(range(len(shares)), list(result["codes"]))
+
+
+def show_reading(axes, result):
+    """Draw how well each code, and all of them together, tell each known factor."""
+    factors = result["factors"]
+    scores = [[*factor["codes"].values(), factor["all_codes"]] for factor in factors.values()]
+    title = "Each factor read from each code: R², or accuracy of categories"
+    _heat_map(axes, np.array(scores, float).T, 1, "{:.2f}", title)
+    axes.set_xticks(range(len(factors)), list(factors), rotation=20)
+    axes.set_yticks(range(len(scores[0])), [*result["codes"], "all codes"])
+    axes.axhline(len(scores[0]) - 1.5, color="white", lw=4)
+
+
+def show_factor(axes, name, factor, code, numbers, values):
+    """Draw a factor of real images, values (N,), above the code that tells it best, numbers (N,).
+
+    Categories are in the order of their means, which are drawn as strokes.
+    """
+    rng = np.random.default_rng(0)
+    score, degrees = factor["codes"][code], factor.get("error_degrees", {}).get(code)
+    unordered, angle = factor["kind"] == "category", factor["kind"] == "angle"
+    words = f"accuracy {score:.2f}" if unordered else f"R² {score:.2f}"
+    words += "" if degrees is None else f", mean error {degrees:.0f}°"
+    if numbers.dtype.kind != "f":
+        means = {}
+        for k in np.unique(numbers):
+            part = values[numbers == k]
+            direction = np.degrees(np.angle(np.exp(1j * np.radians(part)).sum()))
+            means[k] = values.min() + (direction - values.min()) % 360 if angle else part.mean()
+        order = sorted(means, key=means.get)
+        if not unordered:
+            axes.hlines([means[k] for k in order], *(np.arange(len(order)) + [[-0.4], [0.4]]), INK)
+        axes.set_xticks(range(len(order)), order)
+        numbers = np.array([order.index(k) for k in numbers]) + rng.uniform(
+            -0.35, 0.35, len(values)
+        )
+    if unordered:
+        axes.set_yticks(np.unique(values) if len(np.unique(values)) <= NUMBERS else [])
+        values = values + rng.uniform(-0.35, 0.35, len(values))
+    axes.scatter(numbers, values, s=4, color="C0", alpha=0.35, linewidths=0)
+    axes.set_xlabel(code, fontsize=8)
+    axes.set_ylabel(f"{name}, degrees" if angle else name, fontsize=8)
+    _frame(axes, f"{name} by its best code {code}: {words}", bars=True)
+
+
+def _nothing(axes):
+    axes.axis("off")
 
 
 def _heat_map(axes, values, highest, form, title):
@@ -182,7 +256,9 @@ def show_text(axes, result):
         lines.append(f"Balance of {name} on real images: {category['balance']:.3f} of 1")
     if "disentanglement" in result:
         d = result["disentanglement"]
-        scores = f"MIG {d['mig']:.3f}, FactorVAE {d['factor_vae']:.3f}, SAP {d['sap']:.3f}"
+        scores = f"MIG {d['mig']:.3f}, SAP {d['sap']:.3f}"
+        if d["factor_vae"] is not None:
+            scores += f", FactorVAE {d['factor_vae']:.3f}"
         dci = f", DCI disentanglement {d['dci']['disentanglement']:.3f}" if d["dci"] else ""
         lines.append(scores + dci)
     lines += ["", "Failures found:" if result["failures"] else "None of the known failures found."]
