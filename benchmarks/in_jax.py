@@ -9,6 +9,7 @@ import numpy as np
 from benchmarks.networks import KERNEL, SLOPE, tables
 from benchmarks.problem import BETAS, EPS, information_term, model
 from tinyinfogan.engine.fast import threads
+from tinyinfogan.infogan.variants.consistency import KEPT, TRACE
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["NPROC"] = str(threads.count)  # the size of XLA's thread pool
@@ -27,6 +28,9 @@ def start(problem, batches, convolution="lax"):
     jax.config.update("jax_enable_x64", problem.dtype == "float64")
     networks = tables(problem.settings, problem.image_shape)
     names, carry = first_carry(model(problem).state_dict(), networks)
+    sizes = {code.name: code.size for code in problem.settings.spec.codes if code.size}
+    joints = {name: jnp.full((K, K), K**-2.0, problem.dtype) for name, K in sizes.items()}
+    carry["joints"] = joints
     data = jax.tree.map(jnp.asarray, [tuple(batch) for batch in batches])
     jitted = jax.jit(partial(train_step, problem.settings, networks, convolution), donate_argnums=0)
 
@@ -71,7 +75,7 @@ def first_carry(state, networks):
 
 def train_step(settings, networks, convolution, carry, real, latents, maps):
     """Return (the next carry, losses)."""
-    spec, half = settings.spec, len(real) // 2
+    spec = settings.spec
     run = partial(apply, networks, convolution)
     term = partial(information_term, settings)
     steps = carry["steps"] + 1
@@ -80,8 +84,6 @@ def train_step(settings, networks, convolution, carry, real, latents, maps):
         carry["g"][0],
         has_aux=True,
     )
-    if settings.lambda_consistency:
-        real = jnp.concatenate([real[:half]] * 2)
 
     def discriminator(weights, running, images):
         features, running = run("trunk", weights, running, images)
@@ -95,12 +97,13 @@ def train_step(settings, networks, convolution, carry, real, latents, maps):
         logits, q_output, running = discriminator(weights, running, warp(fake, maps[1]))
         loss = loss + jax.nn.softplus(logits).mean()
         objective = loss - term(mutual_information(spec, q_output, latents))
+        joints = carry["joints"]
         if settings.lambda_consistency:
-            consistency = consistency_loss(spec, real_q_output[:half], real_q_output[half:])
+            consistency, joints = consistency_loss(joints, spec, real_q_output)
             objective = objective + settings.lambda_consistency * consistency
-        return objective, (loss, running)
+        return objective, (loss, running, joints)
 
-    gradient, (d_loss, after_d) = jax.grad(d_objective, has_aux=True)(carry["d"][0])
+    gradient, (d_loss, after_d, joints) = jax.grad(d_objective, has_aux=True)(carry["d"][0])
     d = adam(carry["d"], gradient, settings.d_lr, steps)
 
     def g_objective(fake):
@@ -112,7 +115,7 @@ def train_step(settings, networks, convolution, carry, real, latents, maps):
     gradient, (g_loss, information, running) = jax.grad(g_objective, has_aux=True)(fake)
     g = adam(carry["g"], pull(gradient)[0], settings.g_lr, steps)
     values = {"d_loss": d_loss, "g_loss": g_loss, **information}
-    return {"running": running, "steps": steps, "g": g, "d": d}, values
+    return {"running": running, "joints": joints, "steps": steps, "g": g, "d": d}, values
 
 
 # --- networks -------------------------------------------------------------------------------------
@@ -233,12 +236,16 @@ def mutual_information(spec, q_output, latents):
     return information
 
 
-def consistency_loss(spec, one, other):
-    """Return the cross-entropy between Q's categories for two views, each in turn held still."""
-    total = 0.0
-    for code in spec.codes:
-        if code.size is not None:
-            a, b = (jax.nn.log_softmax(x[:, code.columns]) for x in (one, other))
-            for held, moving in ((a, b), (b, a)):
-                total = total - 0.5 * (jnp.exp(lax.stop_gradient(held)) * moving).sum(1).mean()
-    return total
+def consistency_loss(joints, spec, q_output):
+    """Return the loss of `variants.consistency.PairInformation` and {code name: P} after it."""
+    total, moved = 0.0, {}
+    for name, P in joints.items():
+        columns = next(code.columns for code in spec.codes if code.name == name)
+        p = jax.nn.softmax(q_output[:, columns])
+        p, other = jnp.split(p, 2)
+        M = lax.stop_gradient(p.T @ other / len(p))
+        P = moved[name] = KEPT * P + (1 - KEPT) * (M + M.T) / 2
+        share = P.sum(axis=0)
+        W = jnp.log((P + TRACE) / (share * share[:, None] + TRACE))
+        total = total - ((p @ W) * other).sum() / len(p)
+    return total, moved

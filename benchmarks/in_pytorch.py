@@ -11,6 +11,7 @@ from torch.nn import functional
 from benchmarks.networks import KERNEL, SLOPE, tables
 from benchmarks.problem import BETAS, EPS, information_term, model
 from tinyinfogan.engine.fast import threads
+from tinyinfogan.infogan.variants.consistency import KEPT, TRACE
 
 
 def start(problem, batches, layout, adam, transform=lambda function: function, graphed=False):
@@ -22,7 +23,7 @@ def start(problem, batches, layout, adam, transform=lambda function: function, g
     torch.set_num_threads(threads.count)
     torch.backends.cudnn.allow_tf32 = False  # products of float32, as all sides take
     torch.backends.cudnn.benchmark = True
-    settings, spec, half = problem.settings, problem.settings.spec, len(batches[0].real) // 2
+    settings, spec = problem.settings, problem.settings.spec
     networks = tables(settings, problem.image_shape)
     G, trunk, d_head, q_head = (network(layers, layout) for layers in networks.values())
     D = nn.ModuleList([trunk, d_head, q_head])
@@ -30,6 +31,12 @@ def start(problem, batches, layout, adam, transform=lambda function: function, g
         part.to(problem.device, getattr(torch, problem.dtype))
         if layout == "channels_last":
             part.to(memory_format=torch.channels_last)
+    joints = {
+        code.name: torch.empty(code.size, code.size, dtype=getattr(torch, problem.dtype))
+        for code in spec.codes
+        if code.size
+    }
+    joints = {name: P.to(problem.device) for name, P in joints.items()}
     names = list(model(problem).state_dict())
     entries = state_entries(networks, (G, trunk, d_head, q_head), layout)
     how = {adam: True, "capturable": graphed}
@@ -48,6 +55,8 @@ def start(problem, batches, layout, adam, transform=lambda function: function, g
         initial = model(problem).state_dict()
         for array, (tensor, to_torch, _) in zip(initial.values(), entries, strict=True):
             tensor.copy_(torch.from_numpy(np.ascontiguousarray(to_torch(array))))
+        for P in joints.values():
+            P.fill_(len(P) ** -2.0)
         for state in [state for adam in adams for state in adam.state.values()]:
             for value in state.values():
                 value.zero_()
@@ -61,15 +70,13 @@ def start(problem, batches, layout, adam, transform=lambda function: function, g
     term = partial(information_term, settings)
 
     def d_objective(real, fake, latents, real_map, fake_map):
-        if settings.lambda_consistency:
-            real = torch.cat([real[:half], real[:half]])
         real_logits, real_q_output = discriminator(warp(real, real_map))
         fake_logits, fake_q_output = discriminator(warp(fake, fake_map))
         information = mutual_information(spec, fake_q_output, latents)
         loss = functional.softplus(-real_logits).mean() + functional.softplus(fake_logits).mean()
         objective = loss - term(information)
         if settings.lambda_consistency:
-            consistency = consistency_loss(spec, real_q_output[:half], real_q_output[half:])
+            consistency = consistency_loss(spec, joints, real_q_output)
             objective = objective + settings.lambda_consistency * consistency
         return objective, loss.detach()
 
@@ -256,12 +263,16 @@ def mutual_information(spec, q_output, latents):
     return information
 
 
-def consistency_loss(spec, one, other):
-    """Return the cross-entropy between Q's categories for two views, each in turn held still."""
-    total = 0.0
-    for code in spec.codes:
-        if code.size is not None:
-            a, b = (functional.log_softmax(x[:, code.columns], dim=1) for x in (one, other))
-            for held, moving in ((a, b), (b, a)):
-                total = total - 0.5 * (held.detach().exp() * moving).sum(1).mean()
+def consistency_loss(spec, joints, q_output):
+    """Return the loss of `variants.consistency.PairInformation`; joints: {code name: P}."""
+    total, half = 0.0, len(q_output) // 2
+    for name, P in joints.items():
+        columns = next(code.columns for code in spec.codes if code.name == name)
+        p = functional.softmax(q_output[:, columns], dim=1)
+        with torch.no_grad():
+            M = p[:half].T @ p[half:] / half
+            P.copy_(KEPT * P + (1 - KEPT) * (M + M.T) / 2)
+            share = P.sum(0)
+            W = torch.log((P + TRACE) / (share * share[:, None] + TRACE))
+        total = total - ((p[:half] @ W) * p[half:]).sum() / half
     return total

@@ -10,6 +10,7 @@ is the object `run`, in training/run.py; the options of the command are in cli/o
 import sys
 
 from tinyinfogan.engine.device import to_device
+from tinyinfogan.engine.optim import Adam
 from tinyinfogan.infogan.model import InfoGAN, as_float
 from tinyinfogan.infogan.settings import Settings
 from tinyinfogan.infogan.variants.step import optimisers
@@ -18,7 +19,7 @@ from tinyinfogan.training.folder import OPTIONS
 from tinyinfogan.training.ranks import SINGLE_PROCESS
 from tinyinfogan.training.run import Run
 from tinyinfogan.training.seeds import LATENTS, ORDER, WEIGHTS, rng_for
-from tinyinfogan.training.step import step_of_run
+from tinyinfogan.training.step import in_pairs, step_of_run
 
 
 def train(dataset, config, out=None, device="cpu", resume=None, replay=True, group=SINGLE_PROCESS):
@@ -34,17 +35,18 @@ def train(dataset, config, out=None, device="cpu", resume=None, replay=True, gro
     TrainingError if a number is not finite any more, BusyError if another process writes to the
     folder, and OSError if nothing can be written.
     """
-    model, adams = model_and_optimisers(config, device, resume, out)
+    model, moved = model_and_optimisers(config, device, resume, out)
     settings, seed, options = model.settings, config["seed"], OPTIONS | config.get("options", {})
-    rates = {name: adam.lr for name, adam in adams.items()}
-    take_step = step_of_run(model, adams, replay, options["sync_bn"], group)
+    rates = {adam: adam.lr for adam in moved.values() if isinstance(adam, Adam)}
+    take_step = step_of_run(model, moved, replay, options["sync_bn"], group)
     images = to_device(dataset.images, device)
 
-    with Run(out, config, model, adams, dataset, resume, options["keep"], group) as run:
-        for step, chosen in batches(len(images), settings, seed, start=run.done):
+    with Run(out, config, model, moved, dataset, resume, options["keep"], group) as run:
+        plan = batches(len(images), settings, seed, start=run.done)
+        for step, chosen in in_pairs(plan, images, settings, seed):
             real = as_float(images[to_device(group.shard(chosen), device)])
-            for name, adam in adams.items():
-                adam.lr = rates[name] * settings.rate(step)
+            for adam, rate in rates.items():
+                adam.lr = rate * settings.rate(step)
             run.note(take_step(real, rng_for(seed, LATENTS, step)))
 
             last = run.done == settings.steps
@@ -59,7 +61,7 @@ def train(dataset, config, out=None, device="cpu", resume=None, replay=True, gro
 
 
 def model_and_optimisers(config, device, resume=None, out=None):
-    """Return the InfoGAN that config describes and its {name: Adam}, new or as in a checkpoint.
+    """Return the InfoGAN that config describes and its `optimisers`, new or as in a checkpoint.
 
     resume, out: as in `train`.  Raises CheckpointError if the checkpoint is of another network.
     """
@@ -68,9 +70,9 @@ def model_and_optimisers(config, device, resume=None, out=None):
         model = InfoGAN(settings, image_shape, rng_for(config["seed"], WEIGHTS)).to(device)
         return model, optimisers(model)
     model = checkpoint.model_of(resume, out, settings, image_shape).to(device)
-    adams = optimisers(model)
-    checkpoint.restore(resume, out, **adams)
-    return model, adams
+    moved = optimisers(model)
+    checkpoint.restore(resume, out, **moved)
+    return model, moved
 
 
 def batches(number, settings, seed, start=0):

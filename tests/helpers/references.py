@@ -94,3 +94,16 @@ def numeric_gradients(function, arrays, cotangent, step=1e-6):
             gradient[index] = (values[0] - values[1]) / (2 * step)
         gradients.append(gradient)
     return gradients
+
+
+def pair_information(logits):
+    """Return I(P) in nats of the pairs of rows i and N / 2 + i of logits (N, K), and P.
+
+    Ji et al. 2019, equations 2 and 3: P = ½ (M + Mᵀ), M the mean of p p'ᵀ.
+    """
+    p = np.exp(logits)
+    p /= p.sum(axis=1, keepdims=True)
+    M = np.mean([np.outer(*pair) for pair in zip(*np.split(p, 2))], axis=0)
+    P = (M + M.T) / 2
+    marginal = P.sum(axis=0)
+    return np.sum(P * np.log(P / np.outer(marginal, marginal))), P

@@ -8,7 +8,6 @@ import pytest
 from tinyinfogan import LatentSpec
 from tinyinfogan.engine import Tensor, grad_check
 from tinyinfogan.infogan import losses
-from tinyinfogan.infogan.variants.consistency import consistency_loss
 
 
 def tensor(rng, *shape):
@@ -124,23 +123,3 @@ def test_nothing_flows_to_a_code_without_weight(lambdas, silent):
     assert total.requires_grad == any(lambdas)
     for name, value in information.items():
         assert value.grad == (None if name in silent else 2)
-
-
-def test_consistency_is_the_mean_of_both_cross_entropies(rng):
-    one, other = tensor(rng, 5, SPEC.code_dim), tensor(rng, 5, SPEC.code_dim)
-    expected = 0.0
-    for columns in (slice(0, 4), slice(4, 6)):
-        p, q = (np.exp(x.data[:, columns]) for x in (one, other))
-        p, q = (a / a.sum(axis=1, keepdims=True) for a in (p, q))
-        expected -= 0.5 * ((p * np.log(q)).sum(axis=1).mean() + (q * np.log(p)).sum(axis=1).mean())
-    assert consistency_loss(SPEC, one, other).item() == pytest.approx(expected, rel=1e-12)
-
-
-def test_consistency_gradient_holds_the_target_still(rng):
-    """Its gradient is that of a cross-entropy against constants, (q - p) / 2N for the logits q."""
-    spec = LatentSpec(0, (4,), 0)
-    one, other = tensor(rng, 5, 4), tensor(rng, 5, 4)
-    consistency_loss(spec, one, other).backward()
-    p, q = (np.exp(x.data) / np.exp(x.data).sum(axis=1, keepdims=True) for x in (one, other))
-    np.testing.assert_allclose(other.grad, (q - p) / 10, rtol=1e-9)
-    np.testing.assert_allclose(one.grad, (p - q) / 10, rtol=1e-9)

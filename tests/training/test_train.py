@@ -14,6 +14,7 @@ from tinyinfogan.evaluation import clustering
 from tinyinfogan.infogan import losses
 from tinyinfogan.infogan.model import InfoGAN, as_float
 from tinyinfogan.infogan.settings import MNIST, Settings
+from tinyinfogan.infogan.variants.step import optimisers
 from tinyinfogan.training import checkpoint, folder, report
 from tinyinfogan.training.finite import TrainingError
 from tinyinfogan.training.seeds import LATENTS, rng_for
@@ -81,7 +82,8 @@ def players(settings, seed=0):
 
 
 def train_step(model, d_adam, g_adam, real, rng):
-    return step_of_run(model, {"d_adam": d_adam, "g_adam": g_adam})(real, rng)
+    moved = optimisers(model) | {"d_adam": d_adam, "g_adam": g_adam}
+    return step_of_run(model, moved)(real, rng)
 
 
 def hook(monkeypatch, wrap):

@@ -36,7 +36,8 @@ class Settings:
     q_sigma: str = "fixed"  # σ of Q's Gaussians: 1, or "learnt"
     lambda_categorical: float = 1.0  # λ of equation 6, for each kind of code
     lambda_continuous: float = 1.0
-    lambda_consistency: float = 0.0  # weight of variants.consistency.consistency_loss
+    lambda_consistency: float = 0.0  # these two: see variants.consistency
+    neighbours: int = 1
     info_step: str = "joint"  # λ L_I is in both players' steps, or in a "separate" one
     generator_loss: str = "log"  # of losses.GENERATOR_LOSSES
     d_lr: float = 2e-4  # Adam's rate for D's trunk and both its heads
@@ -64,7 +65,8 @@ class Settings:
                 self._require(name, value in CHOICES[name], " or ".join(CHOICES[name]))
         _ = self.spec  # raises ValueError for latents that cannot be
         _, _, _, has_hidden, multiple = FAMILIES[self.network]
-        for name in ("channels", "steps", "d_lr", "g_lr", "q_lr", *["hidden"] * has_hidden):
+        positive = "neighbours channels steps d_lr g_lr q_lr".split()
+        for name in positive + ["hidden"] * has_hidden:
             self._require(name, getattr(self, name) > 0, "more than 0")
         no_layer = f"0: network {self.network} has no such layer"
         self._require("hidden", has_hidden or not self.hidden, no_layer)

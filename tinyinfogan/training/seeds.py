@@ -2,7 +2,7 @@
 
 import numpy as np
 
-WEIGHTS, ORDER, LATENTS = range(3)
+WEIGHTS, ORDER, LATENTS, NEAREST, PAIRS = range(5)
 
 
 def rng_for(seed, use, at=0):

@@ -1,12 +1,15 @@
-"""The step of a run: as a CUDA graph, or shared by a process group, with its gradient norms."""
+"""The step of a run: its images, its gradient norms, as a CUDA graph, shared by a process group."""
 
 import numpy as np
 
 from tinyinfogan.engine import nn, primitives
 from tinyinfogan.engine.device import array_module, to_device
 from tinyinfogan.engine.fast.cuda import graph
+from tinyinfogan.engine.optim import Adam
+from tinyinfogan.infogan.variants.consistency import nearest, pairs
 from tinyinfogan.infogan.variants.step import draws, step_for
 from tinyinfogan.training.ranks import SINGLE_PROCESS
+from tinyinfogan.training.seeds import NEAREST, PAIRS, rng_for
 
 
 class SharedAdam:
@@ -41,6 +44,16 @@ def average_gradients(parameters, group):
         parameter.grad = gradient.reshape(parameter.shape)
 
 
+def in_pairs(batches, images, settings, seed):
+    """Yield (step, indices of its batch) for those of `batches`: with consistency, in pairs."""
+    if not settings.lambda_consistency:
+        yield from batches
+        return
+    like = nearest(images, settings.neighbours, rng_for(seed, NEAREST))
+    for step, chosen in batches:
+        yield step, pairs(chosen, like, rng_for(seed, PAIRS, step))
+
+
 def share_batch_norm(group, module):
     """Let every batch norm in a module take its statistics over a process group."""
     for _, part in module.named_modules():
@@ -48,9 +61,10 @@ def share_batch_norm(group, module):
             part.group = group if group.size > 1 else None
 
 
-def step_of_run(model, adams, replay=True, sync_bn=True, group=SINGLE_PROCESS):
-    """Return step(real, rng), the step of a model and its `optimisers(model)`.
+def step_of_run(model, moved, replay=True, sync_bn=True, group=SINGLE_PROCESS):
+    """Return step(real, rng), the step of a model.
 
+    moved: what `variants.step.optimisers` returns.
     real: this process's shard of the batch; of what is drawn for the whole batch it takes its own.
     sync_bn: whether batch norm takes its statistics over the whole group.
 
@@ -61,8 +75,11 @@ def step_of_run(model, adams, replay=True, sync_bn=True, group=SINGLE_PROCESS):
     """
     if sync_bn:
         share_batch_norm(group, model)
+    if pairs := moved.get("pairs"):
+        pairs.group = group if group.size > 1 else None
+    adams = {name: part for name, part in moved.items() if isinstance(part, Adam)}
     shared = {name: SharedAdam(adam, group) for name, adam in adams.items()}
-    step = step_for(model, shared)
+    step = step_for(model, moved | shared)
 
     def with_norms(real, *drawn):
         values = step(real, *drawn)

@@ -1,30 +1,89 @@
-"""Consistency of Q on real images: two views of an image are to have the same categories.
+"""Consistency of Q on real images: what its category of one tells of its category of a like one.
 
 Not in the paper: L_I knows only generated images, which early in training are nothing like digits,
-and says nothing of how Q is to group real ones.  No label is used.  The idea is consistency
-regularisation (Zhang et al. 2020, arXiv 1910.12027), there for D.
+and says nothing of how Q is to group real ones.  Here the same quantity, mutual information, is
+taken between Q's categories of the two images of a pair: a real image and one of those most like it
+in the data, each moved by a map of its own (Ji et al. 2019, "Invariant information clustering",
+arXiv 1807.06653, where both are one image).  It is large if the two agree and all categories are
+used.  No label is used.
 """
 
-from tinyinfogan.engine import Tensor, ops
-from tinyinfogan.engine.device import Array, array_module
+import numpy as np
+
+from tinyinfogan.engine import Tensor, nn, ops
+from tinyinfogan.engine.device import Array, array_module, device_of, to_device, to_host
 from tinyinfogan.infogan.latents import LatentSpec
 
-
-def two_views(real: Array) -> Array:
-    """Return the first half of N images twice, (N // 2 · 2, H, W, C), for maps to move apart."""
-    return array_module(real).concatenate([real[: len(real) // 2]] * 2)
+COMPONENTS, CANDIDATES = 50, 30_000  # of `nearest`
+KEPT, TRACE = 0.9, 1e-6  # of P in every step; added to it in a logarithm
 
 
-def consistency_loss(spec: LatentSpec, q_output: Tensor, other: Tensor) -> Tensor | float:
-    """Return how much Q's categories differ between two views of the same images, in nats.
+def pairs(chosen: np.ndarray, like: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return N // 2 images, the first of N chosen ones, and then for each one that is like it.
 
-    q_output, other: Q's outputs (N, ·) for the two.  The cross-entropy -E Σ_c p(c) log p'(c), each
-    side in turn being the target that is held still, halved; summed over the categorical codes.
+    like: indices (·, k), see `nearest`, of which `rng` draws one.  Returns indices (N // 2 · 2,).
     """
-    total: Tensor | float = 0.0
-    for columns in [code.columns for code in spec.codes if code.size is not None]:
-        log_p = [ops.log_softmax(output[:, columns]) for output in (q_output, other)]
-        for target, predicted in (log_p, log_p[::-1]):
-            log_likelihood = ops.sum(ops.exp(target.detach()) * predicted, axis=-1)
-            total = total - 0.5 * ops.mean(log_likelihood)
-    return total
+    first = chosen[: len(chosen) // 2]
+    return np.concatenate([first, like[first, rng.integers(like.shape[1], size=len(first))]])
+
+
+def nearest(images: Array, k: int, rng: np.random.Generator) -> np.ndarray:
+    """Return k images that are like each image: indices (N, k) for images (N, H, W, C).
+
+    The images are dealt into k groups by `rng`, and the nearest one of each group is taken, itself
+    in its own group: they are nearly as near as the k nearest, and found by far less work.
+    Distances are Euclidean, along the COMPONENTS directions in which the images vary most.  Of
+    more than CANDIDATES images no others are looked at.
+    """
+    xp, N = array_module(images), len(images)
+    k = min(k, N)
+    rows = images.reshape(N, -1)
+    mean = rows.mean(axis=0, dtype=np.float32)
+    parts = [slice(at, at + 500) for at in range(0, N, 500)]
+    covariance = sum((rows[part] - mean).T @ (rows[part] - mean) for part in parts)
+    axes = xp.linalg.eigh(covariance)[1][:, -COMPONENTS:]
+    z = xp.concatenate([(rows[part] - mean) @ axes for part in parts])
+    order = to_device(rng.permutation(N)[: min(N, CANDIDATES) // k * k], device_of(z))
+    # |z - z'|² = |z|² - 2 z zᵀ' + |z'|², whose first term changes nothing: one product per part.
+    others = xp.concatenate([-2 * z[order], (z[order] ** 2).sum(axis=1, keepdims=True)], axis=1).T
+    z = xp.concatenate([z, xp.ones((N, 1), z.dtype)], axis=1)
+    group = len(order) // k
+    found = [(z[part] @ others).reshape(-1, k, group).argmin(axis=2) for part in parts]
+    return to_host(order[xp.concatenate(found) + group * xp.arange(k)])
+
+
+class PairInformation(nn.Module):
+    """I(P), in nats, of Q's categories c, c' of the two images of a pair, per categorical code.
+
+    P = ½ (M + Mᵀ), M = E p p'ᵀ, is how often they are c and c' together: (K, K), kept as a running
+    mean under the code's name.  A batch alone has too few pairs for it: n of them make I too large
+    by some (K - 1)² / 2n nats (Miller 1955).  group: the processes that share a batch.
+    """
+
+    group = None
+
+    def __init__(self, spec: LatentSpec):
+        self.codes = {code.name: code.columns for code in spec.codes if code.size}
+        for code in spec.codes:
+            if code.size:
+                setattr(self, code.name, np.full((code.size,) * 2, code.size**-2.0, np.float32))
+
+    def loss(self, q_output: Tensor) -> Tensor | float:
+        """Return -Σ_cc' W M summed over the codes, W = log P / (P1 1ᵀP), and move P towards M.
+
+        q_output: Q's outputs (N, ·) for the first image of each pair, then for the second ones.
+        As ∂I/∂P = W - 1, and ΣM = 1, its gradient is that of -I(P) by what this batch adds to P.
+        """
+        total: Tensor | float = 0.0
+        half = len(q_output) // 2
+        for name, columns in self.codes.items():
+            P, probabilities = getattr(self, name), ops.softmax(q_output[:, columns])
+            p, other = probabilities[:half], probabilities[half:]
+            M = p.data.T @ other.data / half
+            if self.group is not None:
+                M = self.group.sum(M) / self.group.size
+            P[...] = KEPT * P + (1 - KEPT) * (M + M.T) / 2
+            share = P.sum(axis=0)
+            W = array_module(P).log((P + TRACE) / (share * share[:, None] + TRACE))
+            total = total - ops.sum(ops.matmul(p, W) * other) * (1 / half)
+        return total

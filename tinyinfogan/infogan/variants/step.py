@@ -10,21 +10,26 @@ from tinyinfogan.infogan.losses import GENERATOR_LOSSES
 from tinyinfogan.infogan.model import InfoGAN
 from tinyinfogan.infogan.step import train_step
 from tinyinfogan.infogan.variants.augmentation import Augmentation, augmented, draw_maps
-from tinyinfogan.infogan.variants.consistency import consistency_loss, two_views
+from tinyinfogan.infogan.variants.consistency import PairInformation
 from tinyinfogan.infogan.variants.tutorial import information_step
 
 
-def optimisers(model: InfoGAN) -> dict[str, Adam]:
-    """Return what a step updates a model with: "d_adam", "g_adam" and, if separate, "q_adam"."""
+def optimisers(model: InfoGAN) -> dict:
+    """Return what a step moves besides a model: "d_adam", "g_adam" and, if separate, "q_adam".
+
+    If there is consistency, its PairInformation is among them: "pairs".
+    """
     settings, G, D = model.settings, model.generator.parameters(), model.discriminator.parameters()
-    adams = {"d_adam": Adam(D, settings.d_lr), "g_adam": Adam(G, settings.g_lr)}
+    moved = {"d_adam": Adam(D, settings.d_lr), "g_adam": Adam(G, settings.g_lr)}
     if settings.info_step == "separate":
-        adams["q_adam"] = Adam([*G, *D], settings.q_lr)
-    return adams
+        moved["q_adam"] = Adam([*G, *D], settings.q_lr)
+    if settings.lambda_consistency:
+        moved["pairs"] = PairInformation(model.spec).to(model.device, G[0].dtype)
+    return moved
 
 
 def draws(model: InfoGAN, n: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Yield what a step of n examples draws from `rng`: latents (n, dim), then maps (·, 2, 3).
+    """Yield what a step of n examples draws from `rng`: latents (n, dim), then maps (n, 2, 3).
 
     If there is augmentation, one array of maps per batch that D sees: the real images, the
     generated ones, those again for G, and once more in a separate information step.
@@ -33,28 +38,25 @@ def draws(model: InfoGAN, n: int, rng: np.random.Generator) -> Iterator[np.ndarr
     augmentation = Augmentation(settings.shift, settings.rotation, settings.zoom)
     yield model.spec.sample(n, rng)
     if any(augmentation):
-        real = n // 2 * 2 if settings.lambda_consistency else n
-        for size in (real, n, n, n) if settings.info_step == "separate" else (real, n, n):
-            yield draw_maps(augmentation, size, rng)
+        for _ in range(4 if settings.info_step == "separate" else 3):
+            yield draw_maps(augmentation, n, rng)
 
 
-def step_for(model: InfoGAN, optimisers: dict[str, Adam]) -> Callable[..., dict[str, Array]]:
+def step_for(model: InfoGAN, optimisers: dict) -> Callable[..., dict[str, Array]]:
     """Return step(real, *drawn), `train_step` of a model with the variants its settings ask for.
 
-    real: images (N, H, W, C) in [0, 1].  drawn: arrays, what `draws` yields for N.  All are on the
-    model's device.  The step returns {"d_loss", "g_loss", code name: L_I} as `train_step` does.
+    real: images (N, H, W, C) in [0, 1], with consistency as of `pairs`.  drawn: arrays, what
+    `draws` yields for N.  All are on the model's device.
+    The step returns {"d_loss", "g_loss", code name: L_I} as `train_step` does.
     """
-    settings, spec = model.settings, model.spec
+    settings = model.settings
     separate = settings.info_step == "separate"
 
     def consistency(q_output):
-        half = len(q_output) // 2
-        loss = consistency_loss(spec, q_output[:half], q_output[half:])
-        return settings.lambda_consistency * loss
+        return settings.lambda_consistency * optimisers["pairs"].loss(q_output)
 
     def step(real: Array, latents: Array, *maps: Array) -> dict[str, Array]:
         seen = augmented(model, maps) if maps else model
-        real = two_views(real) if settings.lambda_consistency else real
         values = train_step(
             *(seen, optimisers["d_adam"], optimisers["g_adam"], real, latents),
             lambdas=(0, 0) if separate else settings.lambdas,
