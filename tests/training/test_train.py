@@ -31,6 +31,7 @@ TINY = Settings(
     batch_size=20,
     steps=12,
     lambda_consistency=0.3,
+    neighbours=3,
     shift=2.0,
     rotation=10.0,
     zoom=0.1,
@@ -295,6 +296,22 @@ def test_the_same_seed_gives_the_same_run_and_another_another(digits):
         weights.append(model.generator.parameters()[0].data)
     np.testing.assert_array_equal(weights[0], weights[1])
     assert (weights[0] != weights[2]).any()
+
+
+def test_labels_and_factors_teach_nothing(digits):
+    """Shuffled, or left out, they give the same weights."""
+    order, weights = np.random.default_rng(0).permutation(300), []
+    factors = {"angle": np.arange(300.0)}
+    labelled = digits._replace(factors=factors)
+    shuffled = digits._replace(
+        labels=digits.labels[order], factors={"angle": factors["angle"][order]}
+    )
+    without = data.Dataset(digits.images, test_images=digits.test_images)
+    for dataset in (labelled, shuffled, without):
+        weights.append(train.train(dataset, config_for(TINY)).state_dict())
+    for other in weights[1:]:
+        for name, array in weights[0].items():
+            np.testing.assert_array_equal(other[name], array, err_msg=name)
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
