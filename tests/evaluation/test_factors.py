@@ -80,6 +80,8 @@ def test_an_angle_is_read_as_its_sine_and_cosine(rng):
     assert read(codes, angle - 720, "azimuth")["all_codes"] == pytest.approx(1)
     assert read(codes, rng.permutation(angle), "azimuth")["all_codes"] < 0.005
     assert read(codes, angle, "elevation")["all_codes"] < 0.7  # not as a plain number
+    narrow = read(codes, rng.uniform(-20, 20, N), "azimuth")
+    assert narrow["all_codes"] == pytest.approx(0, abs=0.01)  # about its mean, not about 0
 
 
 def test_directions_of_categories_by_hand(rng):

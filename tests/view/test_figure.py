@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tinyinfogan.view.figure import show_confusion, show_factor, show_grid, show_reading
+from tinyinfogan.view.figure import show_confusion, show_factor, show_factors, show_grid
 from tinyinfogan.view.plots import new_figure
 
 pytest.importorskip("matplotlib")
@@ -32,7 +32,7 @@ def test_factors_read_from_codes_are_drawn():
     factors = {"azimuth": {"codes": codes, "all_codes": 0.5}, "dull": {"codes": codes}}
     factors["dull"] |= {"codes": dict.fromkeys(codes), "all_codes": None}
     axes = new_figure(800, 800).subplots()
-    show_reading(axes, {"factors": factors, "codes": codes})
+    show_factors(axes, {"factors": factors, "codes": codes})
     assert sorted(text.get_text() for text in axes.texts) == ["0.25", "0.50"]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["c0", "c1", "all codes"]
 

@@ -89,10 +89,10 @@ def from_arrays(images, labels=None, name: str = ARRAYS, factors=None) -> Datase
     """
     images = _check_images(np.asarray(images), name)
     labels = None if labels is None else _check_labels(np.asarray(labels), len(images), name)
-    factors = {
-        f: _check_factor(f, np.asarray(factors[f]), len(images), name) for f in factors or ()
-    }
-    return Dataset(images, labels, name=name, factors=factors or None)
+    known = {f: np.asarray(values) for f, values in (factors or {}).items()}
+    for factor, values in known.items():
+        _check_factor(factor, values, len(images), name)
+    return Dataset(images, labels, name=name, factors=known or None)
 
 
 def pad(dataset: Dataset, pixels: int) -> Dataset:
@@ -139,9 +139,8 @@ def _load_named(name: str, path: Path | None) -> Dataset:
         return _load_folder(BUNDLED_MNIST, name)
     if name == "sprites":
         drawn = sprites.draw(SPRITES, np.random.default_rng(0))
-        factors = dict(zip(sprites.NAMES, drawn.T))
-        turn = 360 // sprites.SIZES[sprites.NAMES.index("orientation")]
-        factors["orientation"] = factors["orientation"] * turn
+        units = (1, 1, 360 // sprites.SIZES[2], 1, 1)
+        factors = dict(zip(sprites.NAMES, (drawn * units).T))
         return Dataset(sprites.render(drawn), drawn[:, 0], name=name, factors=factors)
     if name == "fashion-mnist":
         return _load_folder(published.sources(name, path)[0].parent, name)
@@ -197,16 +196,15 @@ def _load_npz(path: Path) -> Dataset:
 
 
 def _is_factor(shape, dtype, count):
-    return shape == count and len(shape) == 1 and dtype.kind in "biuf"
+    return shape == count and dtype.kind in "biuf"
 
 
-def _check_factor(factor: str, values: np.ndarray, count: int, name: str) -> np.ndarray:
+def _check_factor(factor: str, values: np.ndarray, count: int, name: str) -> None:
     if not _is_factor(values.shape, values.dtype, (count,)):
         found = f"{values.dtype} of shape {values.shape}"
         raise DataError(f"{name}: {factor} is {found}; a factor is a list of {count} numbers")
     if not np.isfinite(values).all():
         raise DataError(f"{name}: {factor} must be finite, found {values[~np.isfinite(values)][0]}")
-    return values
 
 
 def _check_images(images: np.ndarray, name: str | Path) -> np.ndarray:

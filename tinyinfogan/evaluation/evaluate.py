@@ -63,8 +63,7 @@ def _factors(model, dataset, rng):
     """Return "factors" of `read_factors` and, if any varies, "disentanglement", in a dict.
 
     For disentanglement a categorical code counts as one code, the category; labels and factors of
-    one value do not count.  What takes two factors, or scikit-learn, is None
-    without.
+    one value do not count.  What takes two factors, or scikit-learn, is None without.
     """
     chosen = rng.permutation(len(dataset.images))[:IMAGES]  # in no order, as these are halved
     encoding = model.encode(dataset.images[chosen])

@@ -18,13 +18,12 @@ def save(path, model, dataset, result):
     """Write the page as a PNG.  result: what `evaluate` gives.  Raises OSError."""
     grids = [_generated(model, result), _traversed(model), _real(model, dataset, result)]
     above = [content for content in grids if content]
-    panels = {"confusion": show_confusion, "disentanglement": show_factors}
+    panels = {"confusion": show_confusion, "factors": show_factors}
     below = [show for key, show in panels.items() if key in result]
     below += [show_information, show_changes]
     columns = max(len(above), len(below))
-    known = _known(model, dataset, result, 2 * columns - 1) if "factors" in result else []
-    known = [known[at : at + columns] for at in range(0, len(known), columns)]
-    width, rows = 780 * columns, [1.1, 1] + [1] * len(known)
+    known = _best_codes(model, dataset, result, 2 * columns) if "factors" in result else []
+    width, rows = 780 * columns, [1.1, 1] + [1] * -(-len(known) // columns)
     figure = new_figure(width + WORDS, 160 + 800 * len(rows), padding=(0.15, 0.12))
     pictures, words = figure.subfigures(1, 2, width_ratios=(width, WORDS))
     top, bottom, *lowest = pictures.subfigures(len(rows), 1, height_ratios=rows)
@@ -32,11 +31,11 @@ def save(path, model, dataset, result):
         show_grid(axes, *content)
     for axes, show in zip(bottom.subplots(1, len(below)), below):
         show(axes, result)
-    for row, panels in zip(lowest, known):
-        for axes, (show, *content) in zip(
-            row.subplots(1, columns), panels + [[_nothing]] * columns
-        ):
-            show(axes, *content)
+    panels = [axes for row in lowest for axes in row.subplots(1, columns)]
+    for axes, content in zip(panels, known):
+        show_factor(axes, *content)
+    for axes in panels[len(known) :]:
+        axes.axis("off")
     show_text(words.subplots(), result)
     save_figure(path, figure)
 
@@ -93,23 +92,23 @@ def _real(model, dataset, result):
     return shown, "Real images by the c0 that Q predicts", labels, None
 
 
-def _known(model, dataset, result, most):
-    """Return [function, *arguments] of a panel with all scores, then one per factor, `most` in all.
+def _best_codes(model, dataset, result, most):
+    """Return what `show_factor` takes for each factor and the code that tells it best, a list.
 
-    A factor's panel has the code that tells it best; labels have the confusion.
+    At most `most` factors, and no labels: these have the confusion.
     """
     chosen = np.random.default_rng(0).permutation(len(dataset.images))[:2000]
     encoding = model.encode(dataset.images[chosen])
     numbers = [*(p.argmax(axis=1) for p in encoding.probabilities), *encoding.means.T]
     numbers = dict(zip(result["codes"], numbers))
-    panels = [[show_reading, result]]
+    found = []
     for name, factor in result["factors"].items():
         scores = {code: score for code, score in factor["codes"].items() if score is not None}
         if scores and name in dataset.factors:
             code = max(scores, key=scores.get)
-            panels.append([show_factor, name, factor, code, numbers[code]])
-            panels[-1].append(dataset.factors[name][chosen].astype(float))
-    return panels[:most]
+            values = dataset.factors[name][chosen].astype(float)
+            found.append((name, factor, code, numbers[code], values))
+    return found[:most]
 
 
 # --- the panels -----------------------------------------------------------------------------------
@@ -141,31 +140,23 @@ def show_confusion(axes, result):
 
 
 def show_factors(axes, result):
-    """Draw I(code; factor) / H(factor) of each code and each known factor."""
-    scores = result["disentanglement"]
-    shares = np.array(scores["information_nats"]) / np.array(scores["factor_entropies_nats"])
-    _heat_map(axes, shares, 1, "{:.2f}", "Share of each factor's entropy in each code")
-    axes.set_xticks(range(len(scores["factors"])), scores["factors"], rotation=20)
-    axes.set_yticks(range(len(shares)), list(result["codes"]))
-
-
-def show_reading(axes, result):
     """Draw how well each code, and all of them together, tell each known factor."""
     factors = result["factors"]
     scores = [[*factor["codes"].values(), factor["all_codes"]] for factor in factors.values()]
-    title = "Each factor read from each code: R², or accuracy of categories"
+    title = "Factors read from codes: R² or accuracy"
     _heat_map(axes, np.array(scores, float).T, 1, "{:.2f}", title)
     axes.set_xticks(range(len(factors)), list(factors), rotation=20)
     axes.set_yticks(range(len(scores[0])), [*result["codes"], "all codes"])
     axes.axhline(len(scores[0]) - 1.5, color="white", lw=4)
+    _fit_labels(axes, len(factors))
 
 
 def show_factor(axes, name, factor, code, numbers, values):
-    """Draw a factor of real images, values (N,), above the code that tells it best, numbers (N,).
+    """Draw a factor of real images, values (N,), against the code that tells it best, numbers (N,).
 
     Categories are in the order of their means, which are drawn as strokes.
     """
-    rng = np.random.default_rng(0)
+    jitter = np.random.default_rng(0).uniform(-0.35, 0.35, (2, len(values)))
     score, degrees = factor["codes"][code], factor.get("error_degrees", {}).get(code)
     unordered, angle = factor["kind"] == "category", factor["kind"] == "angle"
     words = f"accuracy {score:.2f}" if unordered else f"R² {score:.2f}"
@@ -180,20 +171,14 @@ def show_factor(axes, name, factor, code, numbers, values):
         if not unordered:
             axes.hlines([means[k] for k in order], *(np.arange(len(order)) + [[-0.4], [0.4]]), INK)
         axes.set_xticks(range(len(order)), order)
-        numbers = np.array([order.index(k) for k in numbers]) + rng.uniform(
-            -0.35, 0.35, len(values)
-        )
+        numbers = jitter[0] + [order.index(k) for k in numbers]
     if unordered:
         axes.set_yticks(np.unique(values) if len(np.unique(values)) <= NUMBERS else [])
-        values = values + rng.uniform(-0.35, 0.35, len(values))
+        values = values + jitter[1]
     axes.scatter(numbers, values, s=4, color="C0", alpha=0.35, linewidths=0)
     axes.set_xlabel(code, fontsize=8)
     axes.set_ylabel(f"{name}, degrees" if angle else name, fontsize=8)
     _frame(axes, f"{name} by its best code {code}: {words}", bars=True)
-
-
-def _nothing(axes):
-    axes.axis("off")
 
 
 def _heat_map(axes, values, highest, form, title):
