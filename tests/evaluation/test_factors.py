@@ -120,6 +120,8 @@ def test_categories_are_named(rng):
     assert found["codes"]["c2"] == pytest.approx(2 / 3, abs=0.03)
     assert found["codes"]["c3"] == pytest.approx(1 / 3, abs=0.05)
     assert found["guess"] == pytest.approx(1 / 3, abs=0.03)
+    unsure = np.stack([0.9 - 0.1 * shape, 0.1 + 0.1 * shape], axis=1)  # always c0=0
+    assert read({"c0": unsure}, shape, "shape")["all_codes"] == pytest.approx(1 / 3, abs=0.03)
 
 
 def test_a_category_that_the_fitted_half_lacks_does_no_harm(rng):

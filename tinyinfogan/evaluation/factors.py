@@ -39,8 +39,9 @@ def read_factors(codes, factors):
       - of a number R² = 1 - Σ residual² / Σ deviation², which can fall below 0;
       - of an angle R², of its sine and cosine together, and in "error_degrees" for each categorical
         code the mean absolute error if the likeliest category's mean direction is what is read;
-      - of a category the share of the images whose class is named rightly: the one whose indicator,
-        read like a number, is largest, where a continuous code is cut into 20 intervals.
+      - of a category the share of the images whose class is named rightly.  What is read is each
+        class's indicator, from the likeliest category and from which of 20 intervals a continuous
+        code lies in, and the largest names the class.
 
     "guess_degrees" is the error of the mean direction, "guess" the share of the commonest class.  A
     category that no image of the fitted half has reads the mean of the others'.  A factor of one
@@ -90,9 +91,9 @@ def _read_factor(codes, name, values):
 
 def _features(code, kind):
     """Return the columns (N, K) in which a factor of that kind is read from a code."""
-    if code.ndim == 2:
-        return code.astype(float)
-    return _indicators(levels(code, most=BINS)) if kind == "category" else _standard(code)[:, None]
+    if kind == "category":
+        return _indicators(levels(code, most=BINS) if code.ndim == 1 else code.argmax(axis=1))
+    return code.astype(float) if code.ndim == 2 else _standard(code)[:, None]
 
 
 def _standard(values):
