@@ -36,6 +36,7 @@ from tinyinfogan.infogan.variants.step import draws, optimisers, step_for
 from tinyinfogan.train import batches
 from tinyinfogan.training import report
 from tinyinfogan.training.seeds import LATENTS, WEIGHTS, rng_for
+from tinyinfogan.training.step import in_pairs
 from tinyinfogan.view import plots, traversals
 
 # %% [markdown]
@@ -46,9 +47,9 @@ from tinyinfogan.view import plots, traversals
 # at half their width and with fewer steps, so that two runs fit into a coffee break.
 
 # %%
-size = {"channels": 16, "hidden": 128, "steps": 3750}
+size = {"channels": 16, "hidden": 128, "steps": 1500}
 if args.fast:
-    size = {"channels": 8, "hidden": 64, "steps": 30}
+    size = {"channels": 8, "hidden": 64, "steps": 30, "neighbours": 1}
 settings, plain = replace(MNIST, **size), replace(GAN, **size)
 for name in ("lambda_categorical", "lambda_continuous", "lambda_consistency"):
     print(f"{name}: {getattr(settings, name)} and {getattr(plain, name)}")
@@ -56,9 +57,10 @@ for name in ("lambda_categorical", "lambda_continuous", "lambda_consistency"):
 # %% [markdown]
 # And this is all of it; ``tinyinfogan/train.py`` has the same loop, with a log and checkpoints. One
 # seed makes a run: the first weights, the order of the images, and the latents of each step all
-# come from random numbers made from it. A step takes the next 64 images and what ``draws`` draws
-# for them, and updates D with Q once and G once; we read it below. Over the last third of the run
-# the learning rates fall to zero, so that the two players come to rest.
+# come from random numbers made from it. A step takes the next 128 images and what ``draws`` draws
+# for them, and updates D with Q once and G once; we read it below. (``in_pairs`` replaces half of
+# the images of the first run by others that are like the other half; why, comes below too.) Over
+# the last third of the run the learning rates fall to zero, so that the two players come to rest.
 
 # %%
 dataset = data.load()
@@ -69,7 +71,8 @@ def fit(settings, seed=3):
     model = InfoGAN(settings, dataset.images.shape[1:], rng_for(seed, WEIGHTS))
     adams = optimisers(model)
     take_step, history = step_for(model, adams), []
-    for step, chosen in batches(len(dataset.images), settings, seed):
+    plan = batches(len(dataset.images), settings, seed)
+    for step, chosen in in_pairs(plan, dataset.images, settings, seed):
         real = as_float(dataset.images[chosen])
         drawn = draws(model, len(real), rng_for(seed, LATENTS, step))
         adams["d_adam"].lr = settings.d_lr * settings.rate(step)
@@ -182,11 +185,16 @@ print(inspect.getsource(train_step))
 # That L_I is in both objectives is not an accident: Q alone can only report information that is
 # there, G alone would not know what Q can read.
 #
-# The preset adds two things to the paper's step: what D sees is shifted, turned and zoomed a
-# little, and a further loss asks Q to name two such views of one *real* picture alike (the batch is
-# then half as many real pictures, each twice). Both help Q to carry what it learnt on G's pictures
-# over to real ones. Each is a short file of its own in ``infogan/variants/``, ``augmentation.py``
-# and ``consistency.py``, and ``step_for`` puts them around the paper's step:
+# The preset adds two things to the paper's step. What D sees is shifted, turned and zoomed a
+# little. And Q has a further loss on *real* pictures, which come in pairs of like ones: a digit,
+# and one of ten that are near to it, pixel by pixel, among all 60,000. Its category of the one is to
+# tell as much as can be of its category of the other. That is InfoGAN's own quantity, the mutual
+# information of lesson 9, where it can be had without G: two categories are numbers from 0 to 9, so
+# one counts how often they come together, a table of ten by ten, and has I(P) exactly, with no
+# bound. It is greatest, log 10, if like pictures always have the same category and all categories
+# are used alike. Both help Q to carry what it learnt on G's pictures over to real ones. Each is a
+# short file of its own in ``infogan/variants/``, ``augmentation.py`` and ``consistency.py``, and
+# ``step_for`` puts them around the paper's step:
 
 # %%
 print(inspect.getsource(step_for))
