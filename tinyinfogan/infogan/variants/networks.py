@@ -63,10 +63,10 @@ upsampling = partial(row, UpsamplingConv2d)
 def levels(plan: Plan, number: int) -> tuple[nn.Module, Discriminator]:
     """Return networks that halve and double an image `number` times: not from the paper.
 
-    MNIST's, which have two levels, with G's up-convolutions without checkerboards.
+    MNIST's, which do so twice, with up-convolutions that leave no checkerboards.
     """
     spec, (H, W, C), c, hidden, q_outputs, rng = plan
-    widths = [c * 2**level for level in range(number)]
+    widths = [c * min(2**level, 4) for level in range(number)]
     pairs, shape = list(zip(widths, widths[1:])), (H >> number, W >> number, widths[-1])
     flat = math.prod(shape)
     generator = nn.Sequential(
