@@ -38,6 +38,7 @@ VARIANTS = {
     "augmented": TINY,
     "learnt sigma": replace(PLAIN, q_sigma="learnt", lambda_consistency=0.0),
     "information in a third step": replace(PLAIN, info_step="separate"),
+    "spectral norm": replace(PLAIN, network="sprites"),
 }
 
 
@@ -48,13 +49,19 @@ def replace_to_device(monkeypatch, function):
             monkeypatch.setattr(module, "to_device", function)
 
 
+def shape_for(settings):
+    """Small images that a network takes."""
+    return (32, 32, 1) if settings.network == "sprites" else (12, 8, 1)
+
+
 def steps(settings, device, dtype, number=3):
     """Return ([{name: value} of each step], state) of a model trained on random images."""
-    model = InfoGAN(settings, (12, 8, 1), np.random.default_rng(0))
+    shape = shape_for(settings)
+    model = InfoGAN(settings, shape, np.random.default_rng(0))
     for part in (model.generator, model.discriminator):
         part.to(device, dtype)
     adams = optimisers(model)
-    images = np.random.default_rng(1).random((20, 12, 8, 1)).astype(dtype)
+    images = np.random.default_rng(1).random((20, *shape)).astype(dtype)
     real, values = to_device(images, device), []
     take_step = step_of_run(model, adams, replay=False)
     with stand_in.no_host_copies():
@@ -92,9 +99,10 @@ def test_a_graph_gives_the_numbers_of_the_plain_loop(name, gpu, monkeypatch):
     launched, results = [], []
     launch = stand_in.Graph.launch
     monkeypatch.setattr(stand_in.Graph, "launch", lambda self: launched.append(launch(self)))
-    images = gpu.asarray(np.random.default_rng(1).random((6, 20, 12, 8, 1), np.float32))
+    settings, shape = VARIANTS[name], shape_for(VARIANTS[name])
+    images = gpu.asarray(np.random.default_rng(1).random((6, 20, *shape), np.float32))
     for replay in (True, False):
-        model = InfoGAN(VARIANTS[name], (12, 8, 1), np.random.default_rng(0)).to("cuda")
+        model = InfoGAN(settings, shape, np.random.default_rng(0)).to("cuda")
         adams, values = optimisers(model), []
         step = step_of_run(model, adams, replay)
         for index in range(6):

@@ -96,7 +96,8 @@ def run_packed(layers, weights, latents):
             convolution = ops.conv_transpose2d if kind == "transposed" else ops.conv2d
             x = convolution(x, weight, layer["stride"], layer["padding"]) + bias
         elif kind == "affine":
-            x = x * take(C) + take(C)
+            numbers = x.shape[1:] if layer.get("places") else (C,)
+            x = x * take(*numbers) + take(*numbers)
         elif kind == "depth_to_space":
             x = DepthToSpace()(x)
         elif kind == "leaky_relu":
@@ -110,7 +111,13 @@ def run_packed(layers, weights, latents):
     return x.numpy()
 
 
-@pytest.mark.parametrize("make", [trained, with_every_layer])
+def sprites():
+    """A narrow model of the sprites network, whose generator begins with places."""
+    settings = Settings("tiny", network="sprites", noise=2, categorical=(), channels=4, hidden=6)
+    return trained(settings, (32, 32, 1))
+
+
+@pytest.mark.parametrize("make", [trained, with_every_layer, sprites])
 def test_packed_weights_make_the_same_images(make, rng):
     model = make()
     latents = model.spec.sample(20, rng)

@@ -118,6 +118,17 @@ def _affine(layer, channels):
     return {"kind": "affine"}, np.full(channels, layer.scale), np.full(channels, layer.shift)
 
 
+def _tile(layer, channels):
+    kernel = np.broadcast_to(np.eye(channels), (layer.H, layer.W, channels, channels))
+    window = {"kernel": [layer.H, layer.W], "stride": 1, "padding": 0}
+    return {"kind": "transposed"} | window, kernel, np.zeros(channels)
+
+
+def _places(layer, _):
+    described = {"kind": "affine", "places": True}  # numbers for each place, not each channel only
+    return described, np.ones(layer.bias.shape), layer.bias.data
+
+
 LAYERS = {
     "Linear": lambda layer, _: _convolution(layer, layer.weight.data[None, None], 1, 0),
     "Conv2d": lambda layer, _: _convolution(layer, layer.weight.data, layer.stride, layer.padding),
@@ -126,6 +137,8 @@ LAYERS = {
     "UpsamplingConv2d": _transposed,
     "BatchNorm": _batch_norm,
     "Affine": _affine,
+    "Tile": _tile,
+    "Places": _places,
     "Reshape": lambda layer, _: ({"kind": "reshape"},),
     "DepthToSpace": lambda layer, _: ({"kind": "depth_to_space"},),
     "ReLU": lambda layer, _: ({"kind": "leaky_relu", "slope": 0},),

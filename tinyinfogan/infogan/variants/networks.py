@@ -152,33 +152,3 @@ def chairs(plan: Plan) -> tuple[nn.Module, Discriminator]:
     d_head = nn.Linear(hidden, 1, rng=rng)
     q_head = nn.Sequential(nn.Linear(hidden, q_outputs, rng=rng))
     return generator, Discriminator(trunk, d_head, q_head)
-
-
-def sprites(plan: Plan) -> tuple[nn.Module, Discriminator]:
-    """Return four convolutions down to 4×4, and four up again, for 64×64×1: not from the paper.
-
-    Without batch norm in D: it takes the mean brightness out of each batch, and with it the
-    difference between white shapes on black and on grey.  Measured, G's images then stay grey.
-    """
-    spec, (H, W, C), c, hidden, q_outputs, rng = plan
-    flat = H // 16 * (W // 16) * 2 * c
-    generator = nn.Sequential(
-        *fc(spec.dim, hidden, RELU, rng),
-        *fc(hidden, flat, RELU, rng),
-        nn.Reshape(H // 16, W // 16, 2 * c),
-        *up_conv(2 * c, 2 * c, RELU, rng),
-        *up_conv(2 * c, c, RELU, rng),
-        *up_conv(c, c, RELU, rng),
-        *up_conv(c, C, nn.Sigmoid(), rng, norm=False),
-    )
-    trunk = nn.Sequential(
-        *conv(C, c, LRELU, rng, norm=False),
-        *conv(c, c, LRELU, rng, norm=False),
-        *conv(c, 2 * c, LRELU, rng, norm=False),
-        *conv(2 * c, 2 * c, LRELU, rng, norm=False),
-        nn.Reshape(flat),
-        *fc(flat, hidden, LRELU, rng, norm=False),
-    )
-    d_head = nn.Linear(hidden, 1, rng=rng)
-    q_head = nn.Sequential(*fc(hidden, 128, LRELU, rng), nn.Linear(128, q_outputs, rng=rng))
-    return generator, Discriminator(trunk, d_head, q_head)
