@@ -89,9 +89,7 @@ def leaky_relu(x, slope):
             np.multiply(x, slope, out=y)
         np.maximum(x, y if slope else 0, out=y)
 
-    y = pooled_empty(x.shape, x.dtype)
-    share_rows(forward, x, y)
-    return y
+    return _pooled(forward, x)
 
 
 # g · (slope + (1 - slope) · [x > 0]): NumPy's choices by a mask take ten times as long.
@@ -101,9 +99,14 @@ def leaky_relu_grad(x, g, slope):
         np.add(dx, slope, out=dx)
         np.multiply(g, dx, out=dx)
 
-    dx = pooled_empty(x.shape, x.dtype)
-    share_rows(backward, x, g, dx)
-    return dx
+    return _pooled(backward, x, g)
+
+
+def _pooled(write, *arrays):
+    """Return a pooled array like the first one, whose rows `write(*arrays, it)` computes."""
+    y = pooled_empty(arrays[0].shape, arrays[0].dtype)
+    share_rows(write, *arrays, y)
+    return y
 
 
 # --- batch norm -----------------------------------------------------------------------------------
@@ -135,22 +138,18 @@ def normalise(centred, factor, beta):
         np.multiply(centred, factor, out=y)
         np.add(y, beta, out=y)
 
-    y = pooled_empty(centred.shape, centred.dtype)
-    share_rows(forward, centred, y)
-    return y
+    return _pooled(forward, centred)
 
 
 # factor · (g - a - b · centred), shared among threads, into a pooled buffer.
 def normalise_grad(g, centred, factor, a, b):
-    def backward(g, centred, dx):
+    def backward(centred, g, dx):
         np.multiply(centred, b, out=dx)
         np.subtract(g, dx, out=dx)
         np.subtract(dx, a, out=dx)
         np.multiply(dx, factor, out=dx)
 
-    dx = pooled_empty(centred.shape, centred.dtype)
-    share_rows(backward, g, centred, dx)
-    return dx
+    return _pooled(backward, centred, g)
 
 
 # --- Adam -----------------------------------------------------------------------------------------

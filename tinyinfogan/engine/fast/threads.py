@@ -31,13 +31,7 @@ def _thread_count():
 count = _thread_count()
 _jobs = None  # (function, argument, the queue that None or an exception goes to), once started
 _starting = threading.Lock()
-
-
-class _ThisThread(threading.local):
-    has_a_share = False  # of parallel_for
-
-
-_this_thread = _ThisThread()
+_this_thread = threading.local()  # has_a_share: whether it works on one of parallel_for
 
 
 def parallel_for(function, length, step=None):
@@ -46,27 +40,21 @@ def parallel_for(function, length, step=None):
     A chunk is `step` long, or the whole share.  What is called in it stays on its thread.  What a
     chunk raises is raised here, once no thread works on any more.
     """
-    share = length if _this_thread.has_a_share else -(-length // count)
-    share = max(1, share)
+    nested = getattr(_this_thread, "has_a_share", False)
+    share = max(1, length if nested else -(-length // count))
     step = step or share
 
     def run(begin):
         end = min(begin + share, length)
-        before, _this_thread.has_a_share = _this_thread.has_a_share, True
+        _this_thread.has_a_share = True
         try:
             for start in range(begin, end, step):
                 function(slice(start, min(start + step, end)))
         finally:
-            _this_thread.has_a_share = before
+            _this_thread.has_a_share = nested
 
-    begins = range(share, length, share)
-    if not begins:
-        with one_blas_thread:
-            run(0)
-        return
-    jobs = _started()
-    done: queue.SimpleQueue = queue.SimpleQueue()
-    errors = []
+    begins = range(share, length, share)  # of the other threads
+    jobs, done, errors = begins and _started(), queue.SimpleQueue(), []
     with one_blas_thread:
         for begin in begins:
             jobs.put((run, begin, done))

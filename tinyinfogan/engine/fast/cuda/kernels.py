@@ -129,25 +129,15 @@ def col2im(columns, shape, *window):
 def conv_forward(x, matrix, *window):
     count = math.prod(primitives.windows(*x.shape[1:3], *window))
     parts = _parts(len(x), count * len(matrix))
-    if len(parts) == 1:
-        return primitives.conv_forward.plain(x, matrix, *window)
-    y = array_module(x).empty((len(x) * count, matrix.shape[1]), x.dtype)
-    for some in parts:
-        rows = slice(some.start * count, some.stop * count)
-        y[rows] = primitives.conv_forward.plain(x[some], matrix, *window)
-    return y
+    return _joined([primitives.conv_forward.plain(x[some], matrix, *window) for some in parts])
 
 
 def conv_input_grad(g, matrix, shape, *window):
-    count = len(g) // shape[0]
-    parts = _parts(shape[0], count * len(matrix))
-    if len(parts) == 1:
-        return primitives.conv_input_grad.plain(g, matrix, shape, *window)
-    images = array_module(g).empty(shape, g.dtype)
-    for some in parts:
-        rows, part = g[some.start * count : some.stop * count], images[some]
-        part[...] = primitives.conv_input_grad.plain(rows, matrix, part.shape, *window)
-    return images
+    count, images = len(g) // shape[0], []
+    for some in _parts(shape[0], count * len(matrix)):
+        rows, size = g[some.start * count : some.stop * count], (some.stop - some.start, *shape[1:])
+        images.append(primitives.conv_input_grad.plain(rows, matrix, size, *window))
+    return _joined(images)
 
 
 def conv_weight_grad(x, g, *window):
@@ -163,6 +153,10 @@ def _parts(images, elements):
     """Return slices of as many images as to make columns of, those of one having `elements`."""
     step = max(1, COLUMNS // elements)
     return [slice(at, min(at + step, images)) for at in range(0, images, step)]
+
+
+def _joined(parts):
+    return parts[0] if len(parts) == 1 else array_module(parts[0]).concatenate(parts)
 
 
 def normalise(centred, factor, beta):
