@@ -39,42 +39,29 @@ def assign_codes(table):
     table: (K, L) counts, rows = code.  With K > L the surplus codes get -1: they name nothing.
     With K < L some classes have no code.  Raises ValueError for what is no such table.
 
-    The Hungarian method (Kuhn 1955) as shortest augmenting paths, O(n³) (Jonker and Volgenant
-    1987).  Codes are placed one at a time, and each may push others along the cheapest chain of
-    moves that ends at a free class.  Prices of rows and columns keep every reduced cost
-    (cost - row_price - column_price) at or above 0 and at 0 for each pair made, so that Dijkstra's
-    method finds that chain.
+    The Hungarian method (Kuhn 1955): codes are placed one at a time, and each may push others along
+    the cheapest chain of moves that ends at a free class, as Bellman and Ford find it.
     """
     table = _counts(table)
     K, L = table.shape
-    size, far = max(K, L), np.iinfo(np.int64).max
-    # Rows and columns of zeros make it square: whoever is paired with one of them goes unnamed.
-    # The last column, one more, is where a row stands until it is placed.
-    cost = np.zeros((size, size + 1), np.int64)
-    cost[:K, :L] = -table
-    row_price, column_price = np.zeros(size, np.int64), np.zeros(size + 1, np.int64)
-    row_of = np.full(size + 1, -1)  # of each column
-    for start in range(size):
-        row_of[size], column = start, size
-        distance = np.full(size + 1, far)
-        before = np.full(size + 1, size)  # the column before each on its shortest path
-        reached = np.zeros(size + 1, bool)
-        while row_of[column] >= 0:
-            row, reached[column] = row_of[column], True
-            reduced = cost[row] - row_price[row] - column_price
-            shorter = ~reached & (reduced < distance)
-            distance[shorter], before[shorter] = reduced[shorter], column
-            column = np.where(reached, far, distance).argmin()
-            step = distance[column]
-            row_price[row_of[reached]] += step
-            column_price[reached] -= step
-            distance[~reached] -= step
-        while column != size:
-            row_of[column] = row_of[before[column]]
-            column = before[column]
-    assignment = np.full(size, -1)
-    assignment[row_of[:L]] = np.arange(L)
-    return assignment[:K]
+    cost = np.pad(-table, ((0, 0), (0, max(0, K - L))))  # whoever gets a column of zeros is unnamed
+    class_of = np.full(K, -1)
+    for code in range(K):
+        held = class_of[:code]
+        moved = cost[:code] - cost[np.arange(code), held][:, None]  # what each pays for another
+        cheapest, last = cost[code].copy(), np.full(cost.shape[1], code)  # who moves there
+        for _ in range(code):
+            chains = cheapest[held][:, None] + moved
+            better = chains.min(axis=0) < cheapest
+            if not better.any():
+                break
+            last[better] = chains.argmin(axis=0)[better]
+            cheapest = np.minimum(cheapest, chains.min(axis=0))
+        label = np.where(np.isin(np.arange(len(last)), held), 1, cheapest).argmin()  # a free one
+        while label >= 0:
+            mover = last[label]
+            class_of[mover], label = label, class_of[mover]
+    return np.where(class_of < L, class_of, -1)
 
 
 def code_accuracy(codes, labels, assignment):
