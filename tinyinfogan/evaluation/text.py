@@ -23,15 +23,15 @@ def as_text(result):
             f"Code accuracy and fidelity need labels, and {result['data']} has none; give labelled "
             "images with --data"
         )
-    if "fidelity" in result:
-        parts.append(_fidelity(result["fidelity"]))
-    if "factors" in result:
-        parts.append(_factors(result["factors"]))
-    if "disentanglement" in result:
-        parts.append(_disentanglement(result["disentanglement"]))
-    failures = "".join(f"\n- {sentence}" for sentence in result["failures"])
-    parts.append("Failures found" + failures if failures else "None of the known failures found.")
-    return "\n\n".join(parts)
+    sections = {"fidelity": fidelity, "factors": _factors, "disentanglement": disentanglement}
+    parts += [section(result[key]) for key, section in sections.items() if key in result]
+    return "\n\n".join([*parts, failures(result["failures"])])
+
+
+def failures(sentences):
+    """Return the failures by name as text, a line each."""
+    lines = "".join(f"\n- {sentence}" for sentence in sentences)
+    return "Failures found" + lines if lines else "None of the known failures found."
 
 
 def _factors(factors):
@@ -72,7 +72,8 @@ def _codes(result):
     return "\n".join(lines)
 
 
-def _fidelity(f):
+def fidelity(f):
+    """Return what `fidelity.fidelity` gives as text, a line for each number."""
     share = f"{100 * f['classifier_accuracy']:.2f} %"
     lines = [f"Fidelity, by a classifier that names {share} of the real test images rightly"]
     if f["agreement"] is not None:
@@ -85,7 +86,8 @@ def _fidelity(f):
     return "\n".join(lines)
 
 
-def _disentanglement(d):
+def disentanglement(d):
+    """Return the scores of disentanglement as text, a line each."""
     dci = NEEDS if len(d["factors"]) > 1 else "-"
     if d["dci"]:
         dci = ", ".join(f"{name[0].upper()} {score:.3f}" for name, score in d["dci"].items())

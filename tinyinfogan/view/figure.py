@@ -4,6 +4,7 @@ import textwrap
 
 import numpy as np
 
+from tinyinfogan.evaluation import text
 from tinyinfogan.evaluation.clustering import sort_codes
 from tinyinfogan.infogan.model import as_float
 from tinyinfogan.view.plots import INK, new_figure, save_figure, tile
@@ -79,17 +80,15 @@ def _real(model, dataset, result):
     """Return real images in the columns of their predicted categories, white if too few."""
     images = dataset.images if dataset.test_images is None else dataset.test_images
     images = images[np.sort(np.random.default_rng(0).permutation(len(images))[:2000])]
-    if not model.spec.categorical:
-        shown = np.ones((ROWS * ROWS, *model.image_shape), np.float32)
-        shown[: len(images)] = as_float(images[: ROWS * ROWS])
-        return shown.reshape(ROWS, ROWS, *model.image_shape), "Real images", None, None
-    order, labels = _order(result)
-    predicted = model.predict(images)
-    shown = np.ones((ROWS, len(order), *model.image_shape), np.float32)
-    for column, category in enumerate(order):
-        members = as_float(images[predicted == category][:ROWS])
-        shown[: len(members), column] = members
-    return shown, "Real images by the c0 that Q predicts", labels, None
+    columns, title, labels = [images[k::ROWS] for k in range(ROWS)], "Real images", None
+    if model.spec.categorical:
+        (order, labels), predicted = _order(result), model.predict(images)
+        columns = [images[predicted == category] for category in order]
+        title = "Real images by the c0 that Q predicts"
+    shown = np.ones((ROWS, len(columns), *model.image_shape), np.float32)
+    for column, members in enumerate(columns):
+        shown[: len(members), column] = as_float(members[:ROWS])
+    return shown, title, labels, None
 
 
 def _best_codes(model, dataset, result, most):
@@ -192,17 +191,13 @@ def _heat_map(axes, values, highest, form, title):
 
 def show_information(axes, result):
     """Draw L_I of each code as a bar, and H(c) of a categorical one as a stroke."""
-    highest = 1
+    nats = {name: code["information_nats"] for name, code in result["codes"].items()}
+    entropies = [code["entropy_nats"] for code in result["codes"].values()]
+    _bars(axes, nats, "C0", "{:.2f}", 1.15 * max(1, *nats.values(), *entropies))
     for row, code in enumerate(result["codes"].values()):
-        nats, entropy = code["information_nats"], code["entropy_nats"]
-        axes.barh(row, max(0, nats), color="C0", height=0.6)
-        axes.text(max(0, nats), row, f" {nats:.2f}", va="center", size=8, color=INK)
         if code["categories"]:
-            axes.plot([entropy] * 2, [row - 0.4, row + 0.4], color=INK, lw=1.2)
-        highest = max(highest, nats, entropy)
-    axes.set_yticks(range(len(result["codes"])), list(result["codes"]))
-    axes.invert_yaxis()
-    axes.set_xlim(0, 1.15 * highest)
+            stroke = {"color": INK, "lw": 1.2, "zorder": 4}  # above the numbers
+            axes.plot([code["entropy_nats"]] * 2, [row - 0.4, row + 0.4], **stroke)
     axes.set_xlabel("nats; the stroke is H(c)", fontsize=8)
     _frame(axes, "Information L_I on generated images", bars=True)
 
@@ -211,46 +206,36 @@ def show_changes(axes, result):
     """Draw the mean change of a pixel by each code, by the noise and by all of them."""
     bars = {name: code["change"] for name, code in result["codes"].items()}
     bars |= {"noise": result["noise_change"], "all of them": result["everything_change"]}
-    colors = ["C0"] * len(result["codes"]) + ["#999999"] * 2
-    axes.barh(list(bars), list(bars.values()), color=colors, height=0.6)
-    style = {"va": "center", "size": 8, "color": INK, "textcoords": "offset points"}
-    style["bbox"] = {"boxstyle": "square,pad=0.1", "color": "white"}  # above the dashed line
-    for row, value in enumerate(bars.values()):
-        axes.annotate(f"{value:.3f}", (value, row), (4, 0), **style)
-    axes.axvline(result["real_difference"], color=INK, lw=1.2, ls="--", zorder=0)
-    axes.set_xlim(0, 1.2 * max(*bars.values(), result["real_difference"], 1e-6))
-    axes.invert_yaxis()
+    colors, real = ["C0"] * len(result["codes"]) + ["#999999"] * 2, result["real_difference"]
+    _bars(axes, bars, colors, "{:.3f}", 1.2 * max(*bars.values(), real, 1e-6))
+    axes.axvline(real, color=INK, lw=1.2, ls="--", zorder=0)
     axes.set_xlabel("mean change of a pixel; dashed: two real images", fontsize=8)
-    axes.locator_params(axis="x", nbins=5)
     _frame(axes, "Change of the image when this is drawn anew", bars=True)
+
+
+def _bars(axes, bars, color, form, end):
+    """Draw {name: number} as bars with the numbers beside them, on an axis from 0 to `end`."""
+    axes.barh(list(bars), np.maximum(0, [*bars.values()]), color=color, height=0.6)
+    style = {"va": "center", "size": 8, "color": INK, "textcoords": "offset points"}
+    style["bbox"] = {"boxstyle": "square,pad=0.1", "color": "white"}  # above a dashed line
+    for row, value in enumerate(bars.values()):
+        axes.annotate(form.format(value), (max(0, value), row), (4, 0), **style)
+    axes.set_xlim(0, end)
+    axes.invert_yaxis()
+    axes.locator_params(axis="x", nbins=5)
 
 
 def show_text(axes, result):
     """Write the numbers that no panel has, and the failures."""
-    lines = []
-    if "fidelity" in result:
-        f = result["fidelity"]
-        if f["agreement"] is not None:
-            lines.append(
-                f"Generated images named as their category is: {100 * f['agreement']:.1f} %, by a "
-                f"classifier that names {100 * f['classifier_accuracy']:.1f} % of real ones"
-            )
-        distance, of_real = f["frechet_distance"], f["frechet_distance_of_real"]
-        lines.append(f"Fréchet distance {distance:.2f}; real images among themselves {of_real:.2f}")
+    parts = [text.fidelity(result["fidelity"])] if "fidelity" in result else []
     for name, category in result["categories"].items():
-        lines.append(f"Balance of {name} on real images: {category['balance']:.3f} of 1")
+        parts.append(f"Balance of {name} on real images: {category['balance']:.3f} of 1")
     if "disentanglement" in result:
-        d = result["disentanglement"]
-        scores = f"MIG {d['mig']:.3f}, SAP {d['sap']:.3f}"
-        if d["factor_vae"] is not None:
-            scores += f", FactorVAE {d['factor_vae']:.3f}"
-        dci = f", DCI disentanglement {d['dci']['disentanglement']:.3f}" if d["dci"] else ""
-        lines.append(scores + dci)
-    lines += ["", "Failures found:" if result["failures"] else "None of the known failures found."]
-    lines += [f"• {sentence}" for sentence in result["failures"]]
-    wrapped = "\n".join(textwrap.fill(line, 48, subsequent_indent="  ") for line in lines)
-    text = axes.text(0, 0.98, wrapped, va="top", size=8.5, color=INK, linespacing=1.35)
-    text.set_in_layout(False)  # a long one would squeeze the pictures
+        parts.append(text.disentanglement(result["disentanglement"]))
+    lines = "\n".join([*parts, "", text.failures(result["failures"])]).splitlines()
+    wrapped = "\n".join(textwrap.fill(line, 48, subsequent_indent="    ") for line in lines)
+    words = axes.text(0, 0.98, wrapped, va="top", size=8.5, color=INK, linespacing=1.35)
+    words.set_in_layout(False)  # a long one would squeeze the pictures
     axes.axis("off")
     axes.set_title(f"{result['preset']} on {result['data']}", fontsize=11, loc="left", color=INK)
 
