@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 
 from benchmarks.networks import KERNEL, SLOPE, tables
-from benchmarks.problem import BETAS, EPS, information_term, model
+from benchmarks.problem import BETAS, EPS, information_term, joints, model
 from tinyinfogan.engine.fast import threads
 from tinyinfogan.infogan.variants.consistency import KEPT, TRACE
 
@@ -28,9 +28,8 @@ def start(problem, batches, convolution="lax"):
     jax.config.update("jax_enable_x64", problem.dtype == "float64")
     networks = tables(problem.settings, problem.image_shape)
     names, carry = first_carry(model(problem).state_dict(), networks)
-    sizes = {code.name: code.size for code in problem.settings.spec.codes if code.size}
-    joints = {name: jnp.full((K, K), K**-2.0, problem.dtype) for name, K in sizes.items()}
-    carry["joints"] = joints
+    first = joints(problem.settings).items()
+    carry["joints"] = {name: jnp.asarray(P, problem.dtype) for name, P in first}
     data = jax.tree.map(jnp.asarray, [tuple(batch) for batch in batches])
     jitted = jax.jit(partial(train_step, problem.settings, networks, convolution), donate_argnums=0)
 
@@ -97,13 +96,13 @@ def train_step(settings, networks, convolution, carry, real, latents, maps):
         logits, q_output, running = discriminator(weights, running, warp(fake, maps[1]))
         loss = loss + jax.nn.softplus(logits).mean()
         objective = loss - term(mutual_information(spec, q_output, latents))
-        joints = carry["joints"]
+        moved = carry["joints"]
         if settings.lambda_consistency:
-            consistency, joints = consistency_loss(joints, spec, real_q_output)
+            consistency, moved = consistency_loss(moved, spec, real_q_output)
             objective = objective + settings.lambda_consistency * consistency
-        return objective, (loss, running, joints)
+        return objective, (loss, running, moved)
 
-    gradient, (d_loss, after_d, joints) = jax.grad(d_objective, has_aux=True)(carry["d"][0])
+    gradient, (d_loss, after_d, moved) = jax.grad(d_objective, has_aux=True)(carry["d"][0])
     d = adam(carry["d"], gradient, settings.d_lr, steps)
 
     def g_objective(fake):
@@ -115,7 +114,7 @@ def train_step(settings, networks, convolution, carry, real, latents, maps):
     gradient, (g_loss, information, running) = jax.grad(g_objective, has_aux=True)(fake)
     g = adam(carry["g"], pull(gradient)[0], settings.g_lr, steps)
     values = {"d_loss": d_loss, "g_loss": g_loss, **information}
-    return {"running": running, "joints": joints, "steps": steps, "g": g, "d": d}, values
+    return {"running": running, "joints": moved, "steps": steps, "g": g, "d": d}, values
 
 
 # --- networks -------------------------------------------------------------------------------------
@@ -236,10 +235,10 @@ def mutual_information(spec, q_output, latents):
     return information
 
 
-def consistency_loss(joints, spec, q_output):
+def consistency_loss(before, spec, q_output):
     """Return the loss of `variants.consistency.PairInformation` and {code name: P} after it."""
     total, moved = 0.0, {}
-    for name, P in joints.items():
+    for name, P in before.items():
         columns = next(code.columns for code in spec.codes if code.name == name)
         p = jax.nn.softmax(q_output[:, columns])
         p, other = jnp.split(p, 2)

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from benchmarks.networks import KERNEL, SLOPE, tables
-from benchmarks.problem import BETAS, EPS, information_term, model
+from benchmarks.problem import BETAS, EPS, information_term, joints, model
 from tinyinfogan.engine.fast import threads
 from tinyinfogan.infogan.variants.consistency import KEPT, TRACE
 
@@ -31,12 +31,8 @@ def start(problem, batches, layout, adam, transform=lambda function: function, g
         part.to(problem.device, getattr(torch, problem.dtype))
         if layout == "channels_last":
             part.to(memory_format=torch.channels_last)
-    joints = {
-        code.name: torch.empty(code.size, code.size, dtype=getattr(torch, problem.dtype))
-        for code in spec.codes
-        if code.size
-    }
-    joints = {name: P.to(problem.device) for name, P in joints.items()}
+    first = {name: torch.from_numpy(P) for name, P in joints(settings).items()}
+    kept = {n: P.to(problem.device, getattr(torch, problem.dtype)) for n, P in first.items()}
     names = list(model(problem).state_dict())
     entries = state_entries(networks, (G, trunk, d_head, q_head), layout)
     how = {adam: True, "capturable": graphed}
@@ -55,8 +51,8 @@ def start(problem, batches, layout, adam, transform=lambda function: function, g
         initial = model(problem).state_dict()
         for array, (tensor, to_torch, _) in zip(initial.values(), entries, strict=True):
             tensor.copy_(torch.from_numpy(np.ascontiguousarray(to_torch(array))))
-        for P in joints.values():
-            P.fill_(len(P) ** -2.0)
+        for name, P in kept.items():
+            P.copy_(first[name])
         for state in [state for adam in adams for state in adam.state.values()]:
             for value in state.values():
                 value.zero_()
@@ -76,7 +72,7 @@ def start(problem, batches, layout, adam, transform=lambda function: function, g
         loss = functional.softplus(-real_logits).mean() + functional.softplus(fake_logits).mean()
         objective = loss - term(information)
         if settings.lambda_consistency:
-            consistency = consistency_loss(spec, joints, real_q_output)
+            consistency = consistency_loss(spec, kept, real_q_output)
             objective = objective + settings.lambda_consistency * consistency
         return objective, loss.detach()
 
@@ -263,10 +259,10 @@ def mutual_information(spec, q_output, latents):
     return information
 
 
-def consistency_loss(spec, joints, q_output):
-    """Return the loss of `variants.consistency.PairInformation`; joints: {code name: P}."""
+def consistency_loss(spec, kept, q_output):
+    """Return the loss of `variants.consistency.PairInformation`; kept: {code name: P}."""
     total, half = 0.0, len(q_output) // 2
-    for name, P in joints.items():
+    for name, P in kept.items():
         columns = next(code.columns for code in spec.codes if code.name == name)
         p = functional.softmax(q_output[:, columns], dim=1)
         with torch.no_grad():

@@ -95,15 +95,18 @@ def product_flops(settings, image_shape, batch):
 
     Each layer's product has two more in backward, of the same size, one for its input's gradient
     and one for its weight's.  In D's step D runs on two batches, and the gradient of the images is
-    not needed; without a consistency term nothing flows back from Q's head on the real ones.  In
-    G's step D runs on one batch, and no gradient of its weights is needed.  G runs once, and the
+    not needed; without a consistency term nothing flows back from Q's head on the real ones, with
+    it each categorical code takes three products of its size squared by half the batch.  In G's
+    step D runs on one batch, and no gradient of its weights is needed.  G runs once, and the
     gradient of the latents is not needed.
     """
     layers = tables(settings, image_shape)
     G, trunk, d_head, q_head = ([layer.flops for layer in table] for table in layers.values())
     D = trunk + d_head + q_head
     d_step = 2 * (3 * sum(D) - D[0])
-    if not settings.lambda_consistency:
+    if settings.lambda_consistency:
+        d_step += sum(3 * size**2 for size in settings.categorical)
+    else:
         d_step -= 2 * sum(q_head)
     g_step = 2 * sum(D) + 3 * sum(G) - G[0]
     return batch * (d_step + g_step)

@@ -1,19 +1,23 @@
 """The training step of this repository, as it is and with the plain formulas."""
 
-from benchmarks.problem import model
+from benchmarks.problem import joints, model
 from tinyinfogan.engine import plain
 from tinyinfogan.engine.device import to_device, to_host
 from tinyinfogan.engine.fast.cuda import graph
+from tinyinfogan.engine.optim import Adam
 from tinyinfogan.infogan.variants.step import optimisers, step_for
 
 
 def start(problem, batches, how="kernel by kernel"):
     """Return (step, state), see sides.loader.  how: "kernel by kernel" or "CUDA graph"."""
     ours = model(problem).to(problem.device)
-    adams = optimisers(ours)
-    take_step = step_for(ours, adams)
+    moved = optimisers(ours)
+    if problem.settings.lambda_consistency:
+        moved["pairs"].load_state_dict(joints(problem.settings))
+    take_step = step_for(ours, moved)
     if how == "CUDA graph":
-        take_step = graph.replayed(take_step, adams.values())
+        adams = [part for part in moved.values() if isinstance(part, Adam)]
+        take_step = graph.replayed(take_step, adams)
     arrays = [
         [to_device(array, problem.device) for array in (real, latents, *maps) if array is not None]
         for real, latents, maps in batches

@@ -74,6 +74,12 @@ def model(problem):
     return ours
 
 
+def joints(settings):
+    """Return {code name: P} that a consistency term starts from: one that has something to say."""
+    sizes = {code.name: code.size for code in settings.spec.codes if code.size}
+    return {name: (np.eye(K) / K + np.full((K, K), K**-2.0)) / 2 for name, K in sizes.items()}
+
+
 def information_term(settings, information):
     """Return λ L_I, of whatever library {code name: L_I} is."""
     return losses.weighted(settings.spec, information, *settings.lambdas)

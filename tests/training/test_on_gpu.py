@@ -106,11 +106,11 @@ def test_a_graph_gives_the_numbers_of_the_plain_loop(name, gpu, monkeypatch):
         adams, values = optimisers(model), []
         step = step_of_run(model, adams, replay)
         for index in range(6):
-            for adam in adams.values():
+            for adam in (adams["d_adam"], adams["g_adam"]):
                 adam.lr = 1e-3 / (1 + index)
             values.append(step(images[index], np.random.default_rng(index)))
         results.append([row | model.state_dict() for row in values])
-        assert {adam.steps for adam in adams.values()} == {6}
+        assert adams["d_adam"].steps == adams["g_adam"].steps == 6
     for a, b in zip(*results, strict=True):
         assert a.keys() == b.keys()
         for key in a:

@@ -10,7 +10,7 @@ used.  No label is used.
 
 import numpy as np
 
-from tinyinfogan.engine import Tensor, nn, ops
+from tinyinfogan.engine import Tensor, nn, ops, primitives
 from tinyinfogan.engine.device import Array, array_module, device_of, to_device, to_host
 from tinyinfogan.infogan.latents import LatentSpec
 
@@ -39,11 +39,10 @@ def nearest(images: Array, k: int, rng: np.random.Generator) -> np.ndarray:
     rows = images.reshape(N, -1)
     mean = rows.mean(axis=0, dtype=np.float32)
     parts = [slice(at, at + 500) for at in range(0, N, 500)]
-    axes = rng.standard_normal((rows.shape[1], COMPONENTS), np.float32)
-    axes = to_device(axes, device_of(rows))
+    axes = to_device(rng.standard_normal((rows.shape[1], COMPONENTS), np.float32), device_of(rows))
     for _ in range(3):
-        products = ((rows[part] - mean).T @ ((rows[part] - mean) @ axes) for part in parts)
-        axes, _ = xp.linalg.qr(sum(products))
+        products = sum((rows[part] - mean).T @ ((rows[part] - mean) @ axes) for part in parts)
+        axes = to_device(np.linalg.qr(to_host(products))[0], device_of(rows))
     z = xp.concatenate([(rows[part] - mean) @ axes for part in parts])
     order = to_device(rng.permutation(N)[: min(N, CANDIDATES) // k * k], device_of(z))
     # |z - z'|² = |z|² - 2 z zᵀ' + |z'|², whose first term changes nothing: one product per part.
@@ -81,7 +80,7 @@ class PairInformation(nn.Module):
         for name, columns in self.codes.items():
             P, probabilities = getattr(self, name), ops.softmax(q_output[:, columns])
             p, other = probabilities[:half], probabilities[half:]
-            M = p.data.T @ other.data / half
+            M = primitives.matmul(p.data.T, other.data) / half
             if self.group is not None:
                 M = self.group.sum(M) / self.group.size
             P[...] = KEPT * P + (1 - KEPT) * (M + M.T) / 2
