@@ -6,10 +6,13 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from tinyinfogan.cli import sweep
+from tinyinfogan import data
+from tinyinfogan.cli import options, sweep
 from tinyinfogan.cli.main import main
+from tinyinfogan.training import checkpoint
 
 SMALL = ["--steps=2", "--batch-size=20", "--channels=4", "--hidden=8", "--log-every=1"]
 
@@ -25,7 +28,7 @@ def test_every_setting_with_every_seed():
     )
 
 
-def test_a_sweep(tmp_path, capsys):
+def test_a_sweep(tmp_path, capsys, monkeypatch):
     arguments = ["--seeds=2", "--vary", "lambda-categorical=1", f"--out={tmp_path}", *SMALL]
     assert sweep.main(arguments) == 0
     text = capsys.readouterr().out
@@ -33,14 +36,107 @@ def test_a_sweep(tmp_path, capsys):
     assert [row["done"] for row in rows] == [2]
     assert all(row["worst"] <= row["median"] <= row["best"] for row in rows)
     assert "lambda-categorical=1" in text and "2 " in text
-    # A run that is complete is not repeated, and one that failed says why.
+    first = next(iter(rows[0]["scores"]))
+    assert len(rows[0]["scores"]) == 2 and f"keep {tmp_path}" in text and "no score" not in text
+    # A run that is complete is not repeated nor scored again, and one that failed says why.
+    monkeypatch.setattr(sweep.views, "view_information", None)
     times = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/checkpoint.npz")}
     (tmp_path / "lambda-categorical=1,seed=1" / "traversal.png").unlink()
     (tmp_path / "lambda-categorical=1,seed=1" / "checkpoint.npz").write_bytes(b"broken")
     assert sweep.main(arguments) == 1
     assert "failed: " in (text := capsys.readouterr().out) and "checkpoint" in text
+    assert f"keep {first}: its score is {rows[0]['scores'][first]['nats']:.3f} nats" in text
     for path, then in times.items():
         assert "lambda-categorical=1,seed=1" in str(path) or path.stat().st_mtime_ns == then
+
+
+MOVES = sweep.Augmentation(2, 12, 0.1)
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Let runs find 200 digits; set(labels) changes what they are called."""
+    images, labels = data.load()[:2]
+
+    def set_labels(labels):
+        sweep._held_out.cache_clear()
+        monkeypatch.setattr(data, "of_run", lambda config: data.Dataset(images[:200], labels))
+
+    yield set_labels
+    sweep._held_out.cache_clear()
+
+
+def test_labels_do_not_change_a_score(small, rng):
+    found = []
+    for labels in (np.zeros(200, int), rng.integers(0, 10, 200), None):
+        small(labels)
+        found.append(sweep.scored(checkpoint.TRAINED, MOVES, {}))
+    assert found[0] == found[1] == found[2] and 1 < found[0]["nats"] < np.log(10)
+
+
+def test_a_score_is_kept_for_its_checkpoint_and_its_views(small, tmp_path):
+    small(None)
+    for path in checkpoint.TRAINED.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    known = sweep.scored(tmp_path, MOVES, {})
+    invented = known | {"nats": 7.0}
+    assert sweep.scored(tmp_path, MOVES, invented) is invented
+    assert sweep.scored(tmp_path, sweep.Augmentation(3, 12, 0.1), invented)["nats"] < known["nats"]
+    path = tmp_path / checkpoint.NAME
+    path.write_bytes(path.read_bytes())
+    assert sweep.scored(tmp_path, MOVES, invented)["nats"] == known["nats"]
+
+
+@pytest.mark.parametrize(
+    "fault", [data.DataError("no\nsuch images"), MemoryError(), float("nan"), checkpoint.NAME]
+)
+def test_a_run_that_cannot_be_scored(fault, small, tmp_path, monkeypatch):
+    def fail(*_):
+        if isinstance(fault, Exception):
+            raise fault
+        return fault
+
+    small(None)
+    monkeypatch.setattr(sweep.views, "view_information", fail)
+    folder = tmp_path if fault == checkpoint.NAME else checkpoint.TRAINED
+    score = sweep.scored(str(folder), MOVES, {})
+    assert score.keys() == {"error"} and "\n" not in score["error"] and score["error"]
+    row = {"setting": "", "done": 1, "mi_nats": [{}], "errors": {}, "scores": {"a": score}}
+    assert f"no score: a: {score['error']}" in sweep.as_text([row])
+    assert sweep.to_keep({"a": score}) == []
+
+
+def score_of(nats, accuracy, group="mnist"):
+    return {"nats": nats, "code_accuracy": accuracy, "group": group}
+
+
+def test_the_run_to_keep_and_what_labels_would_have_chosen():
+    scores = {"a": score_of(2.0, 0.971), "b": score_of(2.25, 0.964), "c": {"error": "no file"}}
+    line = "keep b: its score is 2.250 nats"
+    other = " (labels would have chosen a: 97.1 % against 96.4 %)"
+    assert sweep.to_keep(scores) == [line + other]
+    scores["b"] = score_of(2.25, 0.98)
+    assert sweep.to_keep(scores) == [line + "; labels would have chosen the same"]
+    scores["b"] = score_of(2.25, None)
+    assert sweep.to_keep(scores) == [line]
+    # More categories share more nats: runs with other codes are no rivals.
+    scores["d"] = score_of(2.8, 0.5, [20])
+    assert [text.split(":")[0] for text in sweep.to_keep(scores)] == ["keep b", "keep d"]
+
+
+def test_all_runs_of_a_sweep_are_shown_the_same_moves():
+    def views_for(*arguments):
+        asked = [options.parser().parse_args(a.split()) for a in arguments]
+        return sweep.views_for([options.settings_of(one) for one in asked])
+
+    assert views_for("", "--shift=0 --rotation=30") == (2, 30, 0.1)
+    assert views_for("--preset=paper-mnist") == views_for("") == MOVES
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "{}", '[{"scores": 1}]', '[{"scores": {"a": 1}}]'])
+def test_a_strange_sweep_file_is_no_known_score(text, tmp_path):
+    (tmp_path / sweep.NAME).write_text(text)
+    assert sweep._known_scores(tmp_path / sweep.NAME) == {}
 
 
 def test_train_with_several_seeds_is_a_sweep(tmp_path, capsys):

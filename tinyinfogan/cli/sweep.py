@@ -1,9 +1,12 @@
 """Train several runs, over seeds and settings, and compare them: tinyinfogan sweep --help
 
+The run to keep is named by a score that uses no label, see `evaluation.views`.
 Under mpiexec, rank 0 hands runs to the others: mpiexec -n 5 tinyinfogan sweep --seeds 8
 """
 
 import argparse
+import contextlib
+import functools
 import itertools
 import json
 import math
@@ -15,9 +18,14 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
+from tinyinfogan import data
 from tinyinfogan.cli import common, options
+from tinyinfogan.evaluation import views
+from tinyinfogan.infogan.settings import MNIST
+from tinyinfogan.infogan.variants.augmentation import Augmentation
 from tinyinfogan.storage import files
 from tinyinfogan.training import checkpoint, ranks, signals
 from tinyinfogan.training.folder import read_log
@@ -82,10 +90,90 @@ def _stop(signum, frame):
     raise signals.Stopped(signum)
 
 
-def summary(jobs, errors):
-    """Return [{setting, seeds done, accuracies, their median and range, L_I, errors}] by setting.
+# --- the run to keep ------------------------------------------------------------------------------
 
-    jobs: as jobs_of returns them.  errors: {folder: line or None} of those that have ended.
+
+def views_for(every):
+    """Return the Augmentation of the views that all runs of a sweep are scored by.
+
+    every: the Settings of all runs.  It is the widest that any of them trains with, or the
+    default's if none does: with views of its own, a run that knows no moves would seem the best.
+    """
+    widest = [max(getattr(s, name) for s in every) for name in Augmentation._fields]
+    usual = [getattr(MNIST, name) for name in Augmentation._fields]
+    return Augmentation(*(widest if any(widest) else usual))
+
+
+@functools.cache
+def _held_out(name, path, pad):
+    """Return what `views.held_out` does of a data set, read once for all runs on it."""
+    config = {"dataset": name, "data": path, "settings": {"pad": pad}}
+    return views.held_out(data.of_run(config))
+
+
+def scored(folder, augmentation, known):
+    """Return the score of a complete run, a dict that json can write, or {"error": a line}.
+
+    known: what this returned for that folder before, or {}; it is returned again if it is "of" the
+    same checkpoint and views.  Scores compare within a "group": the same codes on the same data.
+    """
+    try:
+        of = [(Path(folder) / checkpoint.NAME).stat().st_mtime_ns, *augmentation]
+        if known.get("of") == of:
+            return known
+        model, config = checkpoint.load_with_config(folder, "cpu")
+        source, spec = (config.get("dataset"), config.get("data")), model.spec
+        images = _held_out(*source, model.settings.pad)
+        # The same generator for all runs: they are shown the same views.
+        nats = views.view_information(model, images, augmentation, np.random.default_rng(0))
+        if not math.isfinite(nats):
+            raise ValueError(f"it would be {nats}")
+        group = [*source, *spec.categorical, spec.continuous]
+        accuracy = read_log(folder)[-1]["code_accuracy"]
+        return {"of": of, "nats": nats, "group": group, "code_accuracy": accuracy}
+    except Exception as error:  # the sweep goes on
+        return {"error": " ".join(str(error).split()) or type(error).__name__}
+
+
+def _known_scores(path):
+    """Return {folder: score} of the sweep.json of an earlier sweep, {} if there is none of ours."""
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
+        rows = json.loads(path.read_text())
+        return {folder: dict(score) for row in rows for folder, score in row["scores"].items()}
+    return {}
+
+
+def to_keep(scores):
+    """Return a line for each group: the run to keep, and the one that labels would have chosen.
+
+    scores: {folder: as of `scored`}.
+    """
+    lines, found = [], {f: score for f, score in scores.items() if "nats" in score}
+    for group in dict.fromkeys(str(score["group"]) for score in found.values()):
+        members = {f: score for f, score in found.items() if str(score["group"]) == group}
+        best = max(members, key=lambda f: members[f]["nats"])
+        line = f"keep {best}: its score is {members[best]['nats']:.3f} nats"
+        accuracies = {f: score["code_accuracy"] for f, score in members.items()}
+        if None not in accuracies.values():
+            other = max(accuracies, key=accuracies.get)
+            more, ours = accuracies[other], accuracies[best]
+            if more > ours:
+                shares = f"{100 * more:.1f} % against {100 * ours:.1f} %"
+                line += f" (labels would have chosen {other}: {shares})"
+            else:
+                line += "; labels would have chosen the same"
+        lines.append(line)
+    return lines
+
+
+# --- what is told ---------------------------------------------------------------------------------
+
+
+def summary(jobs, errors, scores):
+    """Return [{setting, seeds done, accuracies, their median and range, L_I, scores, errors}].
+
+    One by setting.  jobs: as jobs_of returns them.  errors: {folder: line or None} of those that
+    have ended.  scores: {folder: as of `scored`}.
     """
     rows = []
     for setting, members in itertools.groupby(jobs, key=lambda job: job[0]):
@@ -96,21 +184,27 @@ def summary(jobs, errors):
         if found:
             row |= {"median": statistics.median(found), "worst": min(found), "best": max(found)}
         failed = {f: errors[f] for f in folders if errors.get(f)}
-        rows.append(row | {"mi_nats": [r["mi_nats"] for r in last], "errors": failed})
+        row |= {"mi_nats": [r["mi_nats"] for r in last], "errors": failed}
+        rows.append(row | {"scores": {f: scores[f] for f in folders if f in scores}})
     return rows
 
 
 def as_text(rows):
     """Return what `summary` gives as a table."""
     width = max(len("setting"), *(len(row["setting"]) for row in rows))
-    lines = [f"{'setting':<{width}}  runs  median   worst    best  L_I of the first code, nats"]
+    heads = "  runs  median   worst    best  score (best), nats  L_I of the first code, nats"
+    lines = [f"{'setting':<{width}}{heads}"]
     for row in rows:
         shares = [row.get(name) for name in ("median", "worst", "best")]
         cells = "".join(f"{'-' if v is None else f'{100 * v:.1f} %':>8}" for v in shares)
         first = [next(iter(nats.values()), 0.0) for nats in row["mi_nats"]]
         nats = f"{min(first):.3f} to {max(first):.3f}" if first else "-"
-        lines.append(f"{row['setting']:<{width}}{row['done']:>6}{cells}  {nats}")
+        found = [score["nats"] for score in row["scores"].values() if "nats" in score]
+        score = f"{statistics.median(found):.3f} ({max(found):.3f})" if found else "-"
+        lines.append(f"{row['setting']:<{width}}{row['done']:>6}{cells}  {score:<18}  {nats}")
         lines += [f"  failed: {folder}: {line}" for folder, line in row["errors"].items()]
+        unscored = {f: score["error"] for f, score in row["scores"].items() if "error" in score}
+        lines += [f"  no score: {folder}: {line}" for folder, line in unscored.items()]
     return "\n".join(lines)
 
 
@@ -148,8 +242,8 @@ def parsed(argv):
             p.error(f"{option} is not for a sweep to pass on; leave it out")
     jobs = jobs_of(args.out, range(args.seeds), vary, passed_on)
     try:  # ends here if one is wrong, before any trains
-        for _, _, arguments in jobs:
-            options.settings_of(options.parser().parse_args(arguments))
+        asked = (options.parser().parse_args(arguments) for _, _, arguments in jobs)
+        args.views = views_for([options.settings_of(one) for one in asked])
         return args, jobs, ranks.start_processes()
     except (ValueError, ranks.ParallelError) as error:
         p.error(str(error))
@@ -179,14 +273,20 @@ def _train_all(jobs, args, group):
         from mpi4py.futures import MPICommExecutor
 
         context = MPICommExecutor(group.communicator, root=0)
-    errors = {}
+    path, errors, scores = Path(args.out) / NAME, {}, {}
+    known = _known_scores(path)
     with context as pool:
         if pool is None:  # not rank 0: has worked for it
             return 0
         for error, job in zip(tqdm(pool.map(train_one, jobs), total=len(jobs), unit="run"), jobs):
-            errors[job[1]] = error
-            rows = summary(jobs, errors)
-            with files.replacing(Path(args.out) / NAME) as file:
+            errors[folder := job[1]] = error
+            if error is None:
+                scores[folder] = scored(folder, args.views, known.get(folder, {}))
+            rows = summary(jobs, errors, scores)
+            with files.replacing(path) as file:
                 file.write((json.dumps(rows, indent=2) + "\n").encode())
-    print(as_text(rows))
+    shift, rotation, zoom = args.views
+    moves = f"by up to {shift:g} pixels, {rotation:g}° and {100 * zoom:g} % in size"
+    told = "score: the information between Q's predictions for two views of a held-out image, moved"
+    print("\n".join([as_text(rows), f"{told} {moves}; no label is used", *to_keep(scores)]))
     return int(any(errors.values()))
