@@ -280,7 +280,7 @@ class _Blank:
         self.left = sum(array.size for array in _part_of(arrays, "model").values())
 
     def standard_normal(self, shape, dtype):
-        self.left -= math.prod(shape)
+        self.left -= shape if isinstance(shape, int) else math.prod(shape)
         if self.left < 0:
             raise ValueError("its settings ask for more weights than it holds")
         return np.zeros(shape, dtype)
@@ -296,15 +296,13 @@ def model_of(arrays, path, settings, image_shape):
 
 def load(path=TRAINED, device="auto"):
     """Return the trained InfoGAN of a run's folder or checkpoint file, as `tinyinfogan.load`."""
-    model, _ = load_with_config(path, device)
-    return model
+    return load_with_config(path, device)[0]
 
 
 def load_with_config(path, device="auto"):
     """Return (model, config) of a run's folder or checkpoint file.  Raises as `load`."""
+    device = resolve_device(device)  # before anything is read
     arrays = read(path)
-    config, settings = config_of(arrays, path)
-    with wrap_errors(path, "the settings inside are not ours"):
-        image_shape = tuple(config["image_shape"])
-    model = model_of(arrays, path, settings, image_shape).to(resolve_device(device))
-    return model, config
+    config, settings = config_of(arrays, path, {"image_shape": list})
+    model = model_of(arrays, path, settings, tuple(config["image_shape"]))
+    return model.to(device), config
