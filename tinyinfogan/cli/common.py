@@ -1,11 +1,12 @@
 """What the commands on a trained run share: opening it, its data, and the exit status."""
 
+import argparse
 import os
 import sys
 from pathlib import Path
 
 from tinyinfogan import data
-from tinyinfogan.engine.device import DeviceError, resolve_device
+from tinyinfogan.engine.device import DeviceError
 from tinyinfogan.training import checkpoint
 
 
@@ -60,23 +61,16 @@ def output(path):
     return path
 
 
-def add_run(parser, default=checkpoint.TRAINED):
-    """Add the arguments RUN, required if the default is None, and --device to a parser."""
+def parser_for(name, description, default=checkpoint.TRAINED):
+    """Return the parser of a command with RUN, required if the default is None, and --device."""
+    parser = argparse.ArgumentParser(prog=f"tinyinfogan {name}", description=description)
     text, nargs = "a run's folder, or its checkpoint", None if default is None else "?"
     if default is not None:
         text += " (default: the model that comes with the package)"
     parser.add_argument("run", metavar="RUN", nargs=nargs, default=default, help=text)
     text = "auto (default): the GPU if there is one"
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help=text)
-
-
-def open_run(args):
-    """Return (model, config) of the run that the arguments name.
-
-    Raises CheckpointError and DeviceError as `checkpoint.load` does.
-    """
-    device = resolve_device(args.device)  # before anything is read
-    return checkpoint.load_with_config(args.run, device)
+    return parser
 
 
 def dataset_for(model, config, path=None):

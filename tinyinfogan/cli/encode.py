@@ -1,6 +1,5 @@
 """Predict the codes of real images: tinyinfogan encode --help"""
 
-import argparse
 import csv
 import itertools
 import sys
@@ -71,7 +70,7 @@ def work(args):
     if bool(args.images) == (args.data is not None):
         kinds = "images, folders, or --data PATH, such as an .npz of images"
         raise common.UsageError(f"give {kinds}, and only one of these kinds")
-    model, config = common.open_run(args)
+    model, config = checkpoint.load_with_config(args.run, args.device)
     if args.images:
         named_images = from_files(model, args.images)
     else:
@@ -102,8 +101,7 @@ def main(argv=None):
         "category and the probability of each, of each continuous code its mean and, if the run "
         "learnt it, its standard deviation."
     )
-    p = argparse.ArgumentParser(prog="tinyinfogan encode", description=text)
-    common.add_run(p)
+    p = common.parser_for("encode", text)
     text = "PNG or JPEG files, or folders of them"
     p.add_argument("images", nargs="*", metavar="IMAGE", help=text)
     text = "a data set instead of IMAGEs, read as by train; without PATH the run's own"

@@ -1,6 +1,5 @@
 """Measure a trained run: tinyinfogan evaluate --help"""
 
-import argparse
 import json
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ from tinyinfogan.cli import common
 from tinyinfogan.evaluation.evaluate import evaluate
 from tinyinfogan.evaluation.text import as_text
 from tinyinfogan.storage import files
+from tinyinfogan.training import checkpoint
 from tinyinfogan.view import figure
 
 
@@ -16,7 +16,7 @@ def work(args):
     """Do what the parsed arguments say.  Raises the errors that `common.run` expects."""
     if args.seed < 0:
         raise common.UsageError(f"seed is {args.seed}, expected 0 or more")
-    model, config = common.open_run(args)
+    model, config = checkpoint.load_with_config(args.run, args.device)
     dataset = common.dataset_for(model, config, args.data)
     folder = Path(args.run) if Path(args.run).is_dir() else Path(args.run).parent
     result = evaluate(model, dataset, folder, args.seed)
@@ -34,8 +34,7 @@ def main(argv=None):
         "Measure a trained run: what its codes mean, how good its pictures are, and which of the "
         "known failures it shows.  Writes evaluation.json and evaluation.png into the run's folder."
     )
-    p = argparse.ArgumentParser(prog="tinyinfogan evaluate", description=text)
-    common.add_run(p, default=None)
+    p = common.parser_for("evaluate", text, default=None)
     p.add_argument("--data", metavar="PATH", help="real images (default: what it was trained on)")
     p.add_argument("--seed", type=int, default=0, help="of all that is drawn (default: 0)")
     p.add_argument("--json", action="store_true", help="print the JSON instead of the text")

@@ -1,6 +1,5 @@
 """Play with a trained model: tinyinfogan explore --help"""
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import numpy as np
 from tinyinfogan import data
 from tinyinfogan.cli import common, encode
 from tinyinfogan.cli.common import UsageError
+from tinyinfogan.training import checkpoint
 from tinyinfogan.view import page
 from tinyinfogan.view.explorer import Explorer
 
@@ -53,7 +53,7 @@ def work(args):
     """Do what the parsed arguments say.  Raises the errors that `common.run` expects."""
     if args.export and args.image:
         raise UsageError("--image does not go with --export: the page has the generator only")
-    model, config = common.open_run(args)
+    model, config = checkpoint.load_with_config(args.run, args.device)
     if args.export:
         if Path(args.export).suffix != ".html":
             raise UsageError(f"--export {args.export}: expected a name that ends in .html")
@@ -72,8 +72,7 @@ def work(args):
 def main(argv=None):
     """Run the command.  Return the exit status: 0, 2 for wrong arguments, 1 for failures."""
     text = "Change the codes of a trained model and see what they do."
-    p = argparse.ArgumentParser(prog="tinyinfogan explore", description=text)
-    common.add_run(p)
+    p = common.parser_for("explore", text)
     text = "a PNG or JPEG to start from, with the codes predicted for it"
     p.add_argument("--image", metavar="FILE", help=text)
     shown = p.add_mutually_exclusive_group()

@@ -1,6 +1,7 @@
 """The command line of `train`: its options, and what a run is made of, new or resumed."""
 
 import argparse
+import itertools
 import os
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -151,7 +152,8 @@ def _new(args):
     """Return (Settings, config, out, None, "") of a new run."""
     settings, source = _preset(args), _source(args)
     dataset = args.dataset or (None if source else DATASETS.get(settings.preset))
-    out = Path(args.out) if args.out else _next_free(settings.preset)
+    runs = (Path("runs", f"{settings.preset}-{number}") for number in itertools.count(1))
+    out = Path(args.out) if args.out else next(path for path in runs if not path.exists())
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file; --out takes a folder")
     left = existing_run_files(out)
@@ -225,10 +227,3 @@ def described(args):
     except ValueError as error:
         raise UsageError(str(error)) from error
     return f"{settings.preset}: G turns latents into images, D and Q read images\n\n{tables}"
-
-
-def _next_free(preset):
-    number = 1
-    while Path("runs", f"{preset}-{number}").exists():
-        number += 1
-    return Path("runs", f"{preset}-{number}")

@@ -1,6 +1,5 @@
 """Draw images from a trained run: tinyinfogan sample --help"""
 
-import argparse
 from pathlib import Path
 
 import numpy as np
@@ -107,7 +106,7 @@ def work(args):
     kind, what = out.suffix.lower(), "is a file; " if out.is_file() and not out.suffix else ""
     if what or (kind not in ("", ".png", ".npz") and not out.is_dir()):
         raise common.UsageError(f"--out {out}: {what}expected a .png, an .npz or a folder")
-    model, _ = common.open_run(args)
+    model, _ = checkpoint.load_with_config(args.run, args.device)
     spec, codes = model.spec, chosen_codes(model.spec, args.code)
     vary = None if args.vary is None else code_named(spec, args.vary)
     if vary and vary.name in codes:
@@ -127,8 +126,7 @@ def work(args):
 def main(argv=None):
     """Run the command.  Return the exit status: 0, 2 for wrong arguments, 1 for failures."""
     text = "Generate images with chosen codes; what is not chosen is drawn."
-    p = argparse.ArgumentParser(prog="tinyinfogan sample", description=text)
-    common.add_run(p)
+    p = common.parser_for("sample", text)
     text = "fix a code, such as c0=3 or c1=-1.5; may be given again"
     p.add_argument("--code", action="append", default=[], metavar="NAME=VALUE", help=text)
     text = f"show a code at each of its values, or at ten from -{FURTHEST} to {FURTHEST}"

@@ -55,10 +55,8 @@ def failure(error, out):
     """Return (exit status, line to say) for an error, (None, None) for one that nobody foresaw."""
     go_on = f"go on with: python -m tinyinfogan.train --resume {shlex.quote(str(out))}"
     begun = out is not None and os.path.exists(Path(out) / "config.json")
-    if isinstance(error, USAGE):
-        return 2, str(error)
-    if isinstance(error, (*FAILURES, BusyError)):
-        return 1, str(error)
+    if isinstance(error, (*USAGE, *FAILURES, BusyError)):
+        return 2 if isinstance(error, USAGE) else 1, str(error)
     if isinstance(error, MemoryError):
         advice = getattr(error, "advice", "give a smaller --batch-size, --channels or --hidden")
         return 1, f"not enough memory ({error}); {advice}"
