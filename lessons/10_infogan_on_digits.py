@@ -47,7 +47,7 @@ from tinyinfogan.view import plots, traversals
 # at half their width and with fewer steps, so that two runs fit into a coffee break.
 
 # %%
-size = {"channels": 16, "hidden": 128, "steps": 1500}
+size = {"channels": 16, "hidden": 128, "steps": 2500}
 if args.fast:
     size = {"channels": 8, "hidden": 64, "steps": 30, "neighbours": 1}
 settings, plain = replace(MNIST, **size), replace(GAN, **size)
@@ -57,7 +57,7 @@ for name in ("lambda_categorical", "lambda_continuous", "lambda_consistency"):
 # %% [markdown]
 # And this is all of it; ``tinyinfogan/train.py`` has the same loop, with a log and checkpoints. One
 # seed makes a run: the first weights, the order of the images, and the latents of each step all
-# come from random numbers made from it. A step takes the next 128 images and what ``draws`` draws
+# come from random numbers made from it. A step takes the next 64 images and what ``draws`` draws
 # for them, and updates D with Q once and G once; we read it below. (``in_pairs`` replaces half of
 # the images of the first run by others that are like the other half; why, comes below too.) Over
 # the last third of the run the learning rates fall to zero, so that the two players come to rest.
@@ -119,7 +119,7 @@ print(f"code accuracy with λ = 0: {100 * untaught.accuracy:.1f} %")
 # noise; in the other two, a row keeps its digit, and from left to right it leans over, or gets
 # bolder, or wider. (After so short a run a category may still hold two digits that look alike.
 # Which ones, if any, differs from machine to machine: a game amplifies the rounding of its first
-# steps. The preset in full is twice as wide and takes 6,000 steps.) In the lower row, with λ = 0:
+# steps. The preset in full is twice as wide and takes 4,500 steps.) In the lower row, with λ = 0:
 # digits too, but the noise alone picks them, and so a *row* of the first block is one digit. In the
 # other two blocks all rows have the same noise and differ in category only, and look how little
 # that changes. The codes have some effect, as any input has, but none that a reader could rely on.
