@@ -21,9 +21,7 @@ def reading(path, kind):
         yield
     except (DataError, ImportError):  # without Pillow, no file is to blame
         raise
-    # gzip, zipfile, NumPy and Pillow share no base class for "these bytes are bad", and a hostile
-    # file can provoke almost any exception in them; the cause stays chained for the curious.
-    except Exception as error:
+    except Exception as error:  # a hostile file can provoke almost any in gzip, NumPy and Pillow
         raise DataError(
             f"{path}: cannot be read as {kind} ({one_line(error)}); replace the file or remove it"
         ) from error

@@ -30,15 +30,9 @@ SUMS = {  # SHA-256; of what a .gz unpacks to, as Debian's package has other gzi
 
 
 def _files(names, *mirrors):
-    return tuple(
-        File(
-            name,
-            urls=tuple(f"{mirror}/{name}" for mirror in mirrors),
-            sha256=SUMS.get(name.removesuffix(".gz")),
-            gzipped=name.endswith(".gz"),
-        )
-        for name in names
-    )
+    urls = {name: tuple(f"{mirror}/{name}" for mirror in mirrors) for name in names}
+    sums = {name: SUMS.get(name.removesuffix(".gz")) for name in names}
+    return tuple(File(name, urls[name], sums[name], name.endswith(".gz")) for name in names)
 
 
 FILES = {

@@ -91,12 +91,7 @@ def disentanglement(d):
     dci = NEEDS if len(d["factors"]) > 1 else "-"
     if d["dci"]:
         dci = ", ".join(f"{name[0].upper()} {score:.3f}" for name, score in d["dci"].items())
-    rows = {
-        "MIG": _number(d["mig"]),
-        "FactorVAE": _number(d["factor_vae"]),
-        "DCI": dci,
-        "SAP": _number(d["sap"]),
-        "modularity": _number(d["modularity"]),
-    }
+    rows = {"MIG": _number(d["mig"]), "FactorVAE": _number(d["factor_vae"]), "DCI": dci}
+    rows |= {"SAP": _number(d["sap"]), "modularity": _number(d["modularity"])}
     title = f"Disentanglement of {', '.join(d['factors'])} (0 to 1)"
     return "\n".join([title, *(f"  {name:<12}{value}" for name, value in rows.items())])

@@ -122,13 +122,9 @@ def _started():
             for number in range(1, max(2, count)):  # `count` may be raised
                 name = f"tinyinfogan-{number}"
                 threading.Thread(target=_work, args=(_jobs,), name=name, daemon=True).start()
-            if hasattr(os, "register_at_fork") and not _registered:
+            if hasattr(os, "register_at_fork"):
                 os.register_at_fork(after_in_child=_start_again)
-                _registered.append(True)
         return _jobs
-
-
-_registered: list = []
 
 
 def _start_again():

@@ -23,9 +23,9 @@ def _library():
     return ctypes.CDLL(pathfinder.load_nvidia_dynamic_lib("cublas").abs_path)
 
 
-def _check(status, name):
-    if status:
-        raise RuntimeError(f"{name} failed with status {status}")
+def _call(name, *arguments):
+    if status := getattr(_library(), name)(*arguments):
+        raise RuntimeError(f"{name.removesuffix('_v2')} failed with status {status}")
 
 
 @functools.cache
@@ -35,13 +35,12 @@ def _handle(cupy, library, device, stream, tf32):
     Each has a workspace of its own: cuBLAS would allocate one in the middle of a capture.
     """
     handle, workspace = ctypes.c_void_p(), cupy.empty(_WORKSPACE, "uint8")
-    place = ctypes.c_void_p(workspace.data.ptr)
-    _check(library.cublasCreate_v2(ctypes.byref(handle)), "cublasCreate")
-    _check(library.cublasSetStream_v2(handle, ctypes.c_void_p(stream)), "cublasSetStream")
-    size = ctypes.c_size_t(_WORKSPACE)
-    _check(library.cublasSetWorkspace_v2(handle, place, size), "cublasSetWorkspace")
+    place, size = ctypes.c_void_p(workspace.data.ptr), ctypes.c_size_t(_WORKSPACE)
+    _call("cublasCreate_v2", ctypes.byref(handle))
+    _call("cublasSetStream_v2", handle, ctypes.c_void_p(stream))
+    _call("cublasSetWorkspace_v2", handle, place, size)
     if tf32:
-        _check(library.cublasSetMathMode(handle, _TF32), "cublasSetMathMode")
+        _call("cublasSetMathMode", handle, _TF32)
     return handle, workspace
 
 
@@ -63,12 +62,10 @@ def matmul(a, b):
     # cuBLAS counts elements column by column, so it finds the transpose of what NumPy sees:
     # outᵀ = bᵀ aᵀ.
     (b, b_turned, b_step), (a, a_turned, a_step) = map(_layout, (b, a))
-    one, zero = number(1), number(0)
-    status = getattr(_library(), name)(
-        handle, b_turned, a_turned, N, M, K, ctypes.byref(one), ctypes.c_void_p(b.data.ptr), b_step,
-        ctypes.c_void_p(a.data.ptr), a_step, ctypes.byref(zero), ctypes.c_void_p(out.data.ptr), N,
-    )  # fmt: skip
-    _check(status, name)
+    at_a, at_b, at_out = (ctypes.c_void_p(array.data.ptr) for array in (a, b, out))
+    one, zero = ctypes.byref(number(1)), ctypes.byref(number(0))
+    sizes = b_turned, a_turned, N, M, K
+    _call(name, handle, *sizes, one, at_b, b_step, at_a, a_step, zero, at_out, N)
     return out
 
 

@@ -5,8 +5,6 @@ to run them.  What is captured must do the same work on the same memory each tim
 from step to step is put into arrays of its own before.
 """
 
-import contextlib
-
 from tinyinfogan.engine import seam
 from tinyinfogan.engine.device import array_module
 from tinyinfogan.engine.fast.cuda import cublas
@@ -35,8 +33,13 @@ def replayed(step, adams, warm=2):
         for array, new in zip(inputs, (first, *others), strict=True):
             array[...] = xp.asarray(new)
         if launch is None:
-            with _without_counting(adams):
+            for adam in adams:  # the numbers that hang on what it counts come from the host
+                adam.count = lambda: None
+            try:
                 launch, results = capture(lambda: step(*inputs))
+            finally:
+                for adam in adams:
+                    del adam.count
         for adam in adams:
             adam.count()
         launch()
@@ -45,24 +48,11 @@ def replayed(step, adams, warm=2):
     return replay
 
 
-@contextlib.contextmanager
-def _without_counting(adams):
-    """Inside, Adam's steps count nothing: the numbers that hang on it come from the host."""
-    for adam in adams:
-        adam.count = lambda: None
-    try:
-        yield
-    finally:
-        for adam in adams:
-            del adam.count
-
-
 def capture(function):
-    """Return (launch, what function() returns).
+    """Return (launch, what function() returns): arrays that hold its results after each launch().
 
-    function: work on the GPU and nothing else; called once before, by whoever calls this, so that
-    kernels are compiled and libraries loaded.  It must not read from or write to the host.
-    launch() does that work; the arrays that function() returned then hold its results.
+    function: work on the GPU and nothing else, called once before, so that kernels are compiled and
+    libraries loaded.  It must not read from or write to the host.
     """
     import cupy
 
