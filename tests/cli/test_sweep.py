@@ -15,6 +15,7 @@ from tinyinfogan.cli.main import main
 from tinyinfogan.training import checkpoint
 
 SMALL = ["--steps=2", "--batch-size=20", "--channels=4", "--hidden=8", "--log-every=1"]
+SMALL += ["--lambda-consistency=0"]  # without a search for neighbours
 
 
 def test_every_setting_with_every_seed():
