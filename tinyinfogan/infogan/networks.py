@@ -11,7 +11,7 @@ from tinyinfogan.infogan.latents import LatentSpec
 
 Rng = np.random.Generator | None
 Shape = tuple[int, ...]  # H, W, C
-RELU, LRELU = nn.ReLU(), nn.LeakyReLU(0.1)  # appendix C
+RELU, LRELU = nn.ReLU(), nn.LeakyReLU(0.1)  # appendix C; 0.01 in the authors' code
 
 
 class Discriminator(nn.Module):
@@ -20,10 +20,10 @@ class Discriminator(nn.Module):
     If q_detached is set, Q only watches: no gradient of its output reaches trunk or images.  For
     Q's output see `losses.mutual_information`.
 
-    The paper's tables name each batch norm after its leaky ReLU; the code that the authors released
-    applies it before, and so do we.  After, it would come last before the linear D head and, as
-    real and generated batches are normalised apart, give the logits of both the same mean, whatever
-    D does: measured, D's loss stays at 2 log 2 and nothing is learnt.
+    The paper's tables name each batch norm after its leaky ReLU, but for that of Q's head; the code
+    that the authors released applies it before, and so do we.  After, it would come last before the
+    linear D head and, as real and generated batches are normalised apart, give the logits of both
+    the same mean, whatever D does: measured, D's loss stays at 2 log 2 and nothing is learnt.
     """
 
     def __init__(self, trunk: nn.Module, d_head: nn.Module, q_head: nn.Module):

@@ -91,6 +91,7 @@ def faces(plan: Plan) -> tuple[nn.Module, Discriminator]:
     """Return table 4, faces: MNIST's networks for 32×32×1, so that G starts from 8·8·128.
 
     D and Q "only have separate output units at the last layer" (appendix C.4): Q's head is linear.
+    In the authors' code D's fully connected layer has no batch norm, here and in `chairs`.
     """
     return mnist(plan, q_hidden=0)
 
@@ -124,7 +125,8 @@ def chairs(plan: Plan) -> tuple[nn.Module, Discriminator]:
     """Return table 6, chairs.  The paper has 64 channels and 1024 hidden units, for 64×64×1.
 
     A 4×4 kernel with stride 1 cannot keep the size of an image with the same padding on all sides.
-    Such rows come in twos, and one takes the pixel away that the other adds.  The last
+    Such rows come in twos, and one takes the pixel away that the other adds: 8×8 pass through 9×9.
+    (The authors' TensorFlow pads one side more than the other and keeps 8×8.)  The last
     up-convolution has stride 2, which the table leaves out, as table 1 does: 8 · 2³ = 64.  Q's
     head is linear, as in `faces` (appendix C.5).
     """
