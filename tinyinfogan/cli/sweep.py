@@ -99,9 +99,9 @@ def views_for(every):
     every: the Settings of all runs.  It is the widest that any of them trains with, or the
     default's if none does: with views of its own, a run that knows no moves would seem the best.
     """
-    widest = [max(getattr(s, name) for s in every) for name in Augmentation._fields]
-    usual = [getattr(MNIST, name) for name in Augmentation._fields]
-    return Augmentation(*(widest if any(widest) else usual))
+    moves = [Augmentation(s.shift, s.rotation, s.zoom) for s in every]
+    widest = Augmentation(*map(max, zip(*moves)))
+    return widest if any(widest) else Augmentation(MNIST.shift, MNIST.rotation, MNIST.zoom)
 
 
 @functools.cache
