@@ -67,8 +67,7 @@ def assign_codes(table):
 def code_accuracy(codes, labels, assignment):
     """Return the share, 0 to 1, of images whose label is the class their code is named after.
 
-    codes, labels: (N,) whole numbers.  assignment: as `assign_codes` gives it; found on other
-    images than these, it gives the more honest number.
+    codes, labels: (N,) whole numbers.  assignment: as of `assign_codes`, better on other images.
     Raises ValueError for no images, unequal lengths, and codes that the assignment lacks.
     """
     assignment, labels = np.asarray(assignment), _whole_numbers(labels, "labels")
@@ -85,8 +84,7 @@ def agreement(table):
     """Return {"nmi", "ari"}: how far codes and labels group the images alike, named or not.
 
     table: (K, L) counts.  Normalised mutual information (0 to 1, over the mean of both entropies)
-    and the adjusted Rand index (0 by chance, 1 at best), both scikit-learn's (extra `evaluate`);
-    without it they are None.
+    and the adjusted Rand index (0 by chance, 1 at best); None without scikit-learn.
     """
     try:
         from sklearn import metrics
@@ -100,10 +98,9 @@ def agreement(table):
 def format_confusion(table, assignment):
     """Return the table as text: a row per code, sorted by its class, and a column per class.
 
-    At the right the code's size and purity (the share of its images that are of its class); at
-    the bottom each class's recall (the share of its images found by its code) and the accuracy;
-    all shares in percent.  Ten by ten with counts below 10,000 fits in 80 columns.
-    Raises ValueError for an assignment that does not fit the table.
+    At the right the code's size and purity (the share of its images that are of its class), at the
+    bottom each class's recall (the share of its images found by its code) and the accuracy, all in
+    percent.  Raises ValueError for an assignment that does not fit the table.
     """
     table, assignment, order = sort_codes(table, assignment)
     classes, total = np.arange(table.shape[1]), table.sum()
@@ -112,9 +109,8 @@ def format_confusion(table, assignment):
     size_width = max(len(str(total)), 4) + 2
 
     def row(head, cells, size, share):
-        return (
-            f"{head}{''.join(f'{cell:>{width}}' for cell in cells)}{size:>{size_width}}{share:>8}"
-        )
+        cells = "".join(f"{cell:>{width}}" for cell in cells)
+        return f"{head}{cells}{size:>{size_width}}{share:>8}"
 
     lines = [row(" code class", classes, "size", "purity")]
     for code in order:
@@ -185,8 +181,7 @@ class CodeTable(NamedTuple):
 def data_split(dataset):
     """Return (images, labels, test images, test labels) of a dataset with labels.
 
-    Without labelled test images every second training image is taken for one: images in folders
-    come sorted by class, so that a half would lack some.
+    Without labelled test images every second training image is one: they may be sorted by class.
     """
     if dataset.test_images is not None and dataset.test_labels is not None:
         return dataset[:4]
@@ -202,8 +197,7 @@ def spread(array, limit):
 def code_table(model, dataset, limit=10_000):
     """Return the CodeTable of Q's first categorical code as a classifier of real images.
 
-    Categories are assigned to classes, one to one, on the training images of `data_split`, and
-    scored on its test images; of either part at most `limit` are read.
+    Assigned on the training images of `data_split`, scored on its test images, `limit` at most.
     """
     images, labels, test_images, test_labels = (spread(a, limit) for a in data_split(dataset))
     classes = int(max(labels.max(), test_labels.max())) + 1

@@ -65,12 +65,10 @@ def train_classifier(images, labels, classes, device="cpu", seed=0, progress=ite
     """Return a Classifier trained on images (N, H, W, C) and labels (N,).
 
     Adam on the cross-entropy for STEPS steps, the rate falling linearly to 0, each image moved a
-    little at random (`augmentation.warp`) each time it is seen.  progress: wraps the range of
-    steps, as tqdm does.
+    little at random whenever it is seen.  progress: wraps the range of steps, as tqdm does.
     """
     rng = np.random.default_rng(seed)
-    classifier = Classifier(images.shape[1:], classes, rng)
-    classifier.to(device)
+    classifier = Classifier(images.shape[1:], classes, rng).to(device)
     adam = optim.Adam(classifier.parameters(), RATE, betas=(0.9, 0.999))
     batch = min(BATCH, len(images))
     per_epoch = len(images) // batch
@@ -104,8 +102,7 @@ def cached_classifier(path, images, labels, device="cpu", progress=iter):
             arrays = dict(file.items())
         if str(arrays.pop("digest")) == digest:
             classifier.load_state_dict(arrays)
-            classifier.to(device)
-            return classifier
+            return classifier.to(device)
     except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile):
         pass  # not there, or not whole
     classifier = train_classifier(images, labels, classes, device, progress=progress)
@@ -125,8 +122,7 @@ def fidelity(classifier, generated, categories, assignment, real, labels, other_
     real_features, real_scores = classifier.read(real)
     named, agreement, per_category = scores.argmax(axis=1), None, None
     if assignment is not None:
-        of_a_class = assignment[categories] >= 0
-        right = assignment[categories] == named
+        right, of_a_class = assignment[categories] == named, assignment[categories] >= 0
         agreement = _share(right[of_a_class])
         members = [(categories == k) & of_a_class for k in range(len(assignment))]
         per_category = [_share(right[chosen]) for chosen in members]
@@ -156,8 +152,7 @@ def frechet_distance(a, b):
     """Return the squared Fréchet distance of Gaussians fitted to a (N, D) and b (M, D).
 
     |μ_a - μ_b|² + tr(A + B - 2 (A B)^½) (Dowson and Landau 1982; Heusel et al. 2017, arXiv
-    1706.08500, equation 6).  The trace of (A B)^½ is that of (A^½ B A^½)^½, which is symmetric, so
-    that eigenvalues of symmetric matrices do.  Few images make it too large: compare equal numbers.
+    1706.08500, equation 6); tr (A B)^½ = tr (A^½ B A^½)^½.  Few images make it too large.
     Raises ValueError for arrays that are not (N, D) and (M, D) with N and M of 2 or more.
     """
     a, b = np.asarray(a, float), np.asarray(b, float)

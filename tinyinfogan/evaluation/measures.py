@@ -24,10 +24,9 @@ MIXED = 0.05  # of two classes, each predicted as the other
 def measure(model, images, rng, n=1000):
     """Return what a model's codes do, a dict that json can write.
 
-    images: real ones (N, H, W, C), of which 10 n are encoded.  n: images generated for each number,
-    from `rng`, a numpy Generator.  "codes" has a dict per code, "categories" one per categorical
-    code, of the categories predicted for the real images; for the changes see `changes`, and
-    "real_difference" is the same between two random real images.
+    images: real ones (N, H, W, C), of which 10 n are encoded.  n: images generated for each number.
+    "codes" has a dict per code, "categories" one per categorical code, of the real images; for the
+    changes see `changes`, and "real_difference" is the same between two random real images.
     """
     chosen = images[rng.permutation(len(images))[: 10 * n]]
     categories = {}
@@ -50,19 +49,18 @@ def measure(model, images, rng, n=1000):
 
 
 def information(model, n, rng):
-    """Return {code name: L_I in nats} on n fresh images, every batch norm as in use.
-
-    If σ is fixed, L_I of a continuous code is that for the σ that fits best, see
-    `losses.with_best_sigma`.
-    """
+    """Return {code name: L_I in nats} on n fresh images, every batch norm as in use."""
     latents = model.spec.sample(n, rng)
     q_output = Tensor(model.q_output(model.decode(latents)).astype(np.float64))
     bounds = losses.mutual_information(model.spec, q_output, latents)
     nats = {name: bound.numpy().item() for name, bound in bounds.items()}
-    for code in model.spec.codes:
-        if code.size is None and model.settings.q_sigma == "fixed":
-            nats[code.name] = losses.with_best_sigma(nats[code.name])
-    return nats
+    return best_bounds(model.spec, model.settings.q_sigma, nats)
+
+
+def best_bounds(spec, q_sigma, nats):
+    """Return {code name: L_I}, of a continuous code for the σ that fits best if σ is fixed."""
+    fixed = [code.name for code in spec.codes if code.size is None and q_sigma == "fixed"]
+    return nats | {name: losses.with_best_sigma(nats[name]) for name in fixed}
 
 
 def changes(model, n, rng):

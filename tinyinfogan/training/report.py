@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 
 from tinyinfogan.evaluation import clustering, measures
-from tinyinfogan.infogan import losses
 from tinyinfogan.storage import files
 from tinyinfogan.training.folder import pictures, read_log
 from tinyinfogan.view import plots, traversals
@@ -17,14 +16,12 @@ def summary(settings, values):
     values: {name: array (steps,)} of what a step returns.
     """
     means = {name: float(array.mean()) for name, array in values.items()}
-    information = {code.name: means[code.name] for code in settings.spec.codes}
-    for code in settings.spec.codes:
-        if code.size is None and settings.q_sigma == "fixed":
-            information[code.name] = losses.with_best_sigma(means[code.name])
+    nats = {code.name: means[code.name] for code in settings.spec.codes}
+    nats = measures.best_bounds(settings.spec, settings.q_sigma, nats)
     return {
         "d_loss": round(means["d_loss"], 4),
         "g_loss": round(means["g_loss"], 4),
-        "mi_nats": {name: round(nats, 4) for name, nats in information.items()},
+        "mi_nats": {name: round(value, 4) for name, value in nats.items()},
     }
 
 
