@@ -10,9 +10,8 @@ from pathlib import Path
 def replacing(path, verify=None):
     """Yield a binary file, to write and read, that becomes `path` if the block ends well.
 
-    The bytes go to a temporary file in the same folder, which is flushed to the disk and renamed,
-    so that a full disk or a kill leaves what was at `path` as it was.  verify: called with the
-    temporary file's path before the renaming; what it raises prevents it.  Raises OSError.
+    A temporary file in the same folder is flushed to the disk and renamed: a full disk or a kill
+    leaves `path` as it was.  verify: called with that file's path before.  Raises OSError.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")

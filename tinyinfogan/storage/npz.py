@@ -37,10 +37,9 @@ def members_of(archive, file):
 def read_npz(file, names=None):
     """Return {name: array} of an .npz archive, all of its arrays or those of `names` it has.
 
-    file: a seekable binary file.  What headers claim is checked against the size of the file before
-    memory is taken, checksums are checked, and pickled objects, which can run any code that their
-    author chose, are refused.  Raises ValueError for an archive that cannot be right, and what
-    zipfile and NumPy raise for one that is damaged.
+    file: seekable, binary.  What headers claim is checked before memory is taken, checksums are
+    checked, and pickled objects, which can run any code, are refused.  Raises ValueError for an
+    archive that cannot be right, and what zipfile and NumPy raise for one that is damaged.
     """
     arrays = {}
     with zipfile.ZipFile(file) as archive:

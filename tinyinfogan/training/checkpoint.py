@@ -46,8 +46,7 @@ class CheckpointError(ValueError):
 def snapshot(model, optimisers, step, config, history=None):
     """Return {name: array}, copies of what a checkpoint holds.
 
-    optimisers: {name: Adam}.  step: steps done.  config: as in config.json.  history: {term:
-    values (steps,)}.
+    optimisers: {name: Adam}.  config: as in config.json.  history: {term: values (steps,)}.
     """
     arrays = {"format": FORMAT, "step": step, "config": json.dumps(config)}
     for name, part in {"model": model, **optimisers}.items():
@@ -61,8 +60,8 @@ def save(path, arrays, keep=1, compression=zipfile.ZIP_STORED):
     """Write a snapshot, read it back, and only then let it take the place of what was at `path`.
 
     keep: checkpoints to keep, this one and the ones before, as checkpoint-STEP.npz beside it.
-    compression: zipfile's; weights hardly shrink.  Raises OSError if it cannot be written and
-    CheckpointError if it does not read back well; what was at `path` is then still there.
+    compression: zipfile's.  Raises OSError if it cannot be written and CheckpointError if it does
+    not read back well; what was at `path` is then still there.
     """
     path = Path(path)
     checksums = {name: _checksum(array) for name, array in arrays.items()}
@@ -191,9 +190,8 @@ def read(path):
             raise CheckpointError(f"{path}: not a checkpoint of tinyinfogan; give a run's folder")
         version, step = arrays["format"].item(), arrays["step"].item()
         if version not in (1, FORMAT):
-            raise CheckpointError(
-                f"{path}: checkpoint format {version}, this version of tinyinfogan reads {FORMAT}"
-            )
+            what = f"checkpoint format {version}, this version of tinyinfogan reads {FORMAT}"
+            raise CheckpointError(f"{path}: {what}")
         if not isinstance(step, int) or step < 0:
             raise ValueError(f"step is {step}")
         if version == FORMAT:
@@ -271,10 +269,7 @@ def _part_of(arrays, name):
 
 
 class _Blank:
-    """Stands in for the rng of first weights, which a checkpoint's are then copied over.
-
-    Raises ValueError, before memory is taken, if more weights are asked for than there are.
-    """
+    """Stands in for the rng of first weights; raises ValueError before there are too many."""
 
     def __init__(self, arrays):
         self.left = sum(array.size for array in _part_of(arrays, "model").values())

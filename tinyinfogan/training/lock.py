@@ -21,9 +21,8 @@ class BusyError(RuntimeError):
 def lock(folder):
     """Keep other processes out of `folder`, which is made if it is missing.
 
-    The file `.lock` is locked in the block, and goes if the block ends well: see `unfinished`.  The
-    operating system unlocks what a process has locked, however it dies, so a file that was left
-    behind keeps nobody out.  Raises BusyError if a living process has it, and OSError.
+    The file `.lock` is locked in the block, and goes if that ends well (see `unfinished`); a dead
+    process's keeps nobody out.  Raises BusyError if a living one has it, and OSError.
     """
     path = Path(folder) / LOCK
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -29,8 +29,7 @@ def free_memory(device):
 def training_memory(model, batch_size):
     """Return about how many bytes training takes on top of the model and the optimisers.
 
-    These are the gradients, the copy that a checkpoint is written from, and PER_OUTPUT times what
-    the layers of G and D put out for a batch.
+    For gradients, the copy that a checkpoint is written from, and the outputs of all layers.
     """
     return 4 * _weights(model) + PER_OUTPUT * batch_size * _outputs(model)
 

@@ -1,9 +1,8 @@
 """Data-parallel training over MPI: mpiexec -n 4 python -m tinyinfogan.train
 
 Each of R processes holds the whole model and takes every R-th example of each batch, its shard.
-Gradients are averaged over the process group, and batch norm takes its statistics over all of it,
-so R processes with B / R examples each follow one process with B, but for rounding.  All draw the
-same random numbers and keep their shard, so their weights stay the same.
+Gradients and batch norm's statistics are those of the whole process group, and all draw the same
+random numbers, so R processes follow one with the whole batch, but for rounding.
 """
 
 import os

@@ -18,8 +18,8 @@ class Stopped(KeyboardInterrupt):
 def noted_signals():
     """Only note SIGINT and SIGTERM in the block: yield a list that gets their numbers.
 
-    Whoever reads it comes to a good end and stops.  A second signal exits at once, with status 130
-    or 143.  Outside the main thread, where Python allows no handlers, the list stays empty.
+    A second one exits at once, with status 130 or 143.  Outside the main thread, where Python
+    allows no handlers, the list stays empty.
     """
     received = []
 

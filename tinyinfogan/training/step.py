@@ -30,14 +30,12 @@ class SharedAdam:
 
 
 def average_gradients(parameters, group):
-    """Replace the gradients of all parameters by their means over a process group.
-
-    One all-reduce of one flat array: many small ones would each wait for the network.
-    """
+    """Replace the gradients of all parameters by their means over a process group."""
     if group.size == 1:
         return
     parameters = [p for p in parameters if p.grad is not None]
     xp = array_module(parameters[0].data)
+    # One flat array: many small ones would each wait for the network.
     flat = group.sum(xp.concatenate([p.grad.ravel() for p in parameters])) / group.size
     ends = np.cumsum([p.data.size for p in parameters])
     for parameter, gradient in zip(parameters, xp.split(flat, ends[:-1]), strict=True):
@@ -64,14 +62,12 @@ def share_batch_norm(group, module):
 def step_of_run(model, moved, replay=True, sync_bn=True, group=SINGLE_PROCESS):
     """Return step(real, rng), the step of a model.
 
-    moved: what `variants.step.optimisers` returns.
-    real: this process's shard of the batch; of what is drawn for the whole batch it takes its own.
-    sync_bn: whether batch norm takes its statistics over the whole group.
+    moved: of `variants.step.optimisers`.  real: this process's shard of the batch; of what is drawn
+    for the whole batch it takes its own.  sync_bn: whether batch norm is over the whole group.
 
     The step returns {"d_loss", "d_norm", "g_loss", "g_norm", code name: L_I, ...}, arrays on the
-    device with one element, in the order in which they come about.  On a GPU, unless `replay` is
-    False or the group has several processes, it becomes a CUDA graph; then all calls must have
-    equally many images.
+    device with one element, in the order in which they come about.  On a GPU, if `replay` and with
+    one process, it becomes a CUDA graph; then all calls must have equally many images.
     """
     if sync_bn:
         share_batch_norm(group, model)
