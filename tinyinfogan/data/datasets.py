@@ -101,10 +101,8 @@ def pad(dataset: Dataset, pixels: int) -> Dataset:
         return dataset
     around = ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0))
     tests = dataset.test_images
-    return dataset._replace(
-        images=np.pad(dataset.images, around),
-        test_images=None if tests is None else np.pad(tests, around),
-    )
+    tests = None if tests is None else np.pad(tests, around)
+    return dataset._replace(images=np.pad(dataset.images, around), test_images=tests)
 
 
 def of_run(config: dict) -> Dataset:
@@ -157,10 +155,8 @@ def _load_folder(folder: Path, name: str) -> Dataset:
     images, labels = _read_split(folder, "train")
     test_images, test_labels = _read_split(folder, "t10k")
     if test_images is not None and test_images.shape[1:] != images.shape[1:]:
-        raise DataError(
-            f"{folder}: test images are {test_images.shape[1:]} but training images are "
-            f"{images.shape[1:]}; make both the same size"
-        )
+        found = f"{test_images.shape[1:]} but training images are {images.shape[1:]}"
+        raise DataError(f"{folder}: test images are {found}; make both the same size")
     return Dataset(images, labels, test_images, test_labels, name)
 
 

@@ -1,9 +1,7 @@
 """Downloads: a file is whole, with the right sum, or it is not there.
 
-This is ours because pooch 1.9 loses what tests/data/test_download.py asks for: with it a broken
-transfer starts again at its first byte (`test_a_broken_transfer_goes_on`), half a file is taken for
-whole if neither its length nor its sum is known (`test_without_a_sum_the_length_must_be_right`),
-and a server that only drips is never left (`test_a_bad_mirror_leaves_nothing_and_is_named`).
+This is ours because with pooch 1.9 a broken transfer starts again at its first byte, half a file is
+taken for whole if neither its length nor its sum is known, and a server that drips is never left.
 """
 
 import gzip
@@ -50,10 +48,9 @@ def cache_folder() -> Path:
 
 
 def fetch(wanted: tuple[File, ...], folder: Path) -> None:
-    """Download what is not in `folder` yet, or is there with another sum.
+    """Download what is not in `folder` yet, or is there with another sum, from mirrors in turn.
 
-    Every mirror is tried in turn, whatever is wrong with the one before.  Raises DataError, which
-    names the files that are missing and the folder to put them in, if none of them helps.
+    Raises DataError, which names the missing files and the folder to put them in, if none helps.
     """
     missing = [file for file in wanted if not _is_whole(folder / file.name, file)]
     for index, file in enumerate(missing):

@@ -18,11 +18,10 @@ GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B")
 
 
 def list_images(folder: Path) -> tuple[list[Path], np.ndarray | None]:
-    """Return the image files of `folder`, sorted by name, and their labels, int64 (N,).
+    """Return the image files of `folder`, sorted by name, and their labels, int64 (N,), or None.
 
-    Images straight in the folder have no labels (None).  If sub-folders hold the images (the
-    "ImageFolder" layout), each such sub-folder is a class, numbered from 0 in sorted order.
-    Hidden files are skipped.  Raises DataError if there are images on both levels.
+    If sub-folders hold the images ("ImageFolder"), each such sub-folder is a class, numbered from 0
+    in sorted order.  Hidden files are skipped.  Raises DataError for images on both levels.
     """
     paths = _images_in(folder)
     folders = [entry for entry in sorted(folder.iterdir()) if entry.is_dir()]
@@ -55,10 +54,8 @@ def read_images(paths: list[Path]) -> np.ndarray:
                 images = np.empty((len(paths), *pixels.shape), np.uint8)
         if pixels.shape[:2] != images.shape[1:3]:
             (H, W), (height, width) = pixels.shape[:2], images.shape[1:3]
-            raise DataError(
-                f"{path}: is {W}x{H} but {paths[0]} is {width}x{height} (width x height); resize "
-                "or crop all images to one size"
-            )
+            found = f"{W}x{H} but {paths[0]} is {width}x{height} (width x height)"
+            raise DataError(f"{path}: is {found}; resize or crop all images to one size")
         if pixels.shape[2] > images.shape[3]:  # the first that is not grey
             images = np.repeat(images, 3, axis=3)
         images[index] = pixels  # a grey image among colour ones broadcasts over C

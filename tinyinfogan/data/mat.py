@@ -3,10 +3,8 @@
 Source: MathWorks, "MAT-File Format", chapter 1, "Level 5 MAT-File Format".  After a header of 128
 bytes come elements: type and length in bytes, as two 32-bit integers, and so many bytes.  Each
 variable is an element that has four in it: class and flags, shape, name and values.  Since version
-7 it is deflated with zlib, inside an element that says so.
-
-SciPy reads them too, but takes the memory that lengths claim unseen, and does not look at
-zlib's checksums, so that damaged pictures would be taken for whole.
+7 it is deflated with zlib, inside an element that says so.  SciPy takes memory that lengths claim
+unseen, and does not look at zlib's checksums.
 """
 
 import math

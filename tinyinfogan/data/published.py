@@ -68,10 +68,9 @@ def sources(name: str, path: Path | None) -> list[Path]:
     if name == "faces":
         with reading(path, "a folder of images"):
             return list_images(path)[0]
-    files = [file.name for file in FILES[name]]
-    if path is None and name == "fashion-mnist":
-        if all((DEBIAN_FASHION_MNIST / file).is_file() for file in files):
-            path = DEBIAN_FASHION_MNIST
+    files, debian = [file.name for file in FILES[name]], DEBIAN_FASHION_MNIST
+    if path is None and name == "fashion-mnist" and all((debian / f).is_file() for f in files):
+        path = debian
     if path is None:
         path = cache_folder() / name
         fetch(FILES[name], path)
@@ -96,8 +95,7 @@ def decoded(name: str, path: Path | None) -> dict[str, np.ndarray]:
     version = cache / "version"
     if not version.is_file() or version.read_bytes() != DECODER:
         arrays = getattr(decoders, name)(*sources(name, path))
-        if not isinstance(arrays, dict):
-            arrays = {"images": arrays}
+        arrays = arrays if isinstance(arrays, dict) else {"images": arrays}
         try:
             cache.mkdir(parents=True, exist_ok=True)
             for part, values in arrays.items():

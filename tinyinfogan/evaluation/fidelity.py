@@ -122,7 +122,8 @@ def fidelity(classifier, generated, categories, assignment, real, labels, other_
     real_features, real_scores = classifier.read(real)
     named, agreement, per_category = scores.argmax(axis=1), None, None
     if assignment is not None:
-        right, of_a_class = assignment[categories] == named, assignment[categories] >= 0
+        of_a_class = assignment[categories] >= 0
+        right = assignment[categories] == named
         agreement = _share(right[of_a_class])
         members = [(categories == k) & of_a_class for k in range(len(assignment))]
         per_category = [_share(right[chosen]) for chosen in members]

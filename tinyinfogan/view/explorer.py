@@ -88,10 +88,8 @@ class Explorer:
     def choose(self, name, value):
         """Give a code a value: a category or "all", or a number."""
         self.codes[name] = value
-        if name in self.sliders:
-            self.update(self.sliders[name].ax)
-        else:
-            self.update(*self._mark(name))
+        changed = [self.sliders[name].ax] if name in self.sliders else self._mark(name)
+        self.update(*changed)
 
     def _mark(self, name):
         """Show which button of a code is chosen.  Return the axes of all of them."""
@@ -151,10 +149,9 @@ class Explorer:
         self.figure.canvas.draw_idle()
 
     def _on_key(self, event):
-        if event.key == "n":
-            self.new_noise()
-        elif event.key == "i":
-            self.next_image()
+        keys = {"n": self.new_noise, "i": self.next_image}
+        if event.key in keys:
+            keys[event.key]()
 
     # --- what is where, in inches from the left and the top ---------------------------------------
 
@@ -195,12 +192,8 @@ class Explorer:
         """Add the widgets of all codes, and below them the buttons; return where these end."""
         top = 0.25
         for code in self.spec.codes:
-            if code.size is None:
-                self._add_slider(code, top)
-                top += 0.45
-            else:
-                self._add_categories(code, top)
-                top += 1.0
+            (self._add_categories if code.size else self._add_slider)(code, top)
+            top += 1.0 if code.size else 0.45
         top += 0.1
         self._button("noise", (LEFT, top, 1.6, 0.34), "New noise (n)", self.new_noise)
         self._button("save", (LEFT + 1.7, top, 1.6, 0.34), "Save the grid", self.save)
@@ -245,8 +238,8 @@ class Explorer:
     def _add_real(self, top):
         blank = np.zeros(self.model.image_shape)
         self.real = self._picture(LEFT, top, 1.1, 1.1, blank, "a real image")
-        self.reconstruction = self._picture(LEFT + 1.2, top, 1.1, 1.1, blank, "from its codes")
         left, below = LEFT + 1.2, top + 1.25
+        self.reconstruction = self._picture(left, top, 1.1, 1.1, blank, "from its codes")
         self._button("next", (LEFT, below, 1.1, 0.34), "Next image (i)", self.next_image)
         self._button("use", (left, below, 1.1, 0.34), "Use its codes", self.use_codes)
 

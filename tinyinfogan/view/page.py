@@ -29,9 +29,8 @@ class ExportError(ValueError):
 
 
 def export(path, model, title):
-    """Write the page of a model on the CPU to `path`.  Return its size in bytes.
+    """Write the page of a model on the CPU, `title` below the heading.  Return its size in bytes.
 
-    title: what stands below the heading, such as the preset's name.
     Raises ExportError as `pack`, and OSError if the file cannot be written.
     """
     layers, weights, cost = pack(model)
@@ -41,8 +40,7 @@ def export(path, model, title):
     facts |= {"columns": COLUMNS, "rows": int(np.clip(BUDGET / cost / COLUMNS, 1, MAX_ROWS))}
     # A "<" in a name must not end the script element that holds it.
     text = json.dumps(facts).replace("<", "\\u003c")
-    page = TEMPLATE.read_text(encoding="utf-8")
-    page = page.replace("{{model}}", text)
+    page = TEMPLATE.read_text(encoding="utf-8").replace("{{model}}", text)
     page = page.replace("{{weights}}", base64.b64encode(weights.tobytes()).decode())
     with files.replacing(path) as file:
         return file.write(page.encode())
@@ -51,8 +49,7 @@ def export(path, model, title):
 def pack(model):
     """Return (layers, weights, cost) of a model's generator, batch norm with running statistics.
 
-    layers: a list of dicts for JSON: "kind", "shape" (H, W, C) of the output, and what the kind
-        needs besides.
+    layers: dicts for JSON: "kind", "shape" (H, W, C) of the output, and what else the kind needs.
     weights: float16 (number of weights,): weight, then bias, of each layer that has them.
     cost: multiply-adds for one image.
     Raises ExportError for a layer that the page does not know and a weight beyond float16.
@@ -63,10 +60,8 @@ def pack(model):
     for index, layer in enumerate(generator.modules):
         name, (*_, channels), before = type(layer).__name__, x.shape, x.shape[1:3]
         if name not in LAYERS:
-            raise ExportError(
-                f"layer {index} of the generator, {name}, cannot be exported; the page knows "
-                f"{', '.join(LAYERS)}"
-            )
+            what = f"layer {index} of the generator, {name}, cannot be exported"
+            raise ExportError(f"{what}; the page knows {', '.join(LAYERS)}")
         described, *arrays = LAYERS[name](layer, channels)
         with no_grad():
             x = layer(x)
@@ -98,11 +93,6 @@ def _convolution(layer, weight, stride, padding, kind="convolution"):
     return {"kind": kind, "kernel": [KH, KW], "stride": stride, "padding": padding}, weight, bias
 
 
-def _whole_image(layer, _):
-    weight = layer.weight.data
-    return _convolution(layer, weight, 1, len(weight) // 2 - 1)
-
-
 def _transposed(layer, _):
     kernel = layer.kernel() if hasattr(layer, "kernel") else layer.weight
     weight = kernel.data.swapaxes(2, 3)
@@ -112,10 +102,6 @@ def _transposed(layer, _):
 def _batch_norm(layer, _):
     scale = layer.gamma.data / np.sqrt(layer.running_var + layer.eps)
     return {"kind": "affine"}, scale, layer.beta.data - layer.running_mean * scale
-
-
-def _affine(layer, channels):
-    return {"kind": "affine"}, np.full(channels, layer.scale), np.full(channels, layer.shift)
 
 
 def _tile(layer, channels):
@@ -132,11 +118,17 @@ def _places(layer, _):
 LAYERS = {
     "Linear": lambda layer, _: _convolution(layer, layer.weight.data[None, None], 1, 0),
     "Conv2d": lambda layer, _: _convolution(layer, layer.weight.data, layer.stride, layer.padding),
-    "WholeImageConv2d": _whole_image,
+    "WholeImageConv2d": lambda layer, _: _convolution(
+        layer, layer.weight.data, 1, len(layer.weight.data) // 2 - 1
+    ),
     "ConvTranspose2d": _transposed,
     "UpsamplingConv2d": _transposed,
     "BatchNorm": _batch_norm,
-    "Affine": _affine,
+    "Affine": lambda layer, C: (
+        {"kind": "affine"},
+        np.full(C, layer.scale),
+        np.full(C, layer.shift),
+    ),
     "Tile": _tile,
     "Places": _places,
     "Reshape": lambda layer, _: ({"kind": "reshape"},),
