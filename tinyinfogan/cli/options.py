@@ -127,10 +127,8 @@ def prepare(args, group=SINGLE_PROCESS):
     except ValueError as error:
         raise UsageError(str(error)) from error
     if config.get("data_crc32", complete["data_crc32"]) != complete["data_crc32"]:
-        raise data.DataError(
-            f"{dataset.name}: not the images that {out} was trained on; put them back, or start "
-            "another run"
-        )
+        what = f"not the images that {out} was trained on; put them back, or start another run"
+        raise data.DataError(f"{dataset.name}: {what}")
     if changes and group.rank == 0:
         print(f"resumed with changes, all of them allowed: {changes}")
     return dataset, complete | {"options": options}, out, resume

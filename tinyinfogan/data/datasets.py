@@ -112,10 +112,8 @@ def of_run(config: dict) -> Dataset:
     arrays of the caller's own.
     """
     if config.get("dataset") == ARRAYS:
-        raise DataError(
-            "the data were arrays that fit() was given; save them with np.savez(path, "
-            "images=images, labels=labels) and give --data PATH"
-        )
+        advice = "save them with np.savez(path, images=images, labels=labels) and give --data PATH"
+        raise DataError(f"the data were arrays that fit() was given; {advice}")
     dataset = load(config.get("data"), config.get("dataset"))
     return pad(dataset, config.get("settings", {}).get("pad", 0))
 
@@ -176,10 +174,9 @@ def _load_npz(path: Path) -> Dataset:
             raise ValueError("not an .npz archive, or cut short; save it with np.savez")
         headers = read_headers(file)
         if "images" not in headers:
-            raise ValueError(
-                f"expected an array named 'images', found {zipfile.ZipFile(file).namelist()[:5]}; "
-                "save it with np.savez(path, images=images, labels=labels)"
-            )
+            found = zipfile.ZipFile(file).namelist()[:5]
+            advice = "save it with np.savez(path, images=images, labels=labels)"
+            raise ValueError(f"expected an array named 'images', found {found}; {advice}")
         count, others = headers["images"][0][:1], headers.keys() - {"images", "labels"}
         factors = [f for f in headers if f in others and _is_factor(*headers[f], count)]
         arrays = read_npz(file, ("images", "labels", *factors))

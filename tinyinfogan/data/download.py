@@ -68,10 +68,9 @@ def fetch(wanted: tuple[File, ...], folder: Path) -> None:
                 reasons.append(f"{url}: {one_line(error)}")
         else:
             names = ", ".join(other.name for other in missing[index:])
-            raise DataError(
-                f"{file.name}: cannot be downloaded ({'; '.join(reasons)}); try again, or put "
-                f"{names} in {folder}, or give the folder that has them as --data"
-            )
+            advice = f"put {names} in {folder}, or give the folder that has them as --data"
+            problem = f"cannot be downloaded ({'; '.join(reasons)}); try again, or {advice}"
+            raise DataError(f"{file.name}: {problem}")
 
 
 def _is_whole(path, file):

@@ -28,10 +28,9 @@ def list_images(folder: Path) -> tuple[list[Path], np.ndarray | None]:
     classes = [_images_in(entry) for entry in folders if not entry.name.startswith(".")]
     classes = [members for members in classes if members]
     if paths and classes:
-        raise DataError(
-            f"{folder}: holds images both itself ({paths[0].name}) and in sub-folders "
-            f"({classes[0][0].parent.name}); keep either all in the folder or all in sub-folders"
-        )
+        both = f"itself ({paths[0].name}) and in sub-folders ({classes[0][0].parent.name})"
+        advice = "keep either all in the folder or all in sub-folders"
+        raise DataError(f"{folder}: holds images both {both}; {advice}")
     if not classes:
         return paths, None
     labels = np.repeat(np.arange(len(classes)), [len(members) for members in classes])

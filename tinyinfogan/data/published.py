@@ -107,10 +107,9 @@ def decoded(name: str, path: Path | None) -> dict[str, np.ndarray]:
             with replacing(version) as file:  # last: if it is there, all is there
                 file.write(DECODER)
         except OSError as error:
-            raise DataError(
-                f"{cache}: the decoded images cannot be written ({error}); free some space, or set "
-                "TINYINFOGAN_DATA to another folder"
-            ) from error
+            advice = "free some space, or set TINYINFOGAN_DATA to another folder"
+            problem = f"the decoded images cannot be written ({error}); {advice}"
+            raise DataError(f"{cache}: {problem}") from error
     arrays = {}
     for part in ARRAYS:
         if (file := cache / f"{part}.npy").exists():

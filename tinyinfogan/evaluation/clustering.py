@@ -21,9 +21,8 @@ def confusion_table(codes, labels, number_of_codes, number_of_classes=None):
             raise ValueError("number_of_classes is needed if there are no labels, got None")
         number_of_classes = int(np.max(labels)) + 1
     if min(number_of_codes, number_of_classes) < 1:
-        raise ValueError(
-            f"a table has at least 1 code and 1 class, got {number_of_codes}, {number_of_classes}"
-        )
+        found = f"{number_of_codes}, {number_of_classes}"
+        raise ValueError(f"a table has at least 1 code and 1 class, got {found}")
     codes = _whole_numbers(codes, "codes", 0, number_of_codes)
     labels = _whole_numbers(labels, "labels", 0, number_of_classes)
     if codes.shape != labels.shape:
@@ -73,9 +72,8 @@ def code_accuracy(codes, labels, assignment):
     assignment, labels = np.asarray(assignment), _whole_numbers(labels, "labels")
     codes = _whole_numbers(codes, "codes", 0, len(assignment))
     if codes.shape != labels.shape or not codes.size:
-        raise ValueError(
-            f"codes and labels must be equally many and at least 1, got {len(codes)}, {len(labels)}"
-        )
+        found = f"{len(codes)}, {len(labels)}"
+        raise ValueError(f"codes and labels must be equally many and at least 1, got {found}")
     # A label of -1 (unknown) must not agree with a code that names nothing.
     return float(np.mean((assignment[codes] == labels) & (labels >= 0)))
 
@@ -143,23 +141,19 @@ def _whole_numbers(values, name, start=None, stop=None):
     values = np.asarray(values)
     # An empty list arrives as floats, though it holds no wrong value.
     if values.ndim != 1 or (values.size and values.dtype.kind not in "iu"):
-        raise ValueError(
-            f"{name} must be a list of whole numbers, got {values.dtype} of shape {values.shape}"
-        )
+        found = f"{values.dtype} of shape {values.shape}"
+        raise ValueError(f"{name} must be a list of whole numbers, got {found}")
     if values.size and stop is not None and not start <= values.min() <= values.max() < stop:
-        raise ValueError(
-            f"{name} must lie in {start}..{stop - 1}, got {values.min()}..{values.max()}"
-        )
+        found = f"{values.min()}..{values.max()}"
+        raise ValueError(f"{name} must lie in {start}..{stop - 1}, got {found}")
     return values.astype(np.int64)
 
 
 def _counts(table):
     table = np.asarray(table)
     if table.ndim != 2 or not table.size or table.dtype.kind not in "iu" or table.min() < 0:
-        raise ValueError(
-            f"table must be (codes, classes) counts of 0 or more, got {table.dtype} of shape "
-            f"{table.shape}"
-        )
+        found = f"{table.dtype} of shape {table.shape}"
+        raise ValueError(f"table must be (codes, classes) counts of 0 or more, got {found}")
     return table.astype(np.int64)
 
 

@@ -63,7 +63,5 @@ def _what_happened(names, table, done, array):
 def check_images(images, done, last_good):
     """Raise TrainingError if G's images after step `done` are not finite: large weights do that."""
     if not np.isfinite(images).all():
-        raise TrainingError(
-            f"the images of G are not finite after step {done}, though its weights are; "
-            f"{last_good()}; {ADVICE}"
-        )
+        what = f"the images of G are not finite after step {done}, though its weights are"
+        raise TrainingError(f"{what}; {last_good()}; {ADVICE}")

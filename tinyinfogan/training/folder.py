@@ -33,10 +33,8 @@ def config_for(start, settings, dataset):
     if start["seed"] < 0:
         raise ValueError(f"seed is {start['seed']}, expected 0 or more")
     if settings.batch_size > len(dataset.images):
-        raise ValueError(
-            f"batch_size is {settings.batch_size}, more than the {len(dataset.images)} images "
-            "there are; give a smaller --batch-size"
-        )
+        what = f"more than the {len(dataset.images)} images there are; give a smaller --batch-size"
+        raise ValueError(f"batch_size is {settings.batch_size}, {what}")
     InfoGAN.check(settings, dataset.images.shape[1:])
     config = start | {
         "settings": asdict(settings),

@@ -47,10 +47,9 @@ def _take(file, path):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         file.seek(0)
-        raise BusyError(
-            f"{path.parent} is being written by {file.read() or 'another process'}; wait for it, "
-            "stop it, or give another folder"
-        ) from None
+        who = file.read() or "another process"
+        advice = "wait for it, stop it, or give another folder"
+        raise BusyError(f"{path.parent} is being written by {who}; {advice}") from None
 
 
 def unfinished(folder):

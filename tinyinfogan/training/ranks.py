@@ -81,15 +81,14 @@ def start_processes():
     try:
         from mpi4py import MPI
     except ImportError as error:
-        raise ParallelError(
-            f"mpiexec has started {size} processes, and mpi4py, which joins them, cannot be "
-            f'imported ({error}); pip install -e ".[mpi]"'
-        ) from error
-    if MPI.COMM_WORLD.size != size:
-        raise ParallelError(
-            f"mpiexec has started {size} processes, mpi4py sees {MPI.COMM_WORLD.size}: they are of "
-            "different MPI libraries; use the mpiexec of the one that mpi4py was built for"
+        what = (
+            f'and mpi4py, which joins them, cannot be imported ({error}); pip install -e ".[mpi]"'
         )
+        raise ParallelError(f"mpiexec has started {size} processes, {what}") from error
+    if MPI.COMM_WORLD.size != size:
+        what = f"mpi4py sees {MPI.COMM_WORLD.size}: they are of different MPI libraries"
+        advice = "use the mpiexec of the one that mpi4py was built for"
+        raise ParallelError(f"mpiexec has started {size} processes, {what}; {advice}")
     return ProcessGroup(MPI.COMM_WORLD)
 
 
