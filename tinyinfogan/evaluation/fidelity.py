@@ -12,6 +12,7 @@ import numpy as np
 from tinyinfogan.engine import Tensor, nn, no_grad, ops, optim
 from tinyinfogan.engine.device import device_of, to_device, to_host
 from tinyinfogan.infogan.model import as_float
+from tinyinfogan.infogan.networks import LRELU, conv, fc
 from tinyinfogan.infogan.variants.augmentation import Augmentation, draw_maps, warp
 from tinyinfogan.storage import files
 
@@ -31,15 +32,10 @@ class Classifier(nn.Sequential):
         H, W, C = image_shape
         flat = H // 4 * (W // 4) * 32
         trunk = nn.Sequential(
-            nn.Conv2d(C, 16, 4, stride=2, padding=1, rng=rng),
-            nn.LeakyReLU(),
-            nn.Conv2d(16, 32, 4, stride=2, padding=1, bias=False, rng=rng),
-            nn.BatchNorm(32),
-            nn.LeakyReLU(),
+            *conv(C, 16, LRELU, rng, norm=False),
+            *conv(16, 32, LRELU, rng),
             nn.Reshape(flat),
-            nn.Linear(flat, 128, bias=False, rng=rng),
-            nn.BatchNorm(128),
-            nn.LeakyReLU(),
+            *fc(flat, 128, LRELU, rng),
         )
         super().__init__(trunk, nn.Linear(128, classes, rng=rng))
 
