@@ -17,8 +17,8 @@ class UsageError(ValueError):
 def run(parser, work, argv=None, failures=()):
     """Parse `argv`, call work(args) and return the exit status.
 
-    That is 0, 2 for wrong arguments, 1 for data, checkpoints and files that cannot be read or
-    written and for `failures`, or 130 after Ctrl-C.  Each failure is one line on stderr.
+    That is 0, 2 for wrong arguments, 1 for data and files that cannot be read or written and for
+    `failures`, or 130 after Ctrl-C.  Each failure is one line on stderr.
     """
     replace_unencodable()
     args = parser.parse_args(argv)
@@ -85,8 +85,7 @@ def dataset_for(model, config, path=None):
 def fitted(model, dataset, name):
     """Return a Dataset with the padding that the run's preset puts around each image.
 
-    Raises DataError, naming `name`, if images (N, H, W, C) are not of the shape that the run
-    takes, before padding or after.
+    Raises DataError, naming `name`, if images are not of the model's shape before padding or after.
     """
     (H, W, C), pad = model.image_shape, model.settings.pad
     taken = H - 2 * pad, W - 2 * pad, C

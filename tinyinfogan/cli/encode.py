@@ -18,9 +18,8 @@ BATCH = 500
 def from_files(model, paths):
     """Yield (name, images (1, H, W, C)) of image files and of the files in folders.
 
-    A grey file is taken for a run on colour, as in training, but not the other way.
-    Raises DataError for a path that is not there or cannot be read, an empty folder, and images
-    that the model does not take.
+    A grey file is taken for a run on colour, as in training, but not the other way.  Raises
+    DataError for what is not there, is empty, cannot be read, or is not for the model.
     """
     for path in map(Path, paths):
         if not path.exists():

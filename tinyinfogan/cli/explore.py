@@ -19,7 +19,7 @@ def real_images(config, model, image=None):
     """Return the images to step through: `image`, a file, then the run's test images; or None.
 
     Data that are gone, or no longer of the model's shape, are told of on stderr and left out.
-    Raises DataError for an image that cannot be read or that the model does not take.
+    Raises DataError as `encode.from_files` for `image`.
     """
     found = [images for _, images in encode.from_files(model, [image])] if image else []
     try:

@@ -41,7 +41,7 @@ def read_images(paths: list[Path]) -> np.ndarray:
     """Return the files as one uint8 array (N, H, W, C), in the given order.
 
     C is 1 if every file is grey and 3 otherwise; palettes become RGB, transparency is laid over
-    black, 16-bit grey is scaled to 8 bits.  Orientation tags of cameras are not applied.
+    black, 16-bit grey is scaled to 8 bits, and cameras' orientation tags are not applied.
     Raises DataError for a file that is corrupt, or not the size of the first one.
     """
     images = None

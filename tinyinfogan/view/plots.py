@@ -1,9 +1,7 @@
 """Pictures of a run: sample grids, latent traversals, curves, confusion tables, animations.
 
 Images are (N, H, W, C) floats in [0, 1], C = 1 (grey) or 3 (red, green, blue), on the host.
-No screen is needed: figures are drawn on Matplotlib's Agg canvas, without pyplot and its global
-state, and Matplotlib is imported only if something is drawn.  Every file is written beside its
-place and then renamed into it, so that a full disk never leaves half a picture.
+No screen is needed: Matplotlib is imported only if something is drawn, and without pyplot.
 """
 
 import math
@@ -22,9 +20,9 @@ PANELS_PER_ROW, SPACE = 3, 44  # SPACE: pixels around each panel
 def tile(images, columns, gap=2):
     """Return images laid out row by row: (N, H, W, C) as one (H', W') or (H', W', 3) float array.
 
-    `gap` pixels of white stand between neighbours, none at the rim: with R rows,
-    H' = R·H + (R - 1)·gap and W' = columns·W + (columns - 1)·gap.  Cells left over are white.
-    Raises ValueError for images of another shape or outside [0, 1], and for a bad grid.
+    `gap` white pixels are between neighbours: R rows are H' = R·H + (R - 1)·gap high, and W' is
+    likewise from the columns.  Cells left over are white.  Raises ValueError for images of another
+    shape or outside [0, 1], and for a bad grid.
     """
     images = np.asarray(images, float)
     if images.ndim != 4 or not images.size or images.shape[3] not in (1, 3):
@@ -144,9 +142,8 @@ def save_curves(path, records, entropies):
     """Write a PNG of a run's history: losses, information per code in nats, code accuracy.
 
     records: the objects of metrics.jsonl in order (keys `step`, `d_loss`, `g_loss`, `mi_nats`: code
-    name to nats, `code_accuracy`); what is missing, None or not finite is left out, and without any
-    accuracy there is no third panel.  entropies: code names to H(c) in nats, drawn as a dashed line
-    that the information cannot pass, or to None.  Raises ValueError for no records.
+    name to nats, `code_accuracy`); what is missing, None or not finite is left out.  entropies:
+    code names to H(c) in nats, a dashed line, or to None.  Raises ValueError for no records.
     """
     if not records:
         raise ValueError("records must hold at least one record, got []")
@@ -204,9 +201,8 @@ def _draw_entropies(axes, entropies):
 def save_confusion(path, table, assignment):
     """Write a heat map PNG of a (K, L) table of counts, a row per code, sorted by its class.
 
-    assignment: (K,) as `clustering.assign_codes` gives it; the cell of a code and its class is
-    framed.  A cell is the darker, the larger its share of its class's images.
-    Raises ValueError for an assignment that does not fit the table.
+    assignment: (K,) as of `clustering.assign_codes`; the cells of codes and their classes are
+    framed.  Shades are shares of a class.  Raises ValueError if it does not fit the table.
     """
     table, assignment, order = sort_codes(table, assignment)
     from matplotlib.patches import Rectangle
@@ -240,9 +236,8 @@ def save_confusion(path, table, assignment):
 def save_animation(path, pictures, milliseconds=120):
     """Write a GIF that loops: each frame for `milliseconds`, the last one for about 2 seconds.
 
-    pictures: paths of image files of one size, as save_grid writes them; they come out smaller, by
-    a whole factor, if they are wider than 500 pixels.
-    Raises ValueError for no pictures, pictures that differ in size, and less than 20 milliseconds,
+    pictures: paths of image files of one size; wider ones than 500 pixels come out smaller, by a
+    whole factor.  Raises ValueError for no pictures, several sizes, and less than 20 milliseconds,
     which browsers would not keep to.
     """
     from PIL import Image
@@ -266,8 +261,7 @@ def save_animation(path, pictures, milliseconds=120):
 def new_figure(width, height, padding=None):
     """Return a Matplotlib figure of so many pixels, without pyplot.
 
-    padding: (w_pad, h_pad) in inches around axes that lay themselves out, or None for a figure that
-    is laid out by hand.
+    padding: (w_pad, h_pad) in inches around axes that lay themselves out, None if laid out by hand.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -84,9 +84,8 @@ def parallel_sum(function, length):
 def share_rows(function, *arrays, chunk=None):
     """Call `function(*shares)` for each thread's share of the rows of `arrays`, all equally long.
 
-    NumPy makes one pass over memory for each operation, on one core; it lets go of the interpreter
-    lock while it computes.  `function` writes its results into its arguments, each row's from that
-    row alone.  Small arrays are passed whole.  chunk: elements of an array to pass at a time.
+    `function` writes its results into its arguments, each row's from that row alone.  Small arrays
+    are passed whole.  chunk: elements of an array to pass at a time.
     """
     largest = max(arrays, key=lambda array: array.size)
     if largest.size <= SMALL:
