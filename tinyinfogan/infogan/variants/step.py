@@ -20,7 +20,7 @@ def optimisers(model: InfoGAN) -> dict:
     If there is consistency, its PairInformation is among them: "pairs".
     """
     settings, G, D = model.settings, model.generator.parameters(), model.discriminator.parameters()
-    moved = {"d_adam": Adam(D, settings.d_lr), "g_adam": Adam(G, settings.g_lr)}
+    moved: dict = {"d_adam": Adam(D, settings.d_lr), "g_adam": Adam(G, settings.g_lr)}
     if settings.info_step == "separate":
         moved["q_adam"] = Adam([*G, *D], settings.q_lr)
     if settings.lambda_consistency:
