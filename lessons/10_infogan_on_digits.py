@@ -187,8 +187,8 @@ print(inspect.getsource(train_step))
 #
 # The preset adds two things to the paper's step. What D sees is shifted, turned and zoomed a
 # little. And Q has a further loss on *real* pictures, which come in pairs of like ones: a digit,
-# and one of ten that are near to it, pixel by pixel, among all 60,000. Its category of the one is to
-# tell as much as can be of its category of the other. That is InfoGAN's own quantity, the mutual
+# and one of ten that are near to it, pixel by pixel, among all 60,000. Its category of the one is
+# to tell as much as can be of its category of the other. That is InfoGAN's own quantity, the mutual
 # information of lesson 9, where it can be had without G: two categories are numbers from 0 to 9, so
 # one counts how often they come together, a table of ten by ten, and has I(P) exactly, with no
 # bound. It is greatest, log 10, if like pictures always have the same category and all categories
