@@ -32,6 +32,9 @@ def view_information(model, images, augmentation, rng):
     It is that of `category_information`, summed over the categorical codes as L_I is: up to Σ log K
     nats, for codes that no view upsets and that use all their categories.  So runs with unlike
     codes do not compare.  Without a categorical code it is the sum of `level_information`.
+
+    What it cannot see: a category that two classes share, or halves of a class, as long as no view
+    upsets it.  A Q that is less sure scores less, though its likeliest categories may be as good.
     """
     views = [], []
     for at in range(0, len(images), 500):
