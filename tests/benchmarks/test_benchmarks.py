@@ -44,7 +44,7 @@ OTHERS = [
     for variant in sides.VARIANTS["cpu"][side]
 ]
 
-SMALL = "--batch-size=20 --channels=4 --hidden=64 --log-every=1 --decay=0".split()
+SMALL = "--batch-size=20 --neighbours=1 --channels=4 --hidden=64 --log-every=1 --decay=0".split()
 ROOT = Path(benchmarks.__file__).parents[1]
 
 

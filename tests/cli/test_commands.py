@@ -14,7 +14,7 @@ from tinyinfogan.cli.train import main
 from tinyinfogan.engine.device import DeviceError, missing_for_cuda, resolve_device
 from tinyinfogan.training import report
 
-FAST = ["--channels", "2", "--hidden", "8", "--batch-size", "10", "--steps", "2"]
+FAST = "--channels 2 --hidden 8 --neighbours 1 --batch-size 10 --steps 2".split()
 
 
 @pytest.fixture()

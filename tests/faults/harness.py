@@ -13,8 +13,8 @@ from tinyinfogan.training import checkpoint, folder
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = (
-    "--channels 2 --hidden 8 --noise 4 --batch-size 10 --steps 24 --checkpoint-every 3 "
-    "--log-every 4 --device cpu"
+    "--channels 2 --hidden 8 --neighbours 1 --noise 4 --batch-size 10 --steps 24 "
+    "--checkpoint-every 3 --log-every 4 --device cpu"
 ).split()
 
 

@@ -20,7 +20,7 @@ from tinyinfogan.training import checkpoint, folder, lock, memory, report, step
 from tinyinfogan.training.finite import TrainingError
 from tinyinfogan.training.signals import Stopped, noted_signals
 
-FAST = ["--channels", "2", "--hidden", "8", "--batch-size", "10", "--device", "cpu"]
+FAST = "--channels 2 --hidden 8 --neighbours 1 --batch-size 10 --device cpu".split()
 
 
 @pytest.fixture()

@@ -45,6 +45,7 @@ SMALL = [
     "tinyinfogan.train",
     "--channels=4",
     "--hidden=16",
+    "--neighbours=1",
     "--batch-size=32",
     "--log-every=10",
     "--device=cpu",

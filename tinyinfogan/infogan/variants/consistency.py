@@ -36,6 +36,8 @@ def nearest(images: Array, k: int, rng: np.random.Generator) -> np.ndarray:
     few turns of subspace iteration).  Of more than CANDIDATES images no others are looked at.
     """
     xp, N, k = array_module(images), len(images), min(k, len(images))
+    if k == 1:
+        return np.arange(N)[:, None]
     rows = images.reshape(N, -1)
     mean = rows.mean(axis=0, dtype=np.float32)
     parts = [slice(at, at + 500) for at in range(0, N, 500)]
