@@ -6,11 +6,14 @@ import references
 
 from tinyinfogan import LatentSpec
 from tinyinfogan.engine import Tensor
+from tinyinfogan.infogan.variants import consistency
+from tinyinfogan.infogan.variants.augmentation import Augmentation
 from tinyinfogan.infogan.variants.consistency import (
     COMPONENTS,
     KEPT,
     PairInformation,
     nearest,
+    number_at,
     pairs,
 )
 
@@ -103,31 +106,50 @@ def test_pairs_are_an_image_and_one_that_is_like_it(rng):
     assert len(drawn) == 9
 
 
+def test_fewer_and_fewer_images_count_as_like():
+    assert [number_at(100, done) for done in (0, 0.25, 0.5, 0.75, 0.999)] == [100, 32, 10, 3, 1]
+    assert number_at(1, 0) == number_at(1, 0.9) == 1
+
+
 def test_the_nearest_are_those_of_each_group(rng):
     images = rng.integers(0, 256, (31, 4, 4, 1), dtype=np.uint8)
-    like, same = nearest(images, 3, np.random.default_rng(8)), np.random.default_rng(8)
+    like, same = (
+        nearest(images, 3, np.random.default_rng(8), Augmentation()),
+        np.random.default_rng(8),
+    )
     same.standard_normal((16, COMPONENTS), np.float32)
     rows = images.reshape(31, -1).astype(float)
     distances = ((rows[:, None] - rows) ** 2).sum(axis=2)
     groups = same.permutation(31)[:30].reshape(3, 10)
     for image, found in enumerate(like):
         expected = [group[distances[image][group].argmin()] for group in groups]
-        np.testing.assert_array_equal(found, expected)
+        assert sorted(found) == sorted(expected)
+        assert (np.diff(distances[image][found]) >= 0).all()
 
 
 def test_one_neighbour_is_the_image_itself(rng):
     images = rng.integers(0, 256, (600, 4, 4, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(nearest(images, 1, rng)[:, 0], np.arange(600))
+    np.testing.assert_array_equal(nearest(images, 1, rng, Augmentation())[:, 0], np.arange(600))
 
 
 def test_more_neighbours_than_images_are_all_of_them(rng):
     images = rng.integers(0, 256, (5, 4, 4, 1), dtype=np.uint8)
-    np.testing.assert_array_equal(np.sort(nearest(images, 9, rng)), [range(5)] * 5)
+    np.testing.assert_array_equal(np.sort(nearest(images, 9, rng, Augmentation())), [range(5)] * 5)
 
 
 def test_what_varies_most_tells_which_are_near(rng):
     """Of 60 kinds of images in 400 dimensions, with noise, the nearest are of the same kind."""
     kinds, kind = rng.integers(0, 256, (60, 20, 20, 1)), np.repeat(np.arange(60), 30)
     images = np.clip(kinds[kind] + 40 * rng.standard_normal((1800, 20, 20, 1)), 0, 255)
-    like = nearest(images.astype(np.uint8), 2, rng)
+    like = nearest(images.astype(np.uint8), 2, rng, Augmentation())
     assert np.mean(kind[like] == kind[:, None]) > 0.99
+
+
+def test_images_count_as_near_that_are_so_when_they_are_moved(rng, monkeypatch):
+    one = np.zeros((20, 7, 7, 1), np.uint8)
+    one[:, 1:6, 1:6] = rng.integers(0, 256, (20, 5, 5, 1))
+    images = np.concatenate([one, np.roll(one, 1, axis=1)])
+    down = np.tile(np.float32([[1, 0, 1], [0, 1, 0]]), (40, 1, 1))  # takes the pixel below
+    monkeypatch.setattr(consistency, "draw_maps", lambda views, n, rng: down[:n])
+    like = nearest(images, 2, rng, Augmentation(shift=1.0))
+    np.testing.assert_array_equal(like[:20, 0], np.arange(20, 40))

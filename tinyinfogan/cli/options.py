@@ -25,7 +25,7 @@ SETTINGS_OPTIONS = {
     "lambda_categorical": (float, "λ of the categorical codes"),
     "lambda_continuous": (float, "λ of the continuous codes"),
     "lambda_consistency": (float, "weight of Q's consistency on pairs of like real images"),
-    "neighbours": (int, "images that count as like an image; 1: itself alone"),
+    "neighbours": (int, "images that count as like an image at first, in the end itself alone"),
     "d_lr": (float, "learning rate of D and Q"),
     "g_lr": (float, "learning rate of G"),
     "q_lr": (float, "learning rate of --info-step separate"),

@@ -6,7 +6,8 @@ from tinyinfogan.engine import nn, primitives
 from tinyinfogan.engine.device import array_module, to_device
 from tinyinfogan.engine.fast.cuda import graph
 from tinyinfogan.engine.optim import Adam
-from tinyinfogan.infogan.variants.consistency import nearest, pairs
+from tinyinfogan.infogan.variants.augmentation import Augmentation
+from tinyinfogan.infogan.variants.consistency import nearest, number_at, pairs
 from tinyinfogan.infogan.variants.step import draws, step_for
 from tinyinfogan.training.ranks import SINGLE_PROCESS
 from tinyinfogan.training.seeds import NEAREST, PAIRS, rng_for
@@ -47,9 +48,11 @@ def in_pairs(batches, images, settings, seed):
     if not settings.lambda_consistency:
         yield from batches
         return
-    like = nearest(images, settings.neighbours, rng_for(seed, NEAREST))
+    views = Augmentation(settings.shift, settings.rotation, settings.zoom)
+    like = nearest(images, settings.neighbours, rng_for(seed, NEAREST), views)
     for step, chosen in batches:
-        yield step, pairs(chosen, like, rng_for(seed, PAIRS, step))
+        number = number_at(like.shape[1], step / settings.steps)
+        yield step, pairs(chosen, like[:, :number], rng_for(seed, PAIRS, step))
 
 
 def share_batch_norm(group, module):

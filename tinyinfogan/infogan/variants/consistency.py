@@ -13,6 +13,7 @@ import numpy as np
 from tinyinfogan.engine import Tensor, nn, ops, primitives
 from tinyinfogan.engine.device import Array, array_module, device_of, to_device, to_host
 from tinyinfogan.infogan.latents import LatentSpec
+from tinyinfogan.infogan.variants.augmentation import Augmentation, draw_maps
 
 COMPONENTS, CANDIDATES = 50, 60_000  # of `nearest`
 KEPT, TRACE = 0.9, 1e-6  # of P in every step; added to it in a logarithm
@@ -21,38 +22,62 @@ KEPT, TRACE = 0.9, 1e-6  # of P in every step; added to it in a logarithm
 def pairs(chosen: np.ndarray, like: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return N // 2 images, the first of N chosen ones, and then for each one that is like it.
 
-    like: indices (·, k), see `nearest`, of which `rng` draws one.  Returns indices (N // 2 · 2,).
+    like: indices (·, k), of which `rng` draws one.  Returns indices (N // 2 · 2,).
     """
     first = chosen[: len(chosen) // 2]
     return np.concatenate([first, like[first, rng.integers(like.shape[1], size=len(first))]])
 
 
-def nearest(images: Array, k: int, rng: np.random.Generator) -> np.ndarray:
-    """Return k images that are like each image: indices (N, k) for images (N, H, W, C).
+def number_at(neighbours: int, done: float) -> int:
+    """Return how many of the nearest images count as like an image after a share of the run.
 
-    The images are dealt into k groups by `rng`, and the nearest one of each group is taken, itself
-    in its own group: they are nearly as near as the k nearest, and found by far less work.
+    From all `neighbours` down to one, in equal ratios: far ones first, which tell what a small
+    group of images, such as sevens with a bar, is most like; near ones later, for the border
+    between two categories.
+    """
+    return max(1, round(neighbours ** (1 - done)))
+
+
+def nearest(images: Array, k: int, rng: np.random.Generator, views: Augmentation) -> np.ndarray:
+    """Return k images that are like each image, the nearest first: (N, k), for (N, H, W, C).
+
+    For k = 1 that is the image itself.  Otherwise the images are dealt into k groups by `rng`, and
+    the nearest one of each group is taken: nearly as near as the k nearest, for far less work.
     Distances are Euclidean, along the COMPONENTS directions in which the images vary most (to a
-    few turns of subspace iteration).  Of more than CANDIDATES images no others are looked at.
+    few turns of subspace iteration), to images moved at random, as in training: by `views`.  Of
+    more than CANDIDATES images no others are looked at.
     """
     xp, N, k = array_module(images), len(images), min(k, len(images))
     if k == 1:
         return np.arange(N)[:, None]
-    rows = images.reshape(N, -1)
-    mean = rows.mean(axis=0, dtype=np.float32)
-    parts = [slice(at, at + 500) for at in range(0, N, 500)]
-    axes = to_device(rng.standard_normal((rows.shape[1], COMPONENTS), np.float32), device_of(rows))
+    device, parts = device_of(images), [slice(at, at + 500) for at in range(0, N, 500)]
+    mean = images.mean(axis=0, dtype=np.float32)
+
+    def rows(some: Array) -> Array:
+        return (some - mean).reshape(len(some), -1)
+
+    axes = to_device(rng.standard_normal((mean.size, COMPONENTS), np.float32), device)
     for _ in range(3):
-        products = sum((rows[part] - mean).T @ ((rows[part] - mean) @ axes) for part in parts)
-        axes = to_device(np.linalg.qr(to_host(products))[0], device_of(rows))
-    z = xp.concatenate([(rows[part] - mean) @ axes for part in parts])
-    order = to_device(rng.permutation(N)[: min(N, CANDIDATES) // k * k], device_of(z))
+        products = sum(rows(images[part]).T @ (rows(images[part]) @ axes) for part in parts)
+        axes = to_device(np.linalg.qr(to_host(products))[0], device)
+    order = rng.permutation(N)[: min(N, CANDIDATES) // k * k]
+    others = []
+    for at in range(0, len(order), 500):
+        some = images[to_device(order[at : at + 500], device)].astype(np.float32)
+        maps = to_device(draw_maps(views, len(some), rng), device)
+        others.append(rows(primitives.warp(some, maps)) @ axes)
     # |z - z'|² = |z|² - 2 z zᵀ' + |z'|², whose first term changes nothing: one product per part.
-    others = xp.concatenate([-2 * z[order], (z[order] ** 2).sum(axis=1, keepdims=True)], axis=1).T
-    z = xp.concatenate([z, xp.ones((N, 1), z.dtype)], axis=1)
-    group = len(order) // k
-    found = [(z[part] @ others).reshape(-1, k, group).argmin(axis=2) for part in parts]
-    return to_host(order[xp.concatenate(found) + group * xp.arange(k)])
+    others = xp.concatenate(others)
+    others = xp.concatenate([-2 * others, (others**2).sum(axis=1, keepdims=True)], axis=1).T
+    found, order = [], to_device(order, device)
+    for part in parts:
+        z = rows(images[part]) @ axes
+        distances = xp.concatenate([z, xp.ones_like(z[:, :1])], axis=1) @ others
+        distances = distances.reshape(len(z), k, len(order) // k)
+        places = distances.argmin(axis=2) + len(order) // k * xp.arange(k)
+        ranks = distances.min(axis=2).argsort(axis=1)
+        found.append(xp.take_along_axis(order[places], ranks, axis=1))
+    return to_host(xp.concatenate(found))
 
 
 class PairInformation(nn.Module):
