@@ -60,12 +60,12 @@ Section 7.2 says 4.  Here a step takes 8.8 s, all of them a day and a night: nev
 OTHER = replace(MNIST, lambda_consistency=0.5, shift=1.0, rotation=0.0, zoom=0.0)
 OTHER = replace(OTHER, batch_size=64)
 
-FACES = replace(OTHER, preset="faces", network="levels3", continuous=4, neighbours=5)
+FACES = replace(OTHER, preset="faces", network="levels3", continuous=4, neighbours=10)
 FACES = replace(FACES, steps=2000)
 """Faces of 32×32: the light on those of Yale B, the pose of those of UMIST."""
 
 CHAIRS = replace(OTHER, preset="chairs", network="levels4", channels=16, categorical=(20,))
-CHAIRS = replace(CHAIRS, continuous=1, lambda_continuous=1.0, neighbours=4, shift=3.0, steps=1200)
+CHAIRS = replace(CHAIRS, continuous=1, lambda_continuous=1.0, neighbours=8, shift=3.0, steps=1200)
 """Objects of 64×64 seen from all sides, as the paper's chairs or those of COIL-20."""
 
 CELEBA = replace(OTHER, preset="celeba", network="levels3rgb", categorical=(10, 10), continuous=3)
