@@ -119,7 +119,7 @@ print(f"code accuracy with λ = 0: {100 * untaught.accuracy:.1f} %")
 # noise; in the other two, a row keeps its digit, and from left to right it leans over, or gets
 # bolder, or wider. (After so short a run a category may still hold two digits that look alike.
 # Which ones, if any, differs from machine to machine: a game amplifies the rounding of its first
-# steps. The preset in full is twice as wide and takes 4,500 steps.) In the lower row, with λ = 0:
+# steps. The preset in full is twice as wide and takes 4,000 steps.) In the lower row, with λ = 0:
 # digits too, but the noise alone picks them, and so a *row* of the first block is one digit. In the
 # other two blocks all rows have the same noise and differ in category only, and look how little
 # that changes. The codes have some effect, as any input has, but none that a reader could rely on.

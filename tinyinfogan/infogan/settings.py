@@ -119,7 +119,7 @@ of 128 and 5,000 steps as in the code that its authors released (50 epochs of 10
 # The default: half the paper's width, for minutes on two CPU cores, and what makes the categories
 # come out as digits in that time: a small λ, so that they are not settled before the pictures are
 # digits, augmentation, and consistency of Q on pairs of like real images.
-MNIST = replace(PAPER_MNIST, preset="mnist", channels=32, hidden=256, batch_size=64, steps=4500)
+MNIST = replace(PAPER_MNIST, preset="mnist", channels=32, hidden=256, batch_size=64, steps=4000)
 MNIST = replace(MNIST, lambda_categorical=0.2, lambda_continuous=0.1, lambda_consistency=0.5)
 MNIST = replace(MNIST, neighbours=10, d_lr=5e-4, decay=0.35, shift=2.0, rotation=12.0, zoom=0.1)
 
