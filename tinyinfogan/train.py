@@ -10,10 +10,9 @@ is the object `run`, in training/run.py; the options of the command are in cli/o
 import sys
 
 from tinyinfogan.engine.device import to_device
-from tinyinfogan.engine.optim import Adam
 from tinyinfogan.infogan.model import InfoGAN, as_float
 from tinyinfogan.infogan.settings import Settings
-from tinyinfogan.infogan.variants.step import optimisers
+from tinyinfogan.infogan.variants.step import adams_of, optimisers
 from tinyinfogan.training import checkpoint
 from tinyinfogan.training.folder import OPTIONS
 from tinyinfogan.training.ranks import SINGLE_PROCESS
@@ -37,7 +36,7 @@ def train(dataset, config, out=None, device="cpu", resume=None, replay=True, gro
     """
     model, moved = model_and_optimisers(config, device, resume, out)
     settings, seed, options = model.settings, config["seed"], OPTIONS | config.get("options", {})
-    rates = {adam: adam.lr for adam in moved.values() if isinstance(adam, Adam)}
+    rates = {adam: adam.lr for adam in adams_of(moved).values()}
     take_step = step_of_run(model, moved, replay, options["sync_bn"], group)
     images = to_device(dataset.images, device)
 

@@ -25,7 +25,7 @@ from tinyinfogan import data
 from tinyinfogan.cli import common, options
 from tinyinfogan.evaluation import views
 from tinyinfogan.infogan.settings import MNIST
-from tinyinfogan.infogan.variants.augmentation import Augmentation
+from tinyinfogan.infogan.variants.augmentation import Augmentation, augmentation_of
 from tinyinfogan.storage import files
 from tinyinfogan.training import checkpoint, ranks, signals
 from tinyinfogan.training.folder import read_log
@@ -99,9 +99,8 @@ def views_for(every):
     every: the Settings of all runs.  It is the widest that any of them trains with, or the
     default's if none does: with views of its own, a run that knows no moves would seem the best.
     """
-    moves = [Augmentation(s.shift, s.rotation, s.zoom) for s in every]
-    widest = Augmentation(*map(max, zip(*moves)))
-    return widest if any(widest) else Augmentation(MNIST.shift, MNIST.rotation, MNIST.zoom)
+    widest = Augmentation(*map(max, zip(*map(augmentation_of, every))))
+    return widest if any(widest) else augmentation_of(MNIST)
 
 
 @functools.cache

@@ -46,7 +46,7 @@ class CheckpointError(ValueError):
 def snapshot(model, optimisers, step, config, history=None):
     """Return {name: array}, copies of what a checkpoint holds.
 
-    optimisers: {name: Adam}.  config: as in config.json.  history: {term: values (steps,)}.
+    optimisers: of `variants.step`.  config: as in config.json.  history: {term: values (steps,)}.
     """
     arrays = {"format": FORMAT, "step": step, "config": json.dumps(config)}
     for name, part in {"model": model, **optimisers}.items():
@@ -275,7 +275,7 @@ class _Blank:
         self.left = sum(array.size for array in _part_of(arrays, "model").values())
 
     def standard_normal(self, shape, dtype):
-        self.left -= shape if isinstance(shape, int) else math.prod(shape)
+        self.left -= math.prod(shape)
         if self.left < 0:
             raise ValueError("its settings ask for more weights than it holds")
         return np.zeros(shape, dtype)

@@ -21,8 +21,8 @@ class Run:
     """What keeps a training: `with Run(...) as run:` around the loop, in which `out` is locked.
 
     out: the run's folder, or None for none: then there is a progress bar only.
-    config: as in config.json.  optimisers: {name: Adam}.  resume: None for a new run, which takes
-    the place of an older one, else the arrays of `load_for_run`.  group: rank 0 of it writes.
+    config: as in config.json.  optimisers: of `variants.step`.  resume: None for a new run, in
+    place of an older one, else the arrays of `load_for_run`.  group: rank 0 of it writes.
 
     done: the steps done.  stopping: whether SIGINT (Ctrl-C) or SIGTERM has asked for the end.
 

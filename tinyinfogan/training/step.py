@@ -5,10 +5,9 @@ import numpy as np
 from tinyinfogan.engine import nn, primitives
 from tinyinfogan.engine.device import array_module, to_device
 from tinyinfogan.engine.fast.cuda import graph
-from tinyinfogan.engine.optim import Adam
-from tinyinfogan.infogan.variants.augmentation import Augmentation
+from tinyinfogan.infogan.variants.augmentation import augmentation_of
 from tinyinfogan.infogan.variants.consistency import nearest, number_at, pairs
-from tinyinfogan.infogan.variants.step import draws, step_for
+from tinyinfogan.infogan.variants.step import adams_of, draws, step_for
 from tinyinfogan.training.ranks import SINGLE_PROCESS
 from tinyinfogan.training.seeds import NEAREST, PAIRS, rng_for
 
@@ -48,8 +47,7 @@ def in_pairs(batches, images, settings, seed):
     if not settings.lambda_consistency:
         yield from batches
         return
-    views = Augmentation(settings.shift, settings.rotation, settings.zoom)
-    like = nearest(images, settings.neighbours, rng_for(seed, NEAREST), views)
+    like = nearest(images, settings.neighbours, rng_for(seed, NEAREST), augmentation_of(settings))
     for step, chosen in batches:
         number = number_at(like.shape[1], step / settings.steps)
         yield step, pairs(chosen, like[:, :number], rng_for(seed, PAIRS, step))
@@ -76,7 +74,7 @@ def step_of_run(model, moved, replay=True, sync_bn=True, group=SINGLE_PROCESS):
         share_batch_norm(group, model)
     if pairs := moved.get("pairs"):
         pairs.group = group if group.size > 1 else None
-    adams = {name: part for name, part in moved.items() if isinstance(part, Adam)}
+    adams = adams_of(moved)
     shared = {name: SharedAdam(adam, group) for name, adam in adams.items()}
     step = step_for(model, moved | shared)
 

@@ -16,6 +16,7 @@ from tinyinfogan.engine import Tensor, nn, primitives
 from tinyinfogan.engine.device import Array, device_of, to_device
 from tinyinfogan.engine.tensor import record
 from tinyinfogan.infogan.model import InfoGAN
+from tinyinfogan.infogan.settings import Settings
 
 
 class Augmentation(NamedTuple):
@@ -24,6 +25,11 @@ class Augmentation(NamedTuple):
     shift: float = 0.0  # in pixels, for each axis
     rotation: float = 0.0  # in degrees
     zoom: float = 0.0  # of the logarithm of the size
+
+
+def augmentation_of(settings: Settings) -> Augmentation:
+    """Return the Augmentation that settings ask for."""
+    return Augmentation(settings.shift, settings.rotation, settings.zoom)
 
 
 def draw_maps(augmentation: Augmentation, n: int, rng: np.random.Generator) -> np.ndarray:

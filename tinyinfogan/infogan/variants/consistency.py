@@ -91,10 +91,9 @@ class PairInformation(nn.Module):
     group = None
 
     def __init__(self, spec: LatentSpec):
-        self.codes = {code.name: code.columns for code in spec.codes if code.size}
-        for code in spec.codes:
-            if code.size:
-                setattr(self, code.name, np.full((code.size,) * 2, code.size**-2.0, np.float32))
+        self.codes = [code for code in spec.codes if code.size]
+        for name, K, _ in self.codes:
+            setattr(self, name, np.full((K, K), K**-2.0, np.float32))
 
     def loss(self, q_output: Tensor) -> Tensor | float:
         """Return -Σ_cc' W M summed over the codes, W = log P / (P1 1ᵀP), and move P towards M.
@@ -104,7 +103,7 @@ class PairInformation(nn.Module):
         """
         total: Tensor | float = 0.0
         half = len(q_output) // 2
-        for name, columns in self.codes.items():
+        for name, _, columns in self.codes:
             P, probabilities = getattr(self, name), ops.softmax(q_output[:, columns])
             p, other = probabilities[:half], probabilities[half:]
             M = primitives.matmul(p.data.T, other.data) / half

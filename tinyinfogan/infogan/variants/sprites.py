@@ -54,7 +54,7 @@ class _Spectral:
     def __init__(self, *sizes, rng=None, **window):
         super().__init__(*sizes, rng=rng, **window)
         draw = (rng or np.random.default_rng()).standard_normal
-        self.direction = draw(self.weight.shape[-1], np.float32)  # v
+        self.direction = draw(self.weight.shape[-1:], np.float32)  # v
 
     def normed(self):
         """Return weight / σ; in training, move v first."""

@@ -9,16 +9,13 @@ from tinyinfogan.engine.optim import Adam
 from tinyinfogan.infogan.losses import GENERATOR_LOSSES
 from tinyinfogan.infogan.model import InfoGAN
 from tinyinfogan.infogan.step import train_step
-from tinyinfogan.infogan.variants.augmentation import Augmentation, augmented, draw_maps
+from tinyinfogan.infogan.variants.augmentation import augmentation_of, augmented, draw_maps
 from tinyinfogan.infogan.variants.consistency import PairInformation
 from tinyinfogan.infogan.variants.tutorial import information_step
 
 
 def optimisers(model: InfoGAN) -> dict:
-    """Return what a step moves besides a model: "d_adam", "g_adam" and, if separate, "q_adam".
-
-    If there is consistency, its PairInformation is among them: "pairs".
-    """
+    """Return what a step moves besides a model: {name: Adam}, and "pairs", its PairInformation."""
     settings, G, D = model.settings, model.generator.parameters(), model.discriminator.parameters()
     moved: dict = {"d_adam": Adam(D, settings.d_lr), "g_adam": Adam(G, settings.g_lr)}
     if settings.info_step == "separate":
@@ -28,14 +25,18 @@ def optimisers(model: InfoGAN) -> dict:
     return moved
 
 
+def adams_of(moved: dict) -> dict[str, Adam]:
+    """Return those of `optimisers(model)` that are an Adam."""
+    return {name: part for name, part in moved.items() if isinstance(part, Adam)}
+
+
 def draws(model: InfoGAN, n: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
     """Yield what a step of n examples draws from `rng`: latents (n, dim), then maps (n, 2, 3).
 
     If there is augmentation, one array of maps per batch that D sees: the real images, the
     generated ones, those again for G, and once more in a separate information step.
     """
-    settings = model.settings
-    augmentation = Augmentation(settings.shift, settings.rotation, settings.zoom)
+    settings, augmentation = model.settings, augmentation_of(model.settings)
     yield model.spec.sample(n, rng)
     if any(augmentation):
         for _ in range(4 if settings.info_step == "separate" else 3):
