@@ -15,10 +15,10 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=["tinyinfogan", "tinyinfogan.*"]),
     package_data={
-        "tinyinfogan": ["trained/*"],
+        "tinyinfogan": ["trained/*", "results/*"],
         "tinyinfogan.data": ["mnist/*"],
         "tinyinfogan.engine.fast.cuda": ["kernels.cu"],
-        "tinyinfogan.view": ["page.html"],
+        "tinyinfogan.view": ["page.html", "lesson.mplstyle"],
     },
     entry_points={"console_scripts": ["tinyinfogan = tinyinfogan.cli.main:main"]},
     install_requires=["numpy>=2", "threadpoolctl", "matplotlib", "tqdm", "pillow"],

@@ -2,7 +2,7 @@
 
     pip install -e ".[docs]" && sphinx-build -W docs docs/_build
 
-Every lesson is run in full; LESSONS=fast in the environment runs them with --fast instead.
+Every lesson is run in full; LESSONS=fast in the environment sets FAST = True in them instead.
 """
 
 import os
@@ -27,11 +27,6 @@ html_theme_options = {"navigation_with_keys": True}
 myst_heading_anchors = 3
 autodoc_preserve_defaults = True
 autodoc_default_options = {"members": True, "member-order": "bysource"}
-
-
-def lesson_arguments(gallery_conf, script_vars):
-    """Return the arguments that a lesson is run with."""
-    return ["--fast"] if os.environ.get("LESSONS") == "fast" else []
 
 
 def as_rst(app, what, name, obj, options, lines):
@@ -95,11 +90,9 @@ py_source_parser.split_code_and_text_blocks = with_mathematics
 sphinx_gallery_conf = {
     "examples_dirs": "../lessons",
     "gallery_dirs": "lessons",
-    "filename_pattern": r"/\d\d_",
-    "ignore_pattern": "common",
+    "filename_pattern": r"/[0-9ab]+_",
     "reset_modules": (),
     "within_subsection_order": "FileNameSortKey",
-    "reset_argv": lesson_arguments,
     "download_all_examples": False,
     "remove_config_comments": True,
     "show_signature": False,

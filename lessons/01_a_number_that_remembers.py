@@ -22,10 +22,12 @@ import time
 
 import matplotlib.pyplot as plt
 import numpy as np
-from common import args, show
 
 from tinyinfogan.engine import Tensor, ops
 from tinyinfogan.engine.tensor import topological_order
+
+FAST = False  # True: less of everything, to see that it runs
+plt.style.use("tinyinfogan.view.lesson")
 
 # %% [markdown]
 # The result first
@@ -205,7 +207,7 @@ def doublings(kind, n):
     return n + 1, time.perf_counter() - began
 
 
-lengths = list(range(1, 13 if args.fast else 19))
+lengths = list(range(1, 13 if FAST else 19))
 calls = []
 for n in lengths:
     EveryPath.calls = 0
@@ -239,7 +241,7 @@ axes[3].semilogy(lengths, visits, "o-", color="tab:green", label="each number on
 axes[3].set(xlabel="doublings of a", ylabel="steps of the walk back", title="Work")
 axes[3].set_xticks(lengths[::3])
 axes[3].legend()
-show("01_diamond.png")
+plt.show()
 
 # %% [markdown]
 # The three diamonds read from top to bottom, the way gradients travel. The arrows are the uses: c
@@ -269,7 +271,7 @@ def network(p, q):
 
 
 losses = []
-for _ in range(60 if args.fast else 300):
+for _ in range(60 if FAST else 300):
     loss = Remembering(0.0)
     for p, q, answer in points:
         miss = network(p, q) + Remembering(-answer)
@@ -284,7 +286,7 @@ print(f"exclusive or, loss before and after: {losses[0]:.3f}, {losses[-1]:.4f}")
 print("its answers:", [round(network(p, q).value, 2) for p, q, _ in points], "to -1, 1, 1, -1")
 
 # %%
-side = np.linspace(-1.6, 1.6, 25 if args.fast else 41)
+side = np.linspace(-1.6, 1.6, 25 if FAST else 41)
 surface = [[network(p, q).value for p in side] for q in side]
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6))
 left.semilogy(losses)
@@ -294,7 +296,7 @@ for p, q, answer in points:
     right.plot(p, q, "o", mfc="navy" if answer > 0 else "darkred", mec="white", ms=11)
 right.set(xlabel="p", ylabel="q", title="What the network says", aspect="equal")
 figure.colorbar(image, ticks=[-1, 0, 1])
-show("01_exclusive_or.png")
+plt.show()
 
 # %% [markdown]
 # The package's tape

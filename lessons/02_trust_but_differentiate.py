@@ -14,8 +14,8 @@ a kink does.
 
 *Time*: 20 minutes to read, a few seconds to run.
 
-*Builds on*: lesson 1. Batch norm and softmax are met here as suspects and explained in lessons 5
-and 6.
+*Builds on*: lesson 1. Batch norm and softmax are met here as suspects and explained in lessons 9
+and 5.
 """
 
 # %%
@@ -23,10 +23,12 @@ import inspect
 
 import matplotlib.pyplot as plt
 import numpy as np
-from common import show
 
 from tinyinfogan.engine import Tensor, grad_check, gradcheck, ops
 from tinyinfogan.engine.tensor import record
+
+FAST = False  # True: less of everything, to see that it runs
+plt.style.use("tinyinfogan.view.lesson")
 
 # %% [markdown]
 # The result first
@@ -120,7 +122,7 @@ axes[0].set(ylabel="relative error")
 axes[0].annotate("rounding", (1e-10, 3e-3))
 axes[0].annotate("Taylor", (3e-2, 1e-15), ha="center")
 axes[1].legend()
-show("02_step_size.png")
+plt.show()
 
 # %% [markdown]
 # Each curve is a V. On its right side the error is Taylor's: slopes 1, 2 and 4. On its left the
@@ -225,7 +227,7 @@ ax.axvline(x, color="grey", ls=":")
 ax.annotate("h = x", (x * 1.15, 0.97))
 ax.set(xlabel="step h", ylabel="central difference", ylim=(0.45, 1.05))
 ax.set_title("relu at x = 0.001: the true slope is 1")
-show("02_kink.png")
+plt.show()
 
 try:
     grad_check(ops.relu, [Tensor(np.array([3e-7]), requires_grad=True)])

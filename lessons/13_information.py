@@ -1,7 +1,7 @@
 # %% [markdown]
 """
-Lesson 9: How much does the picture tell about the code?
-========================================================
+Lesson 13: How much does the picture tell about the code?
+=========================================================
 
 InfoGAN asks for one thing that a GAN does not: whoever sees the picture should be able to tell the
 code it was made from. This lesson turns "be able to tell" into a number, finds that the number
@@ -14,7 +14,7 @@ what λ does to a generator.
 
 *Time*: 25 minutes to read; about a minute to run, 3 seconds with ``--fast``.
 
-*Builds on*: lesson 6 (softmax and cross-entropy) and lesson 8 (the game).
+*Builds on*: lesson 5 (softmax and cross-entropy) and lesson 10 (the game).
 """
 
 # %%
@@ -22,12 +22,14 @@ import inspect
 
 import matplotlib.pyplot as plt
 import numpy as np
-from common import args, show
 
 from tinyinfogan import LatentSpec
 from tinyinfogan.engine import Tensor, nn, no_grad, ops, optim
 from tinyinfogan.engine.nn import frozen
 from tinyinfogan.infogan import losses
+
+FAST = False  # True: less of everything, to see that it runs
+plt.style.use("tinyinfogan.view.lesson")
 
 # %% [markdown]
 # A picture of one pixel
@@ -127,8 +129,8 @@ def on_grid(Q):
         return ops.log_softmax(Q(Tensor(grid[:, None].astype(np.float32)))).numpy().T
 
 
-sigmas = [0.2, 0.5, 1.5] if args.fast else [0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.1, 1.5, 2.0]
-steps = 120 if args.fast else 800
+sigmas = [0.2, 0.5, 1.5] if FAST else [0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.1, 1.5, 2.0]
+steps = 120 if FAST else 800
 rows = []
 for sigma in sigmas:
     p = density(sigma)
@@ -149,7 +151,7 @@ axes.axhline(np.log(4), color="grey", linestyle="--", linewidth=1)
 axes.annotate("H(c) = log 4", (2.1, np.log(4) - 0.02), ha="right", va="top", color="grey")
 axes.set(xlabel="blur σ", ylabel="nats", title="The bound never passes the truth")
 axes.legend()
-show("09_bound_and_truth.png")
+plt.show()
 
 for sigma, row in zip(sigmas, rows):
     for name, nats in zip(("truth", "bound", "bound, trained too little", "bound, linear"), row):
@@ -195,7 +197,7 @@ print(f"truth less bound, the least of all: {(rows[:, :1] - rows[:, 1:]).min():.
 # $$L_I(G, Q) = H(c) + E[\log q(c | x)] = I(c; x) - E_x[KL(p ‖ q)] ≤ I(c; x)$$
 #
 # Two things to notice. The gap *is* the divergence: the bound is exact if q is the posterior.
-# And -E log q(c | x) is the cross-entropy of lesson 6, so that "make the bound tight" means "train
+# And -E log q(c | x) is the cross-entropy of lesson 5, so that "make the bound tight" means "train
 # a classifier". Let us compute the gap on our pixel in both ways.
 
 # %%
@@ -292,7 +294,7 @@ axes.semilogx(blurs, fixed, "v", color="C3", label="bound, σ = 1")
 axes.axhline(0, color="grey", linewidth=0.8)
 axes.set(xlabel="blur", ylabel="nats", title="A continuous code: same training, two bounds")
 axes.legend()
-show("09_continuous_code.png")
+plt.show()
 
 # %% [markdown]
 # On the right, where nothing can be read, the blue bound ends a little below 0, at
@@ -371,8 +373,8 @@ def play(lam, steps, seed=0):
     return density_of(G, rng), np.array(course)
 
 
-lambdas = [0.0, 1.0] if args.fast else [0.0, 0.05, 1.0, 20.0]
-runs = [play(lam, 60 if args.fast else 2500) for lam in lambdas]
+lambdas = [0.0, 1.0] if FAST else [0.0, 0.05, 1.0, 20.0]
+runs = [play(lam, 60 if FAST else 2500) for lam in lambdas]
 data = ((np.abs(grid) <= 1) / 2).astype(float)
 bell = np.exp(-0.5 * (np.arange(-150, 151) * dx / blur) ** 2)
 data = np.convolve(data, bell / bell.sum(), "same")
@@ -392,7 +394,7 @@ axes[0, 0].set_ylabel("density, a colour for each code")
 axes[1, 0].set_ylabel("nats")
 axes[0, 0].legend(loc="upper left", fontsize=8)
 axes[1, -1].legend(loc="lower right")
-show("09_lambda.png")
+plt.show()
 
 for lam, (p, course) in zip(lambdas, runs):
     distance = 0.5 * (np.abs(p.mean(axis=0) - data) * dx).sum()
@@ -410,7 +412,7 @@ for lam, (p, course) in zip(lambdas, runs):
 # And a large λ costs. The pieces move apart until the outer ones leave the data, because every bit
 # of overlap costs information, while leaving the data costs V alone. λ is the rate at which G may
 # trade the one for the other. (Already at a small λ each bell is hardly wider than the blur: within
-# a category G makes little use of its noise. That is the collapse of lesson 8 again, piece by
+# a category G makes little use of its noise. That is the collapse of lesson 10 again, piece by
 # piece.)
 #
 # Notice also how the bound follows the truth from below, the more closely the better Q reads. G is

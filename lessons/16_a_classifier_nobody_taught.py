@@ -1,6 +1,6 @@
 # %% [markdown]
 """
-Lesson 11: A classifier nobody taught
+Lesson 16: A classifier nobody taught
 =====================================
 
 Q was made to read codes in *generated* pictures, because only of those we know the codes. Show it a
@@ -15,36 +15,23 @@ like; and how to find out what a continuous code has learnt, on real images, in 
 model that comes with the package; name a run of your own after the script to look at that:
 ``python lessons/11_a_classifier_nobody_taught.py runs/mnist-1``.
 
-*Builds on*: lesson 10.
+*Builds on*: lesson 15.
 """
 
 # %%
-import sys
-
-import common
 import matplotlib.pyplot as plt
 import numpy as np
-from common import show
 
 import tinyinfogan
 from tinyinfogan import data
 from tinyinfogan.evaluation import clustering
-from tinyinfogan.training import checkpoint
 from tinyinfogan.view import plots
 
-text = "a trained run; by default that of the package"
-common.parser.add_argument("run", nargs="?", default=checkpoint.TRAINED, help=text)
-args = common.args
+FAST = False  # True: less of everything, to see that it runs
+plt.style.use("tinyinfogan.view.lesson")
+
 dataset = data.load()
-try:
-    model = tinyinfogan.load(args.run)
-except checkpoint.CheckpointError as error:
-    sys.exit(f"lesson 11: {error}")
-if model.image_shape != dataset.images.shape[1:] or not model.spec.categorical:
-    sys.exit(
-        f"lesson 11: {args.run} was not trained on digits with a categorical code; "
-        "give a run of the mnist preset"
-    )
+model = tinyinfogan.load()  # the package's; load("runs/mnist-1") takes a run of yours
 
 # %% [markdown]
 # The result first
@@ -55,7 +42,7 @@ if model.image_shape != dataset.images.shape[1:] or not model.spec.categorical:
 
 # %%
 images, labels = dataset.test_images, dataset.test_labels
-if args.fast:
+if FAST:
     images, labels = images[:1000], labels[:1000]
 predicted = model.encode(images)
 probabilities = predicted.probabilities[0]
@@ -83,7 +70,7 @@ height = images.shape[1] + 2
 axes.set_yticks([(k + 0.5) * height - 1 for k in range(size)], [f"c0 = {k}" for k in range(size)])
 axes.tick_params(length=0)
 axes.set_title("Real digits, a row for each category that Q predicts")
-show("11_sorted_by_q.png")
+plt.show()
 
 # %% [markdown]
 # Giving names to categories
@@ -97,7 +84,7 @@ show("11_sorted_by_q.png")
 # flatter itself a little.
 
 # %%
-limit = 500 if args.fast else 10_000
+limit = 500 if FAST else 10_000
 known, known_labels = model.predict(dataset.images[:limit]), dataset.labels[:limit]
 assignment = clustering.assign_codes(clustering.confusion_table(known, known_labels, size, 10))
 table = clustering.confusion_table(codes, labels, size, 10)
@@ -137,7 +124,7 @@ axes.set_xticks(range(10))
 names = ["none" if assignment[k] < 0 else assignment[k] for k in order]
 axes.set_yticks(range(size), [f"c0 = {k}, named {name}" for k, name in zip(order, names)])
 axes.set(xlabel="the digit that it is", title=f"Code accuracy {100 * accuracy:.1f} %")
-show("11_confusion.png")
+plt.show()
 
 # %% [markdown]
 # The mistakes are not spread evenly. They sit where two digits differ by a stroke: a 4 closed at
@@ -155,7 +142,7 @@ for axes, index in zip(grid.flat, wrong):
     axes.imshow(images[index, :, :, 0], cmap="gray_r")
     axes.set_title(f"{labels[index]} taken for {named[index]}", fontsize=8)
 figure.suptitle("Most certain, and wrong")
-show("11_mistakes.png")
+plt.show()
 
 # %% [markdown]
 # Some of them would make a person hesitate. Others are plainly the digit that they are, in a way of
@@ -195,7 +182,7 @@ figure, panels = plt.subplots(1, number, figsize=(5.2 * number, 5.6), squeeze=Fa
 for code, axes in enumerate(panels[0]):
     as_grid(axes, np.concatenate([sorted_by(code, digit) for digit in range(10)]), 10)
     axes.set_title(f"real digits in the order of c{first + code}: lowest to highest")
-show("11_sorted_by_a_number.png")
+plt.show()
 
 # %% [markdown]
 # To say what changes from left to right, measure. An image is a heap of ink, and a heap has
@@ -241,7 +228,7 @@ for code in range(number):
         axes.set(xlabel=f"c{first + code}", ylabel=f"{name} ({units[name]})")
         axes.set_title(f"correlation {correlation[code, column]:+.2f}")
 figure.suptitle("What Q predicts against what we measure, each less the mean of its digit")
-show("11_measured.png")
+plt.show()
 
 # %% [markdown]
 # A correlation of 1 or -1 would be a ruler, 0 nothing. Often both codes go with slant, and both
@@ -273,7 +260,7 @@ figure, panels = plt.subplots(1, 2, figsize=(10.4, 5.6))
 for name, axes in zip(("slant", "width"), panels):
     as_grid(axes, np.concatenate([sorted_by_reading(name, digit) for digit in range(10)]), 10)
     axes.set_title(f"real digits in the order of the {name} read from the codes")
-show("11_slant_and_width.png")
+plt.show()
 
 # %% [markdown]
 # Exercises

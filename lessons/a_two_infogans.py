@@ -1,7 +1,7 @@
 # %% [markdown]
 """
-Lesson 12: Two InfoGANs
-=======================
+Appendix A: Two InfoGANs
+========================
 
 Two programs go by the name of InfoGAN. One is the paper's, with the code that its authors released.
 The other is a popular tutorial of the same year, Arthur Juliani's in TensorFlow. Both make digits
@@ -14,7 +14,7 @@ meaning out of λ.
 
 *Time*: 15 minutes to read; about three minutes to run, 5 seconds with ``--fast``.
 
-*Builds on*: lesson 7 (Adam), lesson 8 (the two losses of G), lessons 9 and 10.
+*Builds on*: lesson 6 (Adam), lesson 10 (the two losses of G), lessons 13 and 15.
 """
 
 # %%
@@ -23,7 +23,6 @@ from dataclasses import fields, replace
 
 import matplotlib.pyplot as plt
 import numpy as np
-from common import args, show
 
 from tinyinfogan import data
 from tinyinfogan.engine import Tensor, nn, no_grad, ops
@@ -35,6 +34,9 @@ from tinyinfogan.infogan.variants.networks import FROM_TANH, TO_TANH
 from tinyinfogan.infogan.variants.step import draws, optimisers, step_for
 from tinyinfogan.infogan.variants.tutorial import TanhOf, information_step, log_ratio_loss
 from tinyinfogan.training import report
+
+FAST = False  # True: less of everything, to see that it runs
+plt.style.use("tinyinfogan.view.lesson")
 
 # %% [markdown]
 # Where they differ
@@ -71,7 +73,7 @@ for field in fields(paper):
 # %%
 size = {"channels": 8, "hidden": 64, "batch_size": 64, "steps": 400}
 seeds, limit = (1, 2), 2000
-if args.fast:
+if FAST:
     size, seeds, limit = {"channels": 4, "hidden": 32, "batch_size": 16, "steps": 12}, (1,), 500
 small = replace(paper, **size)
 third = replace(small, info_step="separate")
@@ -176,7 +178,7 @@ draw(list(runs)[:5], "12_one_thing_at_a_time.png")
 # $$-Σ_k c_k \log ĉ_k + ½ (c - ĉ)²$$
 #
 # and the paper's -L_I, with a Gaussian of σ = 1, is the same but for H(c) and log 2π, which have no
-# gradient (lesson 9). On one batch:
+# gradient (lesson 13). On one batch:
 
 # %%
 model, _, _ = runs["the paper's"][0]
@@ -213,7 +215,7 @@ for (key, label), logit in zip(names.items(), logits):
 left.set(xlabel="D's logit of a generated image", title="G's loss")
 right.set(xlabel="D's logit of a generated image", title="Its slope", ylim=(-1.1, 0.1))
 left.legend()
-show("12_losses_of_g.png")
+plt.show()
 
 # %% [markdown]
 # If D sees through G (on the left) both slopes are -1. They part if D is fooled: the slope of -log
@@ -239,7 +241,7 @@ show("12_losses_of_g.png")
 # Who is updated: λ or a rate
 # ---------------------------
 #
-# What is left is the third step. ``step_for`` (lesson 10) calls it after the paper's step, in which
+# What is left is the third step. ``step_for`` (lesson 15) calls it after the paper's step, in which
 # both λ are then 0:
 
 # %%
@@ -247,7 +249,7 @@ print(inspect.getsource(information_step))
 draw([name for name in runs if "paper" in name or "third" in name], "12_weight_or_rate.png")
 
 # %% [markdown]
-# Its Adam sees λ L_I and nothing else. And Adam does not care how large a loss is (lesson 7): with
+# Its Adam sees λ L_I and nothing else. And Adam does not care how large a loss is (lesson 6): with
 # λ = 0.1 all gradients are a tenth, the root of their mean square is a tenth, and the step is the
 # same. So in the third step *λ has no say*, as long as it is the same for all codes. In the paper's
 # scheme the gradients of V and of λ L_I are added before Adam sees them, and λ says how much each
@@ -259,7 +261,7 @@ for name, settings in (("third step", third), ("the paper's", small)):
     courses = []
     for lam in (1.0, 1 / 8):
         weights = {"lambda_categorical": lam, "lambda_continuous": lam}
-        short = replace(settings, steps=12 if args.fast else 48, **weights)
+        short = replace(settings, steps=12 if FAST else 48, **weights)
         courses.append(fit(short, False, seeds[0], eps=1e-30)[1]["c0"])
     difference = np.abs(courses[0] - courses[1]).max()
     print(f"{name}, L_I(c0) changes with λ by: {difference:.4g} nats")

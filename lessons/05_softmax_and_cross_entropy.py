@@ -1,6 +1,6 @@
 # %% [markdown]
 """
-Lesson 6: Softmax, cross-entropy, and numbers that do not overflow
+Lesson 5: Softmax, cross-entropy, and numbers that do not overflow
 ==================================================================
 
 A network's last layer puts out any numbers it likes. To speak of probabilities they must be made
@@ -21,11 +21,13 @@ import inspect
 
 import matplotlib.pyplot as plt
 import numpy as np
-from common import args, show
 
 from tinyinfogan import LatentSpec, data
 from tinyinfogan.engine import Tensor, nn, no_grad, ops
 from tinyinfogan.infogan import losses
+
+FAST = False  # True: less of everything, to see that it runs
+plt.style.use("tinyinfogan.view.lesson")
 
 # %% [markdown]
 # The result first
@@ -103,7 +105,7 @@ print(inspect.getsource(ops.softmax))
 #
 # This is called the *cross-entropy*. It is 0 for certainty in the right class, log K for K equally
 # likely ones, and without bound for certainty in a wrong one. Its unit is the *nat*: one nat is a
-# factor of e in probability. Lesson 9 begins here, for InfoGAN's reward is a cross-entropy as well.
+# factor of e in probability. Lesson 13 begins here, for InfoGAN's reward is a cross-entropy as well.
 #
 # Its gradient: with $\log p_k = x_k - \log Σ_j e^{x_j}$ the first term gives 1 for j = k only, and
 # the derivative of the second is p_j itself. So
@@ -164,7 +166,7 @@ for ax, at, good, bad in ((left, t, ours, naive), (right, x, stable, textbook)):
 left.set(xlabel="logit of a wrong class", ylabel="loss, nats", title="-log softmax(0, t)")
 right.set(xlabel="D's logit of a generated image", title="-log(1 - sigmoid(x)) = softplus(x)")
 left.legend()
-show("06_overflow.png")
+plt.show()
 
 # %%
 print(inspect.getsource(losses.discriminator_loss))
@@ -189,7 +191,7 @@ print(f"so the bound H(c) - L cannot pass {np.log(K) - floor:.4f} of {np.log(K):
 # %% [markdown]
 # And the gradient passes through one softmax more, and gets another factor like p(1 - p): if Q
 # is certain, wrongly too, it learns next to nothing. See it on a classifier of real digits, one
-# matrix and a softmax, with plain gradient descent. (Here we do use labels. Lesson 11 does
+# matrix and a softmax, with plain gradient descent. (Here we do use labels. Lesson 16 does
 # without.)
 
 # %%
@@ -221,7 +223,7 @@ def train_classifier(twice, steps, lr):
     return trace, accuracy, layer
 
 
-steps = 150 if args.fast else 2000
+steps = 150 if FAST else 2000
 figure, ax = plt.subplots(figsize=(6.5, 3.4))
 for twice, name, colour in ((False, "once", "tab:green"), (True, "twice", "tab:red")):
     trace, accuracy, layer = train_classifier(twice, steps, lr=0.2)
@@ -235,7 +237,7 @@ ax.axhline(floor, color="grey", ls=":")
 ax.annotate(f"nothing below {floor:.2f}", (steps * 0.98, floor - 0.02), ha="right", va="top")
 ax.set(xlabel="step", ylabel="loss, nats", ylim=(0, 2.4), title="The same classifier")
 ax.legend(loc="upper right")
-show("06_softmax_twice.png")
+plt.show()
 
 # %% [markdown]
 # It still learns, which is what makes the mistake live so long. But its loss means nothing, and a
@@ -249,7 +251,7 @@ figure, axes = plt.subplots(1, 10, figsize=(11, 1.5))
 for digit, ax in enumerate(axes):
     ax.imshow(weights[:, digit].reshape(28, 28), cmap="RdBu", vmin=-0.5, vmax=0.5)
     ax.set(xticks=[], yticks=[], title=str(digit))
-show("06_templates.png")
+plt.show()
 
 # %% [markdown]
 # Exercises

@@ -1,6 +1,6 @@
 # %% [markdown]
 """
-Lesson 5: Batch norm
+Lesson 9: Batch norm
 ====================
 
 Batch normalisation keeps the numbers inside a network at a sensible size by measuring them while it
@@ -13,7 +13,7 @@ running statistics are for; and why real and generated images must be normalised
 
 *Time*: 20 minutes to read, a few seconds to run.
 
-*Builds on*: lessons 1 and 2. Losses are those of lesson 6, used here as given.
+*Builds on*: lessons 1 and 2. Losses are those of lesson 5, used here as given.
 """
 
 # %%
@@ -21,12 +21,14 @@ import inspect
 
 import matplotlib.pyplot as plt
 import numpy as np
-from common import args, show
 
 from tinyinfogan import data
 from tinyinfogan.engine import Tensor, grad_check, nn, no_grad, ops, optim, primitives
 from tinyinfogan.infogan import losses
 from tinyinfogan.infogan.step import train_step
+
+FAST = False  # True: less of everything, to see that it runs
+plt.style.use("tinyinfogan.view.lesson")
 
 # %% [markdown]
 # The result first
@@ -189,7 +191,7 @@ print(f"image 0 in eval mode, with 3 and with 255 others: {few:+.4f} and {many:+
 # shown generated images *only*, and their statistics are others. So the D that G is taught by is
 # not the D that was trained.
 #
-# To see it, let G have collapsed to a single digit (lesson 8 is about how that comes): its "fakes"
+# To see it, let G have collapsed to a single digit (lesson 10 is about how that comes): its "fakes"
 # are ones, and real ones at that. D can tell them from a mixture of all digits well enough. Train
 # the same small D in both ways, with equal weights at the start and equal batches, and then look at
 # the fakes twice: as D saw them in its own step, and as D sees them in G's step.
@@ -230,7 +232,7 @@ def train_discriminator(mixed, steps, seed):
     return on_fakes.data[:, 0], in_g_step.data[:, 0]
 
 
-steps, seeds = (100, 2) if args.fast else (300, 6)
+steps, seeds = (100, 2) if FAST else (300, 6)
 shown = {}
 for mixed in (True, False):
     pairs = [train_discriminator(mixed, steps, seed) for seed in range(seeds)]
@@ -256,7 +258,7 @@ for ax, mixed in zip(axes[1:], (True, False)):
     title = "Normalised " + ("together" if mixed else "apart: the two coincide")
     ax.set(xlabel="D's logit of the same fakes (above 0: real)", title=title, yticks=[])
 axes[1].legend()
-show("05_batch_norm.png")
+plt.show()
 
 # %% [markdown]
 # Normalised together, D's opinion of the very same images moves far to the right as soon as the

@@ -1,7 +1,7 @@
 # %% [markdown]
 """
-Lesson 13: Where the time goes
-==============================
+Appendix B: Where the time goes
+===============================
 
 A training step of the paper's network is a few hundred calls of NumPy. Which of them cost the time?
 We put a stopwatch on every operation of the engine, with one hook, and run a step twice: with the
@@ -16,7 +16,7 @@ on a GPU.
 
 *Time*: 15 minutes to read; under a minute to run on two cores, 5 seconds with ``--fast``.
 
-*Builds on*: lesson 1 (the tape) and lesson 3 (a convolution is a matrix product).
+*Builds on*: lesson 1 (the tape) and lesson 7 (a convolution is a matrix product).
 """
 
 # %%
@@ -29,7 +29,6 @@ from functools import partial
 
 import matplotlib.pyplot as plt
 import numpy as np
-from common import args, show
 
 from tinyinfogan import data
 from tinyinfogan.engine import conv, norm, ops, optim, plain, primitives, seam, tensor
@@ -38,6 +37,9 @@ from tinyinfogan.engine.fast import cpu, threads
 from tinyinfogan.infogan.model import InfoGAN, as_float
 from tinyinfogan.infogan.settings import PAPER_MNIST
 from tinyinfogan.infogan.variants.step import draws, optimisers, step_for
+
+FAST = False  # True: less of everything, to see that it runs
+plt.style.use("tinyinfogan.view.lesson")
 
 # %% [markdown]
 # One hook sees everything
@@ -122,7 +124,7 @@ class Stopwatch:
 
 # %%
 settings = PAPER_MNIST
-if args.fast:
+if FAST:
     settings = replace(settings, channels=8, hidden=64, batch_size=32)
 images = as_float(data.load().test_images[: settings.batch_size])
 
@@ -163,8 +165,8 @@ def profile(step, repeats):
 
 step = make_step()
 with plain():
-    plain_whole, plain_watch = profile(step, 2 if args.fast else 6)
-whole, watch = profile(step, 3 if args.fast else 12)
+    plain_whole, plain_watch = profile(step, 2 if FAST else 6)
+whole, watch = profile(step, 3 if FAST else 12)
 print(f"a step, plain formulas: {plain_whole:.1f} ms")
 print(f"a step, quick versions: {whole:.1f} ms")
 print(f"of which the stopwatch sees: {1e3 * sum(watch.seconds.values()):.1f} ms")
@@ -185,7 +187,7 @@ axes.set_yticks(places + 0.2, [*labels, "all others"])
 axes.invert_yaxis()
 axes.set(xlabel="milliseconds", title=f"One step: {plain_whole:.0f} ms and {whole:.0f} ms")
 axes.legend()
-show("13_profile.png")
+plt.show()
 
 # %% [markdown]
 # Convolutions and ``matmul``, the two that multiply matrices, take the largest part either way. The
@@ -219,8 +221,8 @@ def add_rate(n):
     return 12e-9 * n / seconds_of(lambda: np.add(a, b, out=out), 7 if n > 1e6 else 50)
 
 
-sides = [16, 32, 64, 128, 256, 512] + ([] if args.fast else [1024, 2048])
-lengths = [1 << k for k in range(8, 21 if args.fast else 25, 2)]
+sides = [16, 32, 64, 128, 256, 512] + ([] if FAST else [1024, 2048])
+lengths = [1 << k for k in range(8, 21 if FAST else 25, 2)]
 products = [product_rate(n) for n in sides]
 adds = [add_rate(n) for n in lengths]
 figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 3.8))
@@ -235,7 +237,7 @@ right.set_title("Sums: good while they fit into the cache")
 for axes in (left, right):
     axes.grid(color="#e8e8e8")
     axes.set_axisbelow(True)
-show("13_two_speeds.png")
+plt.show()
 rate, bandwidth = max(products), adds[-1]
 print(f"products: {rate:.0f} GFLOP/s")
 print(f"sums of large arrays: {bandwidth:.1f} GB/s")
@@ -270,7 +272,7 @@ print(f"matrix products of a step: {flops / 1e9:.2f} GFLOP")
 print(f"which take at least: {least:.1f} ms of {whole:.1f} ms, {least / whole:.0%}")
 
 # %% [markdown]
-# The remainder is memory traffic: copying windows (lesson 3), passing through batch norms and
+# The remainder is memory traffic: copying windows (lesson 7), passing through batch norms and
 # activations, Adam's dozen operations over each weight.
 #
 # What makes the quick versions quick

@@ -1,7 +1,7 @@
 # %% [markdown]
 """
-Lesson 8: A GAN in two dimensions
-=================================
+Lesson 10: A GAN in two dimensions
+==================================
 
 A generative adversarial network is a game of two players, and games have surprises that mere
 minimising has not. In two dimensions one can watch them: the data are eight heaps of points on a
@@ -15,7 +15,7 @@ with a reader, the idea of InfoGAN, happens to be one of the remedies.
 
 *Time*: 20 minutes to read; about a minute and a half to run, 3 seconds with ``--fast``.
 
-*Builds on*: lessons 1 and 2 (gradients), 6 (losses from logits), 7 (Adam).
+*Builds on*: lessons 1 and 2 (gradients), 5 (losses from logits), 6 (Adam).
 """
 
 # %%
@@ -23,12 +23,14 @@ import inspect
 
 import matplotlib.pyplot as plt
 import numpy as np
-from common import args, show
 
 from tinyinfogan import LatentSpec
 from tinyinfogan.engine import Tensor, nn, no_grad, ops, optim
 from tinyinfogan.engine.nn import frozen
 from tinyinfogan.infogan import losses
+
+FAST = False  # True: less of everything, to see that it runs
+plt.style.use("tinyinfogan.view.lesson")
 
 # %% [markdown]
 # The data: eight heaps
@@ -136,7 +138,7 @@ def play(d_lr, g_lr, steps, watch=(), seed=1, code=False, batch=128):
 # runs from left to right.
 
 # %%
-steps = 150 if args.fast else 4000
+steps = 150 if FAST else 4000
 watch = [round(steps * share) for share in (1 / 8, 1 / 4, 1 / 2, 5 / 8, 3 / 4, 7 / 8, 1)]
 games = {
     "G faster than D": {"d_lr": 2e-4, "g_lr": 1e-3},
@@ -159,7 +161,7 @@ for (name, (_, seen, _)), row in zip(results.items(), grid):
         draw_points(axes, points)
         axes.set_title(f"step {step}: {heaps_found(points)} of 8", fontsize=9)
     row[0].set_ylabel(name, fontsize=10)
-show("08_three_games.png")
+plt.show()
 
 # %% [markdown]
 # In the first row all thousand points, each from noise of its own, lie in one heap or one streak,
@@ -209,7 +211,7 @@ p = np.exp(-0.5 * x**2) / np.sqrt(2 * np.pi)
 q = np.exp(-0.5 * ((x - 1.5) / 0.7) ** 2) / (0.7 * np.sqrt(2 * np.pi))
 best = p / (p + q)
 best_loss = -(p * np.log(best) + q * np.log(1 - best)).sum() * (x[1] - x[0])
-D, loss = train_d(100 if args.fast else 1500, np.random.default_rng(0))
+D, loss = train_d(100 if FAST else 1500, np.random.default_rng(0))
 with no_grad():
     learnt = ops.sigmoid(D(Tensor(x[:, None].astype(np.float32)))).numpy()[:, 0]
 print(f"D's loss, trained: {loss:.3f}")
@@ -224,7 +226,7 @@ axes.plot(x, best, color="black", linestyle="--", label="p / (p + q)")
 axes.plot(x, learnt, color="C3", label="D, trained")
 axes.set(xlabel="x", ylim=(0, 1.05), title="The best discriminator is a ratio of densities")
 axes.legend(loc="center right")
-show("08_best_discriminator.png")
+plt.show()
 
 # %% [markdown]
 # Where both bells have points, the trained D is on the dashed line; far out at the right and left,
@@ -246,7 +248,7 @@ show("08_best_discriminator.png")
 rng = np.random.default_rng(1)
 new_G = network(spec.dim, 2, rng)
 adam = optim.Adam(new_G.parameters(), 1e-3)
-for _ in range(50 if args.fast else 1500):
+for _ in range(50 if FAST else 1500):
     with frozen(D):
         losses.generator_loss(D(new_G(Tensor(spec.sample(128, rng))))).backward()
     adam.step()
@@ -272,7 +274,7 @@ with no_grad():
         print(f"{title}, heaps found of 8: {heaps_found(points.numpy())}")
         print(f"{title}, loss of G: {loss:.3f}")
 figure.colorbar(image, ax=panels, label="D(x)", shrink=0.8)
-show("08_best_answer.png")
+plt.show()
 
 # %% [markdown]
 # The new G puts all its points on one hill of D, in the red circle, and by its loss it is the
@@ -294,7 +296,7 @@ for (name, (_, _, d_losses)), colour in zip(results.items(), ("C3", "C0", "C2"))
 axes.axhline(2 * np.log(2), color="black", linestyle="--", linewidth=1, label="2 log 2")
 axes.set(xlabel="step", ylabel="D's loss", title="A loss near 2 log 2 does not mean success")
 axes.legend(ncols=2, fontsize=9)
-show("08_losses.png")
+plt.show()
 
 # %% [markdown]
 # What helps
@@ -308,12 +310,12 @@ show("08_losses.png")
 # let a third network Q guess it from the point. G is rewarded when Q is right. Then eight
 # categories in one heap are the worst G can do: Q has nothing to go by. This is InfoGAN's term, λ
 # L_I with λ = 1. It was not invented against collapse, but it forbids the collapse of the
-# categories onto one another. How the reward is computed is lesson 9.
+# categories onto one another. How the reward is computed is lesson 13.
 #
 # One seed proves little in a game, so here is a count over several.
 
 # %%
-seeds = [1] if args.fast else [0, 1, 2, 3]
+seeds = [1] if FAST else [0, 1, 2, 3]
 both = {"d_lr": 1e-3, "g_lr": 1e-3, "code": True}
 tries = {**games, "equally fast, with a code and a reader Q": both}
 for name, options in tries.items():

@@ -1,6 +1,6 @@
 # %% [markdown]
 """
-Lesson 3: A convolution is one matrix product
+Lesson 7: A convolution is one matrix product
 =============================================
 
 A convolution slides a small window over an image. Written as it is told, it is seven nested loops,
@@ -23,11 +23,13 @@ import time
 
 import matplotlib.pyplot as plt
 import numpy as np
-from common import args, show
 from matplotlib.patches import Rectangle
 
 from tinyinfogan import data
 from tinyinfogan.engine import Tensor, ops, primitives
+
+FAST = False  # True: less of everything, to see that it runs
+plt.style.use("tinyinfogan.view.lesson")
 
 # %% [markdown]
 # The result first
@@ -69,7 +71,7 @@ def seconds(function, repeats=1):
 
 
 rng = np.random.default_rng(0)
-channels = 8 if args.fast else 24
+channels = 8 if FAST else 24
 x = rng.standard_normal((2, 14, 14, channels))
 weight = rng.standard_normal((4, 4, channels, 2 * channels))
 slow, slow_seconds = seconds(lambda: naive_conv2d(x, weight, stride=2, padding=1))
@@ -133,7 +135,7 @@ axes[1].set(ylabel="one row per window")
 for ax, sign in zip(axes[1:], ("=>", "@", "=")):
     left = -0.5 if sign == "@" else -0.16
     ax.text(left, 0.5, sign, transform=ax.transAxes, ha="right", fontsize=15)
-show("03_im2col.png")
+plt.show()
 
 # %% [markdown]
 # Each coloured window on the left is a row of P, and gives one pixel on the right.
@@ -182,7 +184,7 @@ print(f"numbers in the view: {view.size}, in memory: {tiny.size}")
 # %% [markdown]
 # With that the package's im2col is short. It adds the padding, takes the view, keeps every s-th
 # window, and puts the axes in the order of the weights. (``@primitive`` says that this is one of
-# the formulas of which the engine has a quicker version as well; lesson 13 tells more.)
+# the formulas of which the engine has a quicker version as well; appendix B tells more.)
 
 # %%
 print(inspect.getsource(primitives.im2col))
@@ -228,7 +230,7 @@ ax.bar_label(bars, [f" {rate:.2g}" for rate in rates])
 ax.invert_yaxis()
 ax.set(xscale="log", xlabel="billion operations per second", title="The same arithmetic")
 ax.margins(x=0.15)
-show("03_time.png")
+plt.show()
 for name, rate in zip(names, rates):
     print(f"{name}: {rate:.3g} billion operations per second")
 
@@ -256,7 +258,7 @@ by_hand = primitives.im2col(x, 4, 4, 2, 1).T @ g.reshape(-1, 2 * channels)
 print(f"weight gradient, largest difference: {np.abs(w.grad - by_hand.reshape(w.shape)).max():.1e}")
 
 # %% [markdown]
-# What remains is to bring ∂L/∂P back from the rows to the image, and that is lesson 4's subject.
+# What remains is to bring ∂L/∂P back from the rows to the image, and that is lesson 8's subject.
 #
 # Exercises
 # ---------
@@ -265,7 +267,7 @@ print(f"weight gradient, largest difference: {np.abs(w.grad - by_hand.reshape(w.
 # 2. What is a convolution with KH = H and KW = W, without padding? And one with KH = KW = 1?
 #
 # *Answer 1.* H + 2p - KH + 1 = H gives p = (KH - 1)/2, a whole number for odd KH only. (At stride 2
-# an even window is the better one, as lesson 4 shows.)
+# an even window is the better one, as lesson 8 shows.)
 #
 # *Answer 2.* There is one window, the image itself, so P has one row per image: it is a ``Linear``
 # layer on the flattened image. With 1×1, the windows are the pixels, P is x reshaped, and the

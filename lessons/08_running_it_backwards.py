@@ -1,6 +1,6 @@
 # %% [markdown]
 """
-Lesson 4: Running it backwards
+Lesson 8: Running it backwards
 ==============================
 
 A generator makes pictures out of small maps of numbers. What it needs is a convolution that goes
@@ -14,7 +14,7 @@ which size comes out; why 4×4 windows go with stride 2; and where checkerboards
 
 *Time*: 15 minutes to read, a few seconds to run.
 
-*Builds on*: lesson 3, and a little of lesson 1.
+*Builds on*: lesson 7, and a little of lesson 1.
 """
 
 # %%
@@ -22,10 +22,12 @@ import inspect
 
 import matplotlib.pyplot as plt
 import numpy as np
-from common import show
 
 from tinyinfogan import data
 from tinyinfogan.engine import Tensor, conv, ops, primitives
+
+FAST = False  # True: less of everything, to see that it runs
+plt.style.use("tinyinfogan.view.lesson")
 
 # %% [markdown]
 # The result first
@@ -106,7 +108,7 @@ print(f"painter and package, largest difference: {np.abs(difference).max():.1e}"
 #
 # $$OH = (H - 1) · s - 2p + KH$$
 #
-# It undoes lesson 3's formula, H = ⌊(OH + 2p - KH)/s⌋ + 1, wherever the floor did nothing.
+# It undoes lesson 7's formula, H = ⌊(OH + 2p - KH)/s⌋ + 1, wherever the floor did nothing.
 
 # %%
 print("   H  KH  s  p   OH, and back")
@@ -124,7 +126,7 @@ for H, KH, s, p in ((7, 4, 2, 1), (14, 4, 2, 1), (7, 3, 2, 1), (7, 5, 2, 2), (1,
 # Every backward is a transpose
 # -----------------------------
 #
-# Why did lesson 3 end with this operation missing? Let a loss depend on x through Y = A x, and let
+# Why did lesson 7 end with this operation missing? Let a loss depend on x through Y = A x, and let
 # g = ∂L/∂Y. Move x by a little d. Then Y moves by A d, and the loss by
 #
 # $$⟨g, A d⟩ = ⟨Aᵀ g, d⟩$$
@@ -156,7 +158,7 @@ print(inspect.getsource(conv.conv_transpose2d).split('"""')[2])
 
 # %% [markdown]
 # Read the two side by side: ``conv_input_grad`` in one's backward is the other's forward, and
-# ``conv_forward`` the reverse. Lesson 3 had conv_forward: the windows as the rows of a matrix, then
+# ``conv_forward`` the reverse. Lesson 7 had conv_forward: the windows as the rows of a matrix, then
 # one product, im2col(x) · W. The transpose of two steps is the transpose of each, in reverse order.
 # So first a product with Wᵀ, then the transpose of im2col, which is called *col2im*: every number
 # goes back to the pixel that it was copied from, and where windows overlap they add up. It is the
@@ -230,7 +232,7 @@ for ax, KH in zip(axes[1], (2, 3, 4, 5)):
     ax.set(title=f"7×7 enlarged twice, {KH}×{KH}")
 for ax in axes.flat:
     ax.set(xticks=[], yticks=[])
-show("04_checkerboards.png")
+plt.show()
 
 # %% [markdown]
 # Odd windows at stride 2 paint a checkerboard, and two layers paint two of them, one inside the

@@ -1,9 +1,9 @@
 # %% [markdown]
 """
-Lesson 10: InfoGAN on digits
+Lesson 15: InfoGAN on digits
 ============================
 
-Here everything meets: the engine of lessons 1 to 7, the game of lesson 8, the bound of lesson 9. A
+Here everything meets: the engine of lessons 1 to 9, the game of lesson 10, the bound of lesson 13. A
 generator is given sixty thousand handwritten digits to imitate, and three inputs that are to mean
 something: one category out of ten, c0, and two numbers, c1 and c2. Nobody says what they are to
 mean. At the end c0 picks the digit, and c1 and c2 change how it is written. Beside it the same
@@ -15,7 +15,7 @@ exactly the information adds, from a second run that differs in nothing but the 
 *Time*: 20 minutes to read; about 6 minutes to run on two cores, 5 seconds with ``--fast`` (then
 there are no digits yet, but the program is the same).
 
-*Builds on*: lessons 8 and 9.
+*Builds on*: lessons 10 and 13.
 """
 
 # %%
@@ -25,7 +25,6 @@ from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
-from common import args, show
 
 from tinyinfogan import data
 from tinyinfogan.evaluation import clustering
@@ -39,6 +38,9 @@ from tinyinfogan.training.seeds import LATENTS, WEIGHTS, rng_for
 from tinyinfogan.training.step import in_pairs
 from tinyinfogan.view import plots, traversals
 
+FAST = False  # True: less of everything, to see that it runs
+plt.style.use("tinyinfogan.view.lesson")
+
 # %% [markdown]
 # The program
 # -----------
@@ -48,7 +50,7 @@ from tinyinfogan.view import plots, traversals
 
 # %%
 size = {"channels": 16, "hidden": 128, "steps": 2500}
-if args.fast:
+if FAST:
     size = {"channels": 8, "hidden": 64, "steps": 30, "neighbours": 1}
 settings, plain = replace(MNIST, **size), replace(GAN, **size)
 for name in ("lambda_categorical", "lambda_continuous", "lambda_consistency"):
@@ -98,13 +100,13 @@ print(f"two runs of {settings.steps} steps: {time.perf_counter() - since:.0f} s"
 #
 # Q, shown real digits, answers with a category. Which category goes with which digit is anybody's
 # choice, so we look for the pairing that fits best on 10,000 training images and count on the
-# 10,000 test images how often it is right (``clustering.code_table``; lesson 11 is about this
+# 10,000 test images how often it is right (``clustering.code_table``; lesson 16 is about this
 # number). This is the only place where labels are used. Guessing would be right in 10 % of the
 # cases. Any sorting by something that can be seen does better, once its groups are named to fit,
 # and so does the Q of the plain GAN, without knowing a digit from another.
 
 # %%
-limit = 500 if args.fast else 10_000
+limit = 500 if FAST else 10_000
 result = clustering.code_table(infogan, dataset, limit)
 untaught = clustering.code_table(gan, dataset, limit)
 print(f"code accuracy with λ: {100 * result.accuracy:.1f} %")
@@ -148,7 +150,7 @@ figure = plt.figure(figsize=(13, 9.6))
 upper, lower = figure.subfigures(2, 1, hspace=0.03)
 draw_traversals(upper, infogan, by_digit, "InfoGAN: each column of a block is one value of a code")
 draw_traversals(lower, gan, None, "The same with λ = 0")
-show("10_traversals.png")
+plt.show()
 
 # %% [markdown]
 # One step, read slowly
@@ -158,7 +160,7 @@ show("10_traversals.png")
 #
 # $$\min_{G,Q} \max_D V(D, G) - λ L_I(G, Q)$$
 #
-# with V of equation 1, the game of lesson 8, and L_I of equation 5, the bound of lesson 9. Here is
+# with V of equation 1, the game of lesson 10, and L_I of equation 5, the bound of lesson 13. Here is
 # the step that plays it, as it stands in the package:
 
 # %%
@@ -171,7 +173,7 @@ print(inspect.getsource(train_step))
 #   a one-hot vector, and two numbers from -1 to 1, and G turns it into a picture. G runs once; D
 #   and Q see the result cut off from the tape (``detach``), and then G is trained through it.
 # - *D and Q first.* D minimises its loss: real pictures up, generated ones down, in two passes, as
-#   lesson 5 has it. Q maximises the bound: from the pictures it must predict the codes that they
+#   lesson 9 has it. Q maximises the bound: from the pictures it must predict the codes that they
 #   were made from. Q needs no picture of a real digit for that, only G's, because only of those the
 #   codes are known. D and Q share a trunk (``networks.Discriminator``), so Q costs little more than
 #   a second head.
@@ -180,7 +182,7 @@ print(inspect.getsource(train_step))
 #   for pictures in which Q can read the codes. The second payment is the only reason for G to let
 #   the codes have a clear effect.
 # - *The three arguments after the star* are where other programs differ from the paper's: λ, G's
-#   loss (both in lesson 12), and a further loss on real images, ``real_term``.
+#   loss (both in appendix A), and a further loss on real images, ``real_term``.
 #
 # That L_I is in both objectives is not an accident: Q alone can only report information that is
 # there, G alone would not know what Q can read.
@@ -189,7 +191,7 @@ print(inspect.getsource(train_step))
 # little. And Q has a further loss on *real* pictures, which come in pairs of like ones: a digit,
 # and one of ten that are near to it, pixel by pixel, among all 60,000. Its category of the one is
 # to tell as much as can be of its category of the other. That is InfoGAN's own quantity, the mutual
-# information of lesson 9, where it can be had without G: two categories are numbers from 0 to 9, so
+# information of lesson 13, where it can be had without G: two categories are numbers from 0 to 9, so
 # one counts how often they come together, a table of ten by ten, and has I(P) exactly, with no
 # bound. It is greatest, log 10, if like pictures always have the same category and all categories
 # are used alike. Both help Q to carry what it learnt on G's pictures over to real ones. Each is a
@@ -200,7 +202,7 @@ print(inspect.getsource(train_step))
 print(inspect.getsource(step_for))
 
 # %% [markdown]
-# (``information_step`` is lesson 12's.) In the second run the consistency had to go too: it has
+# (``information_step`` is appendix A's.) In the second run the consistency had to go too: it has
 # nothing to do with G's codes, and could group real digits by itself.
 #
 # Why should the codes become digits?
@@ -239,7 +241,7 @@ for name in with_term:
 # %% [markdown]
 # For c0 the most there can be is its entropy, H(c0) = log 10 = 2.303 nats. For c1 and c2 there is
 # no such ceiling, as a number holds more the more exactly it can be read, and the level of somebody
-# who answers 0 every time is log 2 - ½ log(2πe/3) = -0.176 nats (lesson 9). A bound below 0 is no
+# who answers 0 every time is log 2 - ½ log(2πe/3) = -0.176 nats (lesson 13). A bound below 0 is no
 # contradiction: it is a bound. The information itself is never negative.
 
 # %%
@@ -263,7 +265,7 @@ right.axhline(0, color="black", linewidth=0.8)
 right.set_xticks(range(3), names)
 right.set(ylabel="L_I at the end (nats)", title="All three codes")
 right.legend()
-show("10_information.png")
+plt.show()
 
 # %% [markdown]
 # One more thing to see in the left panel: the bound is near its ceiling early, while the pictures

@@ -1,6 +1,6 @@
 # %% [markdown]
 """
-Lesson 14: Your own pictures
+Lesson 18: Your own pictures
 ============================
 
 Nothing in the package knows about digits. Here is the way from a folder of pictures to a trained
@@ -16,18 +16,15 @@ it trains, and what to do with the model.
 ``--fast``. With your own folder:
 ``python lessons/14_your_own_pictures.py my_pictures/ --categories 5 --out runs/mine``.
 
-*Builds on*: lessons 10 and 11.
+*Builds on*: lessons 15 and 16.
 """
 
 # %%
-import sys
 import tempfile
 from pathlib import Path
 
-import common
 import matplotlib.pyplot as plt
 import numpy as np
-from common import show
 from PIL import Image, ImageDraw, ImageOps
 
 import tinyinfogan
@@ -36,11 +33,10 @@ from tinyinfogan.evaluation import clustering
 from tinyinfogan.training import folder
 from tinyinfogan.view import plots, traversals
 
-own = common.parser.add_argument
-own("folder", nargs="?", help="PNG or JPEG files; without it, shapes are drawn")
-own("--categories", type=int, default=3, help="of the code c0 (default: 3)")
-own("--out", help="keep the run in this folder (default: a temporary one)")
-args = common.args
+FAST = False  # True: less of everything, to see that it runs
+FOLDER = None  # a folder with PNG or JPEG files of yours; None: shapes are drawn
+CATEGORIES = 3  # of the code c0
+plt.style.use("tinyinfogan.view.lesson")
 work = tempfile.TemporaryDirectory()
 
 # %% [markdown]
@@ -74,15 +70,15 @@ def draw_shape(shape, size, shade, rng):
 def draw_folder(target, each, rng):
     """Fill sub-folders with `each` pictures per shape."""
     for shape in SHAPES:
-        (target / shape).mkdir(parents=True)
+        (target / shape).mkdir(parents=True, exist_ok=True)
         for number in range(each):
             picture = draw_shape(shape, rng.uniform(20, 32), int(rng.uniform(130, 255)), rng)
             picture.save(target / shape / f"{number:04d}.png")
 
 
-source = Path(args.folder or Path(work.name, "drawn"))
-if not args.folder:
-    draw_folder(source, 60 if args.fast else 600, np.random.default_rng(0))
+source = Path(FOLDER or Path(work.name, "drawn"))
+if not FOLDER:
+    draw_folder(source, 60 if FAST else 600, np.random.default_rng(0))
 
 # %% [markdown]
 # One size for all
@@ -100,7 +96,6 @@ def prepare(source, target, side=32):
 
     Each becomes side×side.  Returns the name of the folder that each came from, a list.
     """
-    target.mkdir()
     origins = []
     for path in sorted(source.rglob("*")):
         if path.suffix.lower() in (".png", ".jpg", ".jpeg"):
@@ -112,13 +107,8 @@ def prepare(source, target, side=32):
     return origins
 
 
-prepared = Path(work.name, "prepared")
-try:
-    origins = prepare(source, prepared)
-except OSError as error:
-    sys.exit(f"lesson 14: {error}")
-if not origins:
-    sys.exit(f"lesson 14: {source}: no PNG or JPEG files here; give a folder of pictures")
+prepared = Path(tempfile.mkdtemp(dir=work.name))
+origins = prepare(source, prepared)
 dataset = data.load(prepared)
 print(f"{len(dataset.images)} pictures of {dataset.images.shape[1:]}")
 
@@ -149,22 +139,19 @@ print(f"{len(dataset.images)} pictures of {dataset.images.shape[1:]}")
 #   tenth of the size.
 
 # %%
-steps, batch = (20, 32) if args.fast else (1000, 64)
-run = Path(args.out or Path(work.name, "run"))
-try:
-    model = tinyinfogan.fit(
-        dataset.images,
-        categorical=(args.categories,),
-        continuous=2,
-        noise=16,
-        channels=16,
-        hidden=128,
-        steps=steps,
-        batch_size=min(batch, len(dataset.images)),
-        out=run,
-    )
-except (ValueError, OSError) as error:
-    sys.exit(f"lesson 14: {error}")
+steps, batch = (20, 32) if FAST else (1000, 64)
+run = Path(tempfile.mkdtemp(dir=work.name))
+model = tinyinfogan.fit(
+    dataset.images,
+    categorical=(CATEGORIES,),
+    continuous=2,
+    noise=16,
+    channels=16,
+    hidden=128,
+    steps=steps,
+    batch_size=min(batch, len(dataset.images)),
+    out=run,
+)
 
 # %% [markdown]
 # The result
@@ -184,7 +171,7 @@ def as_grid(axes, pictures, columns):
 
 
 rng = np.random.default_rng(0)
-some = rng.permutation(len(dataset.images))[: 10 * args.categories]
+some = rng.permutation(len(dataset.images))[: 10 * CATEGORIES]
 category, *numbers = (panel[3] for panel in traversals.traversals(model))  # (R, K, H, W, C)
 blocks = {
     "your pictures": dataset.images[some] / 255,
@@ -192,15 +179,15 @@ blocks = {
     "c1: from -2 to 2": numbers[0].reshape(-1, *model.image_shape),
     "c2: from -2 to 2": numbers[1].reshape(-1, *model.image_shape),
 }
-figure, grid = plt.subplots(2, 2, figsize=(10, args.categories + 1))
+figure, grid = plt.subplots(2, 2, figsize=(10, CATEGORIES + 1))
 for axes, (title, images) in zip(grid.flat, blocks.items()):
     as_grid(axes, images, 10)
     axes.set_title(title)
-show("14_traversals.png")
+plt.show()
 
 # %% [markdown]
 # While it trains, the numbers beside the bar say how it goes. D's loss should stay well above 0 and
-# near 2 log 2 = 1.39 (lesson 8); L_I of c0 should rise towards log K (lesson 9). If L_I is high and
+# near 2 log 2 = 1.39 (lesson 10); L_I of c0 should rise towards log K (lesson 13). If L_I is high and
 # the pictures are still blobs, wait. If D's loss falls to nearly 0, D has won: use more pictures,
 # or a lower ``--d-lr``. The run's ``samples/`` and ``curves.png`` show the course of it. At its end
 # the run warns of failures that it can name: categories that Q predicts for hardly any picture,
@@ -210,7 +197,7 @@ show("14_traversals.png")
 log = folder.read_log(run)
 d_loss, information = log[-1]["d_loss"], log[-1]["mi_nats"]["c0"]
 print(f"D's loss at the end: {d_loss:.3f}")
-print(f"L_I of c0 at the end: {information:.3f} of {np.log(args.categories):.3f} nats")
+print(f"L_I of c0 at the end: {information:.3f} of {np.log(CATEGORIES):.3f} nats")
 
 # %% [markdown]
 # Let Q sort the folder
@@ -223,10 +210,10 @@ print(f"L_I of c0 at the end: {information:.3f} of {np.log(args.categories):.3f}
 # %%
 predicted = model.encode(dataset.images)
 codes = predicted.probabilities[0].argmax(axis=1)
-figure, axes = plt.subplots(2, 1, figsize=(9, 1.3 * args.categories + 0.8))
+figure, axes = plt.subplots(2, 1, figsize=(9, 1.3 * CATEGORIES + 0.8))
 for number, panel in enumerate(axes):
     rows = []
-    for category in range(args.categories):
+    for category in range(CATEGORIES):
         members = np.flatnonzero(codes == category)
         members = members[np.argsort(predicted.means[members, number])]
         row = np.zeros((14, *model.image_shape))
@@ -236,7 +223,7 @@ for number, panel in enumerate(axes):
         rows.append(row)
     as_grid(panel, np.concatenate(rows), 14)
     panel.set_title(f"your pictures, a row for each category, in the order of c{number + 1}")
-show("14_sorted.png")
+plt.show()
 
 # %% [markdown]
 # If the folder had sub-folders, they can now tell how well the categories fit them. The sub-folders
@@ -248,7 +235,7 @@ show("14_sorted.png")
 # %%
 names, labels = np.unique(origins, return_inverse=True)
 if len(names) > 1:
-    table = clustering.confusion_table(codes, labels, args.categories)
+    table = clustering.confusion_table(codes, labels, CATEGORIES)
     assignment = clustering.assign_codes(table)
     print("classes: " + ", ".join(f"{index} {name}" for index, name in enumerate(names)))
     print(clustering.format_confusion(table, assignment))
@@ -260,7 +247,7 @@ if len(names) > 1:
 # the number of pixels that are not black, and the brightest pixel.
 
 # %%
-if not args.folder:
+if not FOLDER:
     pixels = dataset.images[..., 0].astype(float)
     known = {"size": np.sqrt((pixels > 40).sum(axis=(1, 2))), "shade": pixels.max(axis=(1, 2))}
     for number in range(2):

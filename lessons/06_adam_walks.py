@@ -1,6 +1,6 @@
 # %% [markdown]
 """
-Lesson 7: Adam, by watching it walk
+Lesson 6: Adam, by watching it walk
 ===================================
 
 A gradient says which way is down. How far to go it does not say, and in a network the right
@@ -21,9 +21,11 @@ import inspect
 
 import matplotlib.pyplot as plt
 import numpy as np
-from common import args, show
 
 from tinyinfogan.engine import Tensor, optim, primitives
+
+FAST = False  # True: less of everything, to see that it runs
+plt.style.use("tinyinfogan.view.lesson")
 
 # %% [markdown]
 # The result first
@@ -105,7 +107,7 @@ def arrival(losses):
     return np.inf if above.size and above[-1] == len(losses) - 1 else above[-1] + 1
 
 
-rates = np.logspace(-4, 0, 17 if args.fast else 41)
+rates = np.logspace(-4, 0, 17 if FAST else 41)
 walkers = {"gradient descent": descent, "momentum": momentum, "Adam": adam}
 best = {}
 for name, walker in walkers.items():
@@ -133,7 +135,7 @@ for ax, (title, angle) in zip(axes, valleys.items()):
 axes[0].set(ylabel="y")
 axes[2].set(xlabel="step", ylabel="loss", title="In the left valley", ylim=(1e-9, 1e3))
 axes[2].legend()
-show("07_paths.png")
+plt.show()
 
 # %% [markdown]
 # Gradient descent zigzags across and hardly moves along. Momentum swings wide and arrives. Adam
@@ -179,7 +181,7 @@ show("07_paths.png")
 # ground is made steeper and flatter.
 
 # %%
-factors = np.logspace(-3, 3, 13 if args.fast else 25)
+factors = np.logspace(-3, 3, 13 if FAST else 25)
 figure, ax = plt.subplots(figsize=(6.5, 3.4))
 for name, walker in walkers.items():
     counts = []
@@ -192,7 +194,7 @@ for name, walker in walkers.items():
 ax.set(xlabel="the loss is multiplied by", ylabel="steps to arrive", ylim=(0, 1000))
 ax.set_title("One step size, other losses")
 ax.legend()
-show("07_scale.png")
+plt.show()
 
 # %% [markdown]
 # Below 1 descent and momentum grow slow, and not far above it they fly off (no point: not arrived
@@ -230,7 +232,7 @@ for beta1, style in ((0.5, "-"), (0.9, "--")):
         print(f"first step in units of α, β₁ = {beta1}, {kind}: {sizes[0]:.2f}")
 ax.set(xlabel="step t", ylabel="length of the step, in α", title="Equal gradients, β₂ = 0.999")
 ax.legend()
-show("07_bias.png")
+plt.show()
 
 # %% [markdown]
 # The package's
@@ -280,7 +282,7 @@ print(f"six lines and package after 50 steps, largest difference: {difference:.1
 # %%
 for lr in (0.1, 0.01, 0.001):
     step, x, trace = adam(lr), np.zeros(200), []  # 200 walkers at once
-    for _ in range(300 if args.fast else 2000):
+    for _ in range(300 if FAST else 2000):
         x = x - step(x + rng.standard_normal(200))
         trace.append(np.sqrt((x * x).mean()))
     print(f"α = {lr}: typical distance from the best place {np.mean(trace[-100:]):.3f}")
