@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from tinyinfogan import data
+from tinyinfogan.evaluation.clustering import sort_codes
 from tinyinfogan.training import checkpoint
 from tinyinfogan.view import plots, traversals
 
@@ -19,19 +21,29 @@ HERE = Path(__file__).parent
 COLUMNS, ROWS = 10, 2  # of pictures in a strip
 
 
-def pictures(model, name):
+def pictures(model, config, found, name):
     """Return ROWS rows of COLUMNS pictures in which one code changes, and the noise by row."""
     rng, spec = np.random.default_rng(3), model.spec
     code = next(code for code in spec.codes if code.name == name)
     latents = spec.sample(ROWS, rng)
     if code.size:
-        values = np.arange(COLUMNS) * code.size // COLUMNS
+        order = in_order(model, config, found)
+        values = order[np.arange(COLUMNS) * code.size // COLUMNS]
     else:
         values = np.linspace(-1.8, 1.8, COLUMNS)
         traversals.centre(spec, latents)
-    return plots.tile(
-        traversals.grid(model, latents, name, values).reshape(-1, *model.image_shape), COLUMNS
-    )
+    images = traversals.grid(model, latents, name, values)
+    return plots.tile(images.reshape(-1, *model.image_shape), COLUMNS)
+
+
+def in_order(model, config, found):
+    """Return c0's categories in the order of a known angle's means, or else of their classes."""
+    for name, factor in found.get("factors", {}).items():
+        if factor["kind"] == "angle":
+            dataset = data.of_run(config)
+            predicted, angle = model.predict(dataset.images), dataset.factors[name]
+            return np.argsort([angle[predicted == k].mean() for k in range(predicted.max() + 1)])
+    return sort_codes(**found["confusion"])[2]
 
 
 def number(found):
@@ -39,7 +51,9 @@ def number(found):
     words = []
     for name, factor in found.get("factors", {}).items():
         if factor["kind"] == "angle" and factor["error_degrees"]:
-            words.append(f"{name} within ±{min(factor['error_degrees'].values()):.0f}°")
+            error = min(factor["error_degrees"].values())
+            if error < 0.8 * factor["guess_degrees"]:
+                words.append(f"{name} within ±{error:.0f}°")
         elif factor["kind"] == "number":
             words.append(f"{name}: R² {factor['all_codes']:.2f}")
     if not words and "code_accuracy" in found:
@@ -59,7 +73,7 @@ def main(arguments):
             number(found),
             f"--preset {config['settings']['preset']}",
         ]
-        strips.append((title, words, pictures(model, code)))
+        strips.append((title, words, pictures(model, config, found, code)))
     figure = plots.new_figure(1500, 250 * len(strips), padding=(0.05, 0.08))
     for (left, right), (title, words, picture) in zip(
         figure.subplots(len(strips), 2, width_ratios=(1, 3.2), squeeze=False), strips

@@ -150,6 +150,10 @@ def test_images_count_as_near_that_are_so_when_they_are_moved(rng, monkeypatch):
     one[:, 1:6, 1:6] = rng.integers(0, 256, (20, 5, 5, 1))
     images = np.concatenate([one, np.roll(one, 1, axis=1)])
     down = np.tile(np.float32([[1, 0, 1], [0, 1, 0]]), (40, 1, 1))  # takes the pixel below
-    monkeypatch.setattr(consistency, "draw_maps", lambda views, n, rng: down[:n])
-    like = nearest(images, 2, rng, Augmentation(shift=1.0))
+    asked = []
+    monkeypatch.setattr(
+        consistency, "draw_maps", lambda views, n, rng: asked.append(views) or down[:n]
+    )
+    like = nearest(images, 2, rng, Augmentation(shift=1.0, rotation=12.0))
     np.testing.assert_array_equal(like[:20, 0], np.arange(20, 40))
+    assert asked == [Augmentation(shift=1.0, rotation=24.0)]
