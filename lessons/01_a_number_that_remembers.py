@@ -353,7 +353,7 @@ class WithExp(Remembering):
 
 x = WithExp(1.0)
 (x * x).exp().backward()
-print(f"derivative of exp(x·x) at 1: {x.grad:.6f}, by hand {2 * math.e:.6f}")
+print(f"derivative of exp(x*x) at 1: {x.grad:.6f}, by hand {2 * math.e:.6f}")
 
 # %% [markdown]
 # *Answer 2.* 8: leaves add up, so that a large batch can be sent through in pieces and its

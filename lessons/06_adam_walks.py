@@ -190,7 +190,7 @@ for name, walker in walkers.items():
         counts.append(arrival(scaled_losses / factor))
     ax.semilogx(factors, np.where(np.isfinite(counts), counts, np.nan), "o-", ms=4, label=name)
     for factor, count in ((factors[0], counts[0]), (factors[-1], counts[-1])):
-        print(f"{name}, loss × {factor:g}, steps to arrive: {count}")
+        print(f"{name}, loss x {factor:g}, steps to arrive: {count}")
 ax.set(xlabel="the loss is multiplied by", ylabel="steps to arrive", ylim=(0, 1000))
 ax.set_title("One step size, other losses")
 ax.legend()
@@ -229,7 +229,7 @@ for beta1, style in ((0.5, "-"), (0.9, "--")):
         label = f"β₁ = {beta1}, {'corrected' if corrected else 'as they are'}"
         ax.loglog(t, sizes, style, color=colour, label=label)
         kind = "corrected" if corrected else "uncorrected"
-        print(f"first step in units of α, β₁ = {beta1}, {kind}: {sizes[0]:.2f}")
+        print(f"first step in units of alpha, beta1 = {beta1}, {kind}: {sizes[0]:.2f}")
 ax.set(xlabel="step t", ylabel="length of the step, in α", title="Equal gradients, β₂ = 0.999")
 ax.legend()
 plt.show()
@@ -285,7 +285,7 @@ for lr in (0.1, 0.01, 0.001):
     for _ in range(300 if FAST else 2000):
         x = x - step(x + rng.standard_normal(200))
         trace.append(np.sqrt((x * x).mean()))
-    print(f"α = {lr}: typical distance from the best place {np.mean(trace[-100:]):.3f}")
+    print(f"alpha = {lr}: typical distance from the best place {np.mean(trace[-100:]):.3f}")
 
 # %% [markdown]
 # *Answer 2.* Here is the measurement:
@@ -295,7 +295,7 @@ for beta1 in (0.0, 0.5, 0.9):
     one, other, (x, y) = adam(0.01, beta1), adam(0.01, beta1), (1.0, 0.0)
     for _ in range(2000):
         x, y = x - one(y), y + other(x)
-    print(f"β₁ = {beta1}: distance from (0, 0) after 2000 steps {np.hypot(x, y):.2f}")
+    print(f"beta1 = {beta1}: distance from (0, 0) after 2000 steps {np.hypot(x, y):.2f}")
 
 # %% [markdown]
 # The walkers circle the centre, each the other's moving target. An average of old gradients points

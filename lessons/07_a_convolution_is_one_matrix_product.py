@@ -174,7 +174,7 @@ for H, KH, s, p in ((28, 4, 2, 1), (14, 4, 2, 1), (28, 5, 1, 2), (7, 7, 1, 0), (
 # %%
 tiny = np.arange(16.0).reshape(4, 4)
 view = np.lib.stride_tricks.sliding_window_view(tiny, (3, 3))  # (2, 2, 3, 3)
-print("a 4×4 image and its four 3×3 windows, as rows:")
+print("a 4x4 image and its four 3x3 windows, as rows:")
 print(tiny.astype(int))
 print(view.reshape(4, 9).astype(int))
 print("strides in numbers, of the image:", tuple(jump // 8 for jump in tiny.strides))
@@ -278,7 +278,7 @@ image = rng.standard_normal((3, 5, 5, 2))
 full, point = rng.standard_normal((5, 5, 2, 4)), rng.standard_normal((1, 1, 2, 4))
 as_linear = image.reshape(3, 50) @ full.reshape(50, 4)
 print("whole image, as Linear:", np.allclose(ops.conv2d(image, full).data[:, 0, 0], as_linear))
-print("1×1, as Linear:", np.allclose(ops.conv2d(image, point).data, image @ point[0, 0]))
+print("1x1, as Linear:", np.allclose(ops.conv2d(image, point).data, image @ point[0, 0]))
 
 # %% [markdown]
 # The discriminator is made of these: from a picture down to a few numbers. The generator has to go

@@ -197,10 +197,10 @@ counts = {
     for KH in (2, 3, 4, 5)
 }
 for KH, count in counts.items():
-    print(f"strokes at stride 2, {KH}×{KH}, along the middle:", count[len(count) // 2].astype(int))
+    print(f"strokes at stride 2, {KH}x{KH}, along the middle:", count[len(count) // 2].astype(int))
 middle = {KH: count[4:-4, 4:-4] for KH, count in counts.items()}
-print(f"most and fewest strokes, 3×3: {middle[3].max() / middle[3].min():.0f} to 1")
-print(f"most and fewest strokes, 4×4: {middle[4].max() / middle[4].min():.0f} to 1")
+print(f"most and fewest strokes, 3x3: {middle[3].max() / middle[3].min():.0f} to 1")
+print(f"most and fewest strokes, 4x4: {middle[4].max() / middle[4].min():.0f} to 1")
 
 # %% [markdown]
 # In two dimensions the counts multiply. With 3×3 some pixels have 4 strokes, some 2, some 1. A
@@ -251,7 +251,7 @@ plt.show()
 # %%
 picture = Tensor(np.ones((1, 15, 15, 1)), requires_grad=True)
 ops.sum(ops.conv2d(picture, np.ones((3, 3, 1, 1)), stride=2)).backward()
-print("how often each pixel of the middle row is asked about, 3×3 at stride 2:")
+print("how often each pixel of the middle row is asked about, 3x3 at stride 2:")
 print(picture.grad[0, 7, :, 0].astype(int))
 
 # %% [markdown]

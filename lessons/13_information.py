@@ -155,7 +155,7 @@ plt.show()
 
 for sigma, row in zip(sigmas, rows):
     for name, nats in zip(("truth", "bound", "bound, trained too little", "bound, linear"), row):
-        print(f"σ = {sigma}, {name}: {nats:.3f} nats")
+        print(f"sigma = {sigma}, {name}: {nats:.3f} nats")
 print(f"truth less bound, the least of all: {(rows[:, :1] - rows[:, 1:]).min():.4f} nats")
 
 # %% [markdown]
@@ -284,7 +284,7 @@ for blur in blurs:
     error = (weights * (codes - mean[:, None]) ** 2).sum() / weights.sum()
     fixed.append(np.log(2) - 0.5 * np.log(2 * np.pi) - 0.5 * error)
 best = [losses.with_best_sigma(value) for value in fixed]
-for name, nats in (("truth", truth), ("bound, best σ", best), ("bound, σ = 1", fixed)):
+for name, nats in (("truth", truth), ("bound, best sigma", best), ("bound, sigma = 1", fixed)):
     print(f"continuous code, blur {blurs[5]:.2f}, {name}: {nats[5]:.3f} nats")
 
 figure, axes = plt.subplots(figsize=(8, 3.8))
@@ -398,9 +398,9 @@ plt.show()
 
 for lam, (p, course) in zip(lambdas, runs):
     distance = 0.5 * (np.abs(p.mean(axis=0) - data) * dx).sum()
-    print(f"λ = {lam:g}, truth: {course[-1, 2]:.3f} nats")
-    print(f"λ = {lam:g}, bound: {course[-1, 1]:.3f} nats")
-    print(f"λ = {lam:g}, mass that is not where the data are: {100 * distance:.0f} %")
+    print(f"lambda = {lam:g}, truth: {course[-1, 2]:.3f} nats")
+    print(f"lambda = {lam:g}, bound: {course[-1, 1]:.3f} nats")
+    print(f"lambda = {lam:g}, mass that is not where the data are: {100 * distance:.0f} %")
 
 # %% [markdown]
 # Without λ the four colours lie on top of one another: G uses the code as one more noise. The truth

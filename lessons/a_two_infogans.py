@@ -84,8 +84,8 @@ variants = {  # settings, and whether with the tutorial's ranges
     "ranges": (small, True),
     "third step": (third, False),
     "all of these": (replace(third, generator_loss="log-ratio"), True),
-    "the paper's, λ = 0.1": (replace(small, **tenth), False),
-    "third step, λ = 0.1": (replace(third, **tenth), False),
+    "the paper's, lambda = 0.1": (replace(small, **tenth), False),
+    "third step, lambda = 0.1": (replace(third, **tenth), False),
     "third step, rate 1e-3": (replace(third, q_lr=1e-3), False),
 }
 dataset = data.load()
@@ -264,7 +264,7 @@ for name, settings in (("third step", third), ("the paper's", small)):
         short = replace(settings, steps=12 if FAST else 48, **weights)
         courses.append(fit(short, False, seeds[0], eps=1e-30)[1]["c0"])
     difference = np.abs(courses[0] - courses[1]).max()
-    print(f"{name}, L_I(c0) changes with λ by: {difference:.4g} nats")
+    print(f"{name}, L_I(c0) changes with lambda by: {difference:.4g} nats")
 
 # %% [markdown]
 # In the third step the two courses are equal, to the last bit. (With the usual ε of 10⁻⁸ they are
