@@ -7,10 +7,15 @@ Every lesson is run in full; LESSONS=fast in the environment sets FAST = True in
 
 import os
 import re
+import sys
+from pathlib import Path
 
 from sphinx_gallery import py_source_parser
 
 project = "tinyinfogan"
+sys.path.insert(0, str(Path(__file__).parent))
+import lessons_index  # noqa: E402
+
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
@@ -24,6 +29,9 @@ html_theme = "furo"
 html_title = "tinyinfogan"
 html_show_copyright = html_show_sphinx = False
 html_theme_options = {"navigation_with_keys": True}
+html_static_path = ["static"]
+html_css_files = ["lessons.css"]
+html_js_files = ["lessons.js"]
 myst_heading_anchors = 3
 autodoc_preserve_defaults = True
 autodoc_default_options = {"members": True, "member-order": "bysource"}
@@ -59,33 +67,60 @@ def as_rst(app, what, name, obj, options, lines):
     lines[:] = result
 
 
+def as_markup(app, docname, source):
+    """Turn what notebooks understand and Sphinx does not into directives and links, in place.
+
+    $...$ and $$...$$ are mathematics, a line of HTML is HTML, and a path of the package a link to
+    its source.  Directives and what is indented below them stay as they are.
+    """
+    if not docname.startswith("lessons/"):
+        return
+
+    def formula(match):
+        return " ".join(match[1].split())
+
+    directive = re.compile(r"(^ *\.\. [\w-]+::.*\n(?: {3,}.*\n| *\n)*)", re.M)
+    parts = directive.split(source[0])
+    for index, text in enumerate(parts):
+        if index % 2 == 0:
+            text = re.sub(r"^(</?(?:details|summary)\b.*>)$", r".. raw:: html\n\n    \1", text, flags=re.M)
+            displayed = re.compile(r"^\$\$(.+?)\$\$$", re.M | re.S)
+            text = displayed.sub(lambda match: f".. math:: {formula(match)}", text)
+            inline = re.compile(r"(?<![\w$`])\$([^$`]+?)\$")
+            text = inline.sub(lambda match: f":math:`{formula(match)}`", text)
+            link = r"`\1 <../_modules/\2.html>`__"
+            parts[index] = re.sub(r"``((tinyinfogan/[\w/]+)\.py)``", link, text)
+    source[0] = "".join(parts)
+
+
 def setup(app):
-    """Let Sphinx read our docstrings."""
+    """Let Sphinx read our docstrings and our lessons, and write their index."""
     app.connect("autodoc-process-docstring", as_rst)
+    app.connect("source-read", as_markup)
+    app.connect("builder-inited", lessons_index.write, priority=900)  # the gallery has run
+    app.connect("build-finished", lessons_index.draw)
 
 
 split_into_blocks = py_source_parser.split_code_and_text_blocks
 
 
-def with_mathematics(source_file, return_node=False):
-    """Let sphinx-gallery read $...$ and $$...$$ as notebooks do; it knows no Markdown."""
+def with_fast(source_file, return_node=False):
+    """Let sphinx-gallery read FAST = False as FAST = True."""
     conf, blocks, *node = split_into_blocks(source_file, return_node)
-
-    def formula(match):
-        return " ".join(match[1].split())
-
-    def as_directives(text):
-        displayed = re.compile(r"^\$\$(.+?)\$\$$", re.M | re.S)
-        text = displayed.sub(lambda match: f".. math:: {formula(match)}", text)
-        inline = re.compile(r"(?<![\w$`])\$([^$`]+?)\$")
-        return inline.sub(lambda match: f":math:`{formula(match)}`", text)
-
-    texts = {block for block in blocks if block.type == "text"}
-    blocks = [b._replace(content=as_directives(b.content)) if b in texts else b for b in blocks]
+    blocks = [
+        block._replace(content=re.sub(r"^FAST = False", "FAST = True", block.content, flags=re.M))
+        for block in blocks
+    ]
     return (conf, blocks, *node)
 
 
-py_source_parser.split_code_and_text_blocks = with_mathematics
+if os.environ.get("LESSONS") == "fast":
+    py_source_parser.split_code_and_text_blocks = with_fast
+
+INSTALL = """import importlib.util
+
+if not importlib.util.find_spec("tinyinfogan"):
+    %pip install tinyinfogan"""
 
 sphinx_gallery_conf = {
     "examples_dirs": "../lessons",
@@ -98,5 +133,8 @@ sphinx_gallery_conf = {
     "show_signature": False,
     "write_computation_times": False,  # a page of its own, with scripts from elsewhere
     "plot_gallery": True,
+    "matplotlib_animations": True,
+    "ignore_repr_types": r"matplotlib\.animation",  # it is shown already
+    "first_notebook_cell": INSTALL,
     "abort_on_example_error": True,
 }

@@ -51,8 +51,14 @@ def our_loss(logits):
 with np.errstate(all="ignore"):  # we know
     for t in (5, 50, 100, 1000):
         logits = np.array([0, t], np.float32)
-        print(f"t = {t:4}: textbook {textbook_loss(logits):8.3f}   ours {our_loss(logits):8.3f}")
-    print("the textbook's probabilities of the last:", np.exp(logits) / np.exp(logits).sum())
+        print(
+            f"t = {t:4}: textbook {textbook_loss(logits):8.3f}"
+            f"   ours {our_loss(logits):8.3f}"
+        )
+    print(
+        "the textbook's probabilities of the last:",
+        np.exp(logits) / np.exp(logits).sum(),
+    )
 
 # %% [markdown]
 # The true value is t, up to a trifle. Just where the network is most wrong, and most in need of a
@@ -75,7 +81,8 @@ with np.errstate(all="ignore"):  # we know
 # powers are at most 1, and the largest is exactly 1, so that the sum is not 0 either.
 
 # %%
-print(f"the largest x with a finite e^x in float32: {np.log(np.finfo(np.float32).max):.2f}")
+largest = np.log(np.finfo(np.float32).max)
+print(f"the largest x with a finite e^x in float32: {largest:.2f}")
 x = np.array([1000, 999, 0], np.float32)
 print("softmax of 1000, 999, 0:", ops.softmax(Tensor(x)).data.round(4))
 
@@ -147,7 +154,9 @@ stable = ops.softplus(Tensor(x)).data
 with np.errstate(all="ignore"):
     textbook = -np.log(1 - 1 / (1 + np.exp(-x)))
 broken = x[~np.isfinite(textbook)]
-print(f"-log(1 - D) as it is written is infinite from a logit of: {broken.min():.1f}")
+print(
+    f"-log(1 - D) as it is written is infinite from a logit of: {broken.min():.1f}"
+)
 
 t = np.linspace(0, 150, 601, dtype=np.float32)
 with np.errstate(all="ignore"):
@@ -159,12 +168,22 @@ figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6))
 style = {"textcoords": "offset points", "color": "tab:red"}
 for ax, at, good, bad in ((left, t, ours, naive), (right, x, stable, textbook)):
     ax.plot(at, good, lw=6, color="tab:green", alpha=0.4, label="ours")
-    ax.plot(at, np.where(np.isfinite(bad), bad, np.nan), color="tab:red", label="as written")
+    ax.plot(
+        at,
+        np.where(np.isfinite(bad), bad, np.nan),
+        color="tab:red",
+        label="as written",
+    )
     end = np.flatnonzero(np.isfinite(bad))[-1]
     ax.plot(at[end], bad[end], "x", color="tab:red", ms=10, mew=2.5)
     ax.annotate("infinite from here", (at[end], bad[end]), (8, -14), **style)
-left.set(xlabel="logit of a wrong class", ylabel="loss, nats", title="-log softmax(0, t)")
-right.set(xlabel="D's logit of a generated image", title="-log(1 - sigmoid(x)) = softplus(x)")
+left.set(
+    xlabel="logit of a wrong class", ylabel="loss, nats", title="-log softmax(0, t)"
+)
+right.set(
+    xlabel="D's logit of a generated image",
+    title="-log(1 - sigmoid(x)) = softplus(x)",
+)
 left.legend()
 plt.show()
 
@@ -186,7 +205,8 @@ print(inspect.getsource(losses.discriminator_loss))
 K = 10
 floor = np.log(1 + (K - 1) / np.e)
 print(f"softmax twice, smallest possible loss for 10 classes: {floor:.4f} nats")
-print(f"so the bound H(c) - L cannot pass {np.log(K) - floor:.4f} of {np.log(K):.4f} nats")
+ceiling = np.log(K) - floor
+print(f"so the bound H(c) - L cannot pass {ceiling:.4f} of {np.log(K):.4f} nats")
 
 # %% [markdown]
 # And the gradient passes through one softmax more, and gets another factor like p(1 - p): if Q
@@ -207,12 +227,17 @@ def cross_entropy(logits, truth):
 
 def train_classifier(twice, steps, lr):
     """Return (the losses, the accuracy on unseen digits, the layer)."""
-    layer, rng = nn.Linear(784, 10, rng=np.random.default_rng(0)), np.random.default_rng(1)
+    layer, rng = (
+        nn.Linear(784, 10, rng=np.random.default_rng(0)),
+        np.random.default_rng(1),
+    )
     trace = []
     for _ in range(steps):
         chosen = rng.integers(0, len(pictures), 128)
         logits = layer(Tensor(pictures[chosen]))
-        loss = cross_entropy(ops.softmax(logits) if twice else logits, truth[chosen])
+        loss = cross_entropy(
+            ops.softmax(logits) if twice else logits, truth[chosen]
+        )
         layer.weight.grad = layer.bias.grad = None
         loss.backward()
         for parameter in layer.parameters():
@@ -225,7 +250,10 @@ def train_classifier(twice, steps, lr):
 
 steps = 150 if FAST else 2000
 figure, ax = plt.subplots(figsize=(6.5, 3.4))
-for twice, name, colour in ((False, "once", "tab:green"), (True, "twice", "tab:red")):
+for twice, name, colour in (
+    (False, "once", "tab:green"),
+    (True, "twice", "tab:red"),
+):
     trace, accuracy, layer = train_classifier(twice, steps, lr=0.2)
     print(f"softmax {name}, loss at the end: {np.mean(trace[-50:]):.3f} nats")
     print(f"softmax {name}, accuracy on unseen digits: {accuracy:.3f}")
@@ -234,8 +262,12 @@ for twice, name, colour in ((False, "once", "tab:green"), (True, "twice", "tab:r
     if not twice:
         weights = layer.weight.data
 ax.axhline(floor, color="grey", ls=":")
-ax.annotate(f"nothing below {floor:.2f}", (steps * 0.98, floor - 0.02), ha="right", va="top")
-ax.set(xlabel="step", ylabel="loss, nats", ylim=(0, 2.4), title="The same classifier")
+ax.annotate(
+    f"nothing below {floor:.2f}", (steps * 0.98, floor - 0.02), ha="right", va="top"
+)
+ax.set(
+    xlabel="step", ylabel="loss, nats", ylim=(0, 2.4), title="The same classifier"
+)
 ax.legend(loc="upper right")
 plt.show()
 
@@ -273,7 +305,9 @@ outputs = {
     "certain and wrong": 50 * np.roll(codes, 1, axis=1),
 }
 for name, q_output in outputs.items():
-    information = losses.mutual_information(spec, Tensor(q_output.astype(np.float32)), latents)
+    information = losses.mutual_information(
+        spec, Tensor(q_output.astype(np.float32)), latents
+    )
     print(f"{name}: {information['c0'].item():+.3f} nats")
 
 # %% [markdown]

@@ -102,7 +102,7 @@ def walk(step, gradient, steps, start=START):
 
 
 def arrival(losses):
-    """Return the number of steps after which the loss stays below 1e-4, or infinity."""
+    """Return after how many steps the loss stays below 1e-4, or infinity."""
     above = np.flatnonzero(~(losses < 1e-4))
     return np.inf if above.size and above[-1] == len(losses) - 1 else above[-1] + 1
 
@@ -120,12 +120,20 @@ figure, axes = plt.subplots(1, 3, figsize=(12, 3.6), width_ratios=(1, 1, 0.8))
 xs, ys = np.meshgrid(np.linspace(-5, 2, 57), np.linspace(-3, 3, 49))
 valleys = {"A valley along an axis": 0.0, "The same valley, turned": np.pi / 6}
 for ax, (title, angle) in zip(axes, valleys.items()):
-    heights = [[valley(np.array(at), angle)[0] for at in zip(*row)] for row in zip(xs, ys)]
-    ax.contour(xs, ys, heights, np.logspace(-1, 3, 9), colors="lightgrey", linewidths=0.8)
-    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    heights = [
+        [valley(np.array(at), angle)[0] for at in zip(*row)] for row in zip(xs, ys)
+    ]
+    ax.contour(
+        xs, ys, heights, np.logspace(-1, 3, 9), colors="lightgrey", linewidths=0.8
+    )
+    turn = np.array(
+        [[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]
+    )
     for name, walker in walkers.items():
         step = walker(best[name])
-        points, losses = walk(step, lambda at, a=angle: valley(at, a), 1000, START @ turn)
+        points, losses = walk(
+            step, lambda at, a=angle: valley(at, a), 1000, START @ turn
+        )
         ax.plot(*points[:60].T, ".-", ms=4, lw=1, label=name)
         print(f"{title}, {name}, steps to arrive: {arrival(losses)}")
         if angle == 0:
@@ -133,7 +141,9 @@ for ax, (title, angle) in zip(axes, valleys.items()):
     ax.plot(0, 0, "k*", ms=10)
     ax.set(xlim=(-5, 2), ylim=(-3, 3), title=title, xlabel="x")
 axes[0].set(ylabel="y")
-axes[2].set(xlabel="step", ylabel="loss", title="In the left valley", ylim=(1e-9, 1e3))
+axes[2].set(
+    xlabel="step", ylabel="loss", title="In the left valley", ylim=(1e-9, 1e3)
+)
 axes[2].legend()
 plt.show()
 
@@ -186,9 +196,17 @@ figure, ax = plt.subplots(figsize=(6.5, 3.4))
 for name, walker in walkers.items():
     counts = []
     for factor in factors:
-        _, scaled_losses = walk(walker(best[name]), lambda at, f=factor: scaled(at, f), 1000)
+        _, scaled_losses = walk(
+            walker(best[name]), lambda at, f=factor: scaled(at, f), 1000
+        )
         counts.append(arrival(scaled_losses / factor))
-    ax.semilogx(factors, np.where(np.isfinite(counts), counts, np.nan), "o-", ms=4, label=name)
+    ax.semilogx(
+        factors,
+        np.where(np.isfinite(counts), counts, np.nan),
+        "o-",
+        ms=4,
+        label=name,
+    )
     for factor, count in ((factors[0], counts[0]), (factors[-1], counts[-1])):
         print(f"{name}, loss x {factor:g}, steps to arrive: {count}")
 ax.set(xlabel="the loss is multiplied by", ylabel="steps to arrive", ylim=(0, 1000))
@@ -229,8 +247,14 @@ for beta1, style in ((0.5, "-"), (0.9, "--")):
         label = f"β₁ = {beta1}, {'corrected' if corrected else 'as they are'}"
         ax.loglog(t, sizes, style, color=colour, label=label)
         kind = "corrected" if corrected else "uncorrected"
-        print(f"first step in units of alpha, beta1 = {beta1}, {kind}: {sizes[0]:.2f}")
-ax.set(xlabel="step t", ylabel="length of the step, in α", title="Equal gradients, β₂ = 0.999")
+        print(
+            f"first step in units of alpha, beta1 = {beta1}, {kind}: {sizes[0]:.2f}"
+        )
+ax.set(
+    xlabel="step t",
+    ylabel="length of the step, in α",
+    title="Equal gradients, β₂ = 0.999",
+)
 ax.legend()
 plt.show()
 
@@ -285,7 +309,10 @@ for lr in (0.1, 0.01, 0.001):
     for _ in range(300 if FAST else 2000):
         x = x - step(x + rng.standard_normal(200))
         trace.append(np.sqrt((x * x).mean()))
-    print(f"alpha = {lr}: typical distance from the best place {np.mean(trace[-100:]):.3f}")
+    print(
+        f"alpha = {lr}: typical distance from the best place"
+        f" {np.mean(trace[-100:]):.3f}"
+    )
 
 # %% [markdown]
 # *Answer 2.* Here is the measurement:
@@ -295,7 +322,9 @@ for beta1 in (0.0, 0.5, 0.9):
     one, other, (x, y) = adam(0.01, beta1), adam(0.01, beta1), (1.0, 0.0)
     for _ in range(2000):
         x, y = x - one(y), y + other(x)
-    print(f"beta1 = {beta1}: distance from (0, 0) after 2000 steps {np.hypot(x, y):.2f}")
+    print(
+        f"beta1 = {beta1}: distance from (0, 0) after 2000 steps {np.hypot(x, y):.2f}"
+    )
 
 # %% [markdown]
 # The walkers circle the centre, each the other's moving target. An average of old gradients points

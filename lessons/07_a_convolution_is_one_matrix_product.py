@@ -46,7 +46,10 @@ def naive_conv2d(x, weight, stride, padding):
     N, H, W, C_in = x.shape
     KH, KW, _, C_out = weight.shape
     x = np.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
-    OH, OW = (H + 2 * padding - KH) // stride + 1, (W + 2 * padding - KW) // stride + 1
+    OH, OW = (
+        (H + 2 * padding - KH) // stride + 1,
+        (W + 2 * padding - KW) // stride + 1,
+    )
     y = np.zeros((N, OH, OW, C_out), x.dtype)
     for n in range(N):
         for i in range(OH):
@@ -75,7 +78,9 @@ channels = 8 if FAST else 24
 x = rng.standard_normal((2, 14, 14, channels))
 weight = rng.standard_normal((4, 4, channels, 2 * channels))
 slow, slow_seconds = seconds(lambda: naive_conv2d(x, weight, stride=2, padding=1))
-quick, quick_seconds = seconds(lambda: ops.conv2d(x, weight, stride=2, padding=1).data, 30)
+quick, quick_seconds = seconds(
+    lambda: ops.conv2d(x, weight, stride=2, padding=1).data, 30
+)
 print("shapes:", x.shape, "*", weight.shape, "->", quick.shape)
 print(f"largest difference: {np.abs(slow - quick).max():.1e}")
 print(f"seven loops: {1e3 * slow_seconds:,.0f} ms")
@@ -153,7 +158,13 @@ plt.show()
 
 # %%
 print(" H  KH  s  p   OH")
-for H, KH, s, p in ((28, 4, 2, 1), (14, 4, 2, 1), (28, 5, 1, 2), (7, 7, 1, 0), (8, 3, 2, 0)):
+for H, KH, s, p in (
+    (28, 4, 2, 1),
+    (14, 4, 2, 1),
+    (28, 5, 1, 2),
+    (7, 7, 1, 0),
+    (8, 3, 2, 0),
+):
     OH = ops.conv2d(np.zeros((1, H, H, 1)), np.zeros((KH, KH, 1, 1)), s, p).shape[1]
     assert OH == (H + 2 * p - KH) // s + 1
     print(f"{H:2} {KH:3} {s:2} {p:2} {OH:4}")
@@ -177,8 +188,12 @@ view = np.lib.stride_tricks.sliding_window_view(tiny, (3, 3))  # (2, 2, 3, 3)
 print("a 4x4 image and its four 3x3 windows, as rows:")
 print(tiny.astype(int))
 print(view.reshape(4, 9).astype(int))
-print("strides in numbers, of the image:", tuple(jump // 8 for jump in tiny.strides))
-print("strides in numbers, of the view: ", tuple(jump // 8 for jump in view.strides))
+print(
+    "strides in numbers, of the image:", tuple(jump // 8 for jump in tiny.strides)
+)
+print(
+    "strides in numbers, of the view: ", tuple(jump // 8 for jump in view.strides)
+)
 print(f"numbers in the view: {view.size}, in memory: {tiny.size}")
 
 # %% [markdown]
@@ -205,16 +220,21 @@ print(inspect.getsource(primitives.im2col))
 
 # %%
 def loop_over_windows(x, weight, stride, padding):
-    """One small matrix product for each place of the window, for all images at once."""
+    """One small matrix product for each place of the window, all images at once."""
     N, H, W, C_in = x.shape
     KH, KW, _, C_out = weight.shape
     x = np.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
-    OH, OW = (H + 2 * padding - KH) // stride + 1, (W + 2 * padding - KW) // stride + 1
+    OH, OW = (
+        (H + 2 * padding - KH) // stride + 1,
+        (W + 2 * padding - KW) // stride + 1,
+    )
     y = np.empty((N, OH, OW, C_out), x.dtype)
     matrix = weight.reshape(-1, C_out)
     for i in range(OH):
         for j in range(OW):
-            window = x[:, i * stride : i * stride + KH, j * stride : j * stride + KW]
+            window = x[
+                :, i * stride : i * stride + KH, j * stride : j * stride + KW
+            ]
             y[:, i, j] = window.reshape(N, -1) @ matrix
     return y
 
@@ -224,11 +244,17 @@ assert np.allclose(middle, quick)
 operations = 2 * quick.size * weight[..., 0].size
 figure, ax = plt.subplots(figsize=(7, 2.6))
 names = ("seven loops", "a product per window", "one product")
-rates = [operations / t / 1e9 for t in (slow_seconds, middle_seconds, quick_seconds)]
+rates = [
+    operations / t / 1e9 for t in (slow_seconds, middle_seconds, quick_seconds)
+]
 bars = ax.barh(names, rates, color=("tab:red", "tab:orange", "tab:green"))
 ax.bar_label(bars, [f" {rate:.2g}" for rate in rates])
 ax.invert_yaxis()
-ax.set(xscale="log", xlabel="billion operations per second", title="The same arithmetic")
+ax.set(
+    xscale="log",
+    xlabel="billion operations per second",
+    title="The same arithmetic",
+)
 ax.margins(x=0.15)
 plt.show()
 for name, rate in zip(names, rates):
@@ -255,7 +281,8 @@ w = Tensor(weight, requires_grad=True)
 g = rng.standard_normal(quick.shape)
 ops.conv2d(x, w, stride=2, padding=1).backward(g)
 by_hand = primitives.im2col(x, 4, 4, 2, 1).T @ g.reshape(-1, 2 * channels)
-print(f"weight gradient, largest difference: {np.abs(w.grad - by_hand.reshape(w.shape)).max():.1e}")
+difference = np.abs(w.grad - by_hand.reshape(w.shape)).max()
+print(f"weight gradient, largest difference: {difference:.1e}")
 
 # %% [markdown]
 # What remains is to bring ∂L/∂P back from the rows to the image, and that is lesson 8's subject.
@@ -277,8 +304,14 @@ print(f"weight gradient, largest difference: {np.abs(w.grad - by_hand.reshape(w.
 image = rng.standard_normal((3, 5, 5, 2))
 full, point = rng.standard_normal((5, 5, 2, 4)), rng.standard_normal((1, 1, 2, 4))
 as_linear = image.reshape(3, 50) @ full.reshape(50, 4)
-print("whole image, as Linear:", np.allclose(ops.conv2d(image, full).data[:, 0, 0], as_linear))
-print("1x1, as Linear:", np.allclose(ops.conv2d(image, point).data, image @ point[0, 0]))
+print(
+    "whole image, as Linear:",
+    np.allclose(ops.conv2d(image, full).data[:, 0, 0], as_linear),
+)
+print(
+    "1x1, as Linear:",
+    np.allclose(ops.conv2d(image, point).data, image @ point[0, 0]),
+)
 
 # %% [markdown]
 # The discriminator is made of these: from a picture down to a few numbers. The generator has to go

@@ -87,7 +87,7 @@ print(At.astype(int))
 
 # %%
 def paint(y, weight, stride, padding):
-    """Each pixel of y (N, H, W, C_in) paints a window, weighted by its value, onto a canvas."""
+    """Each pixel of y (N, H, W, C_in) paints a window, times its value, on a canvas."""
     N, H, W, _ = y.shape
     KH, KW, C_out, _ = weight.shape
     canvas = np.zeros((N, (H - 1) * stride + KH, (W - 1) * stride + KW, C_out))
@@ -95,8 +95,12 @@ def paint(y, weight, stride, padding):
         for j in range(W):
             stroke = y[:, i, j] @ weight.reshape(-1, weight.shape[3]).T
             top, left = i * stride, j * stride
-            canvas[:, top : top + KH, left : left + KW] += stroke.reshape(N, KH, KW, C_out)
-    return canvas[:, padding : canvas.shape[1] - padding, padding : canvas.shape[2] - padding]
+            canvas[:, top : top + KH, left : left + KW] += stroke.reshape(
+                N, KH, KW, C_out
+            )
+    return canvas[
+        :, padding : canvas.shape[1] - padding, padding : canvas.shape[2] - padding
+    ]
 
 
 difference = paint(y, weight, 2, 1) - ops.conv_transpose2d(y, weight, 2, 1).data
@@ -112,8 +116,16 @@ print(f"painter and package, largest difference: {np.abs(difference).max():.1e}"
 
 # %%
 print("   H  KH  s  p   OH, and back")
-for H, KH, s, p in ((7, 4, 2, 1), (14, 4, 2, 1), (7, 3, 2, 1), (7, 5, 2, 2), (1, 7, 1, 0)):
-    up = ops.conv_transpose2d(np.zeros((1, H, H, 1)), np.zeros((KH, KH, 1, 1)), s, p)
+for H, KH, s, p in (
+    (7, 4, 2, 1),
+    (14, 4, 2, 1),
+    (7, 3, 2, 1),
+    (7, 5, 2, 2),
+    (1, 7, 1, 0),
+):
+    up = ops.conv_transpose2d(
+        np.zeros((1, H, H, 1)), np.zeros((KH, KH, 1, 1)), s, p
+    )
     down = ops.conv2d(up, np.zeros((KH, KH, 1, 1)), s, p)
     assert down.shape[1] == H
     print(f"{H:4} {KH:3} {s:2} {p:2} {up.shape[1]:4}   {down.shape[1]:3}")
@@ -139,7 +151,9 @@ for H, KH, s, p in ((7, 4, 2, 1), (14, 4, 2, 1), (7, 3, 2, 1), (7, 5, 2, 2), (1,
 # %%
 x_tensor = Tensor(x, requires_grad=True)
 ops.conv2d(x_tensor, weight, stride=2, padding=1).backward(y)
-same = np.array_equal(x_tensor.grad, ops.conv_transpose2d(y, weight, stride=2, padding=1).data)
+same = np.array_equal(
+    x_tensor.grad, ops.conv_transpose2d(y, weight, stride=2, padding=1).data
+)
 print("gradient of conv2d is conv_transpose2d:", same)
 
 # %% [markdown]
@@ -179,7 +193,9 @@ digit = data.load().images[0:1] / 255.0  # (1, 28, 28, 1)
 soft = np.full((4, 4, 1, 1), 1 / 8)
 small = ops.conv2d(digit, soft, stride=2, padding=1).data
 back = ops.conv_transpose2d(small, soft, stride=2, padding=1).data
-print(f"down and up again, largest error in a pixel: {np.abs(back - digit).max():.2f}")
+print(
+    f"down and up again, largest error in a pixel: {np.abs(back - digit).max():.2f}"
+)
 
 # %% [markdown]
 # Checkerboards
@@ -193,11 +209,16 @@ print(f"down and up again, largest error in a pixel: {np.abs(back - digit).max()
 # %%
 ones = np.ones((1, 7, 7, 1))
 counts = {
-    KH: ops.conv_transpose2d(ones, np.ones((KH, KH, 1, 1)), stride=2).data[0, :, :, 0]
+    KH: ops.conv_transpose2d(ones, np.ones((KH, KH, 1, 1)), stride=2).data[
+        0, :, :, 0
+    ]
     for KH in (2, 3, 4, 5)
 }
 for KH, count in counts.items():
-    print(f"strokes at stride 2, {KH}x{KH}, along the middle:", count[len(count) // 2].astype(int))
+    print(
+        f"strokes at stride 2, {KH}x{KH}, along the middle:",
+        count[len(count) // 2].astype(int),
+    )
 middle = {KH: count[4:-4, 4:-4] for KH, count in counts.items()}
 print(f"most and fewest strokes, 3x3: {middle[3].max() / middle[3].min():.0f} to 1")
 print(f"most and fewest strokes, 4x4: {middle[4].max() / middle[4].min():.0f} to 1")
@@ -215,7 +236,9 @@ def enlarge(image, KH):
     """Double the size twice with even weights; the mean brightness stays."""
     even = np.full((KH, KH, 1, 1), 4 / KH**2)
     for _ in range(2):
-        image = ops.conv_transpose2d(image, even, stride=2, padding=(KH - 1) // 2).data
+        image = ops.conv_transpose2d(
+            image, even, stride=2, padding=(KH - 1) // 2
+        ).data
     return image[0, :, :, 0]
 
 
@@ -225,7 +248,15 @@ figure, axes = plt.subplots(2, 4, figsize=(11, 5.6))
 for ax, (KH, count) in zip(axes[0], counts.items()):
     ax.imshow(count, cmap="viridis", vmin=0, vmax=9)
     for i, j in np.ndindex(count.shape) if KH in (3, 4) else ():
-        ax.text(j, i, int(count[i, j]), ha="center", va="center", color="white", fontsize=6)
+        ax.text(
+            j,
+            i,
+            int(count[i, j]),
+            ha="center",
+            va="center",
+            color="white",
+            fontsize=6,
+        )
     ax.set(title=f"strokes per pixel, {KH}×{KH}")
 for ax, KH in zip(axes[1], (2, 3, 4, 5)):
     ax.imshow(enlarge(seven, KH))
@@ -278,7 +309,10 @@ def there_and_back(x):
     return primitives.col2im(primitives.im2col(x, *window), x.shape, *window)
 
 
-print("col2im(im2col(x)) / count is x:", np.allclose(there_and_back(x) / there_and_back(x**0), x))
+print(
+    "col2im(im2col(x)) / count is x:",
+    np.allclose(there_and_back(x) / there_and_back(x**0), x),
+)
 
 # %% [markdown]
 # We can now go down from pictures and up to them. Stack a few of these layers, though, and the

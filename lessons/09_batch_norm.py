@@ -23,7 +23,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from tinyinfogan import data
-from tinyinfogan.engine import Tensor, grad_check, nn, no_grad, ops, optim, primitives
+from tinyinfogan.engine import (
+    Tensor,
+    grad_check,
+    nn,
+    no_grad,
+    ops,
+    optim,
+    primitives,
+)
 from tinyinfogan.infogan import losses
 from tinyinfogan.infogan.step import train_step
 
@@ -117,7 +125,8 @@ print(f"by hand and package, largest difference: {difference:.1e}")
 z = (x.data - x.data.mean(axis=0)) / x.data.std(axis=0)
 print(f"gradient along (1, ..., 1): {np.abs(x.grad.sum(axis=0)).max():.1e}")
 print(f"gradient along z: {np.abs((x.grad * z).sum(axis=0)).max():.1e}")
-print(f"grad_check, relative error: {grad_check(ops.batch_norm, [x, gamma, beta]):.1e}")
+error = grad_check(ops.batch_norm, [x, gamma, beta])
+print(f"grad_check, relative error: {error:.1e}")
 
 # %% [markdown]
 # (Along z there is a last trace, of ε.) In the package it is the function ``backward`` inside
@@ -149,11 +158,15 @@ layer, norm = nn.Linear(784, 16, rng=np.random.default_rng(1)), nn.BatchNorm(16)
 
 def first_channel(company):
     """Return the first channel of image 0 in a batch with `company`."""
-    return float(norm(layer(Tensor(np.concatenate([images[:1], company])))).data[0, 0])
+    return float(
+        norm(layer(Tensor(np.concatenate([images[:1], company])))).data[0, 0]
+    )
 
 
 for size in (4, 32, 256):
-    results = [first_channel(images[rng.integers(1, 6000, size - 1)]) for _ in range(200)]
+    results = [
+        first_channel(images[rng.integers(1, 6000, size - 1)]) for _ in range(200)
+    ]
     mean, spread = np.mean(results), np.std(results)
     print(f"image 0 in batches of {size}: {mean:+.2f} give or take {spread:.2f}")
 print(f"image 0 among ones only: {first_channel(images[labels == 1][:127]):+.2f}")
@@ -177,10 +190,14 @@ for _ in range(60):
 truth = layer(Tensor(images)).data.mean(axis=0)
 distance = [np.linalg.norm(m - truth) / np.linalg.norm(truth) for m in trace]
 for step in (5, 60):
-    print(f"running mean after {step} steps, relative error: {distance[step - 1]:.2f}")
+    print(
+        f"running mean after {step} steps, relative error: {distance[step - 1]:.2f}"
+    )
 norm.eval()
 few, many = first_channel(images[1:4]), first_channel(images[1:256])
-print(f"image 0 in eval mode, with 3 and with 255 others: {few:+.4f} and {many:+.4f}")
+print(
+    f"image 0 in eval mode, with 3 and with 255 others: {few:+.4f} and {many:+.4f}"
+)
 
 # %% [markdown]
 # The trap
@@ -247,16 +264,28 @@ for mixed in (True, False):
 # %%
 figure, axes = plt.subplots(1, 3, figsize=(12, 3.6), width_ratios=(1.1, 1, 1))
 axes[0].semilogy(range(1, 11), without, "o-", color="tab:red", label="without")
-axes[0].semilogy(range(1, 11), within, "o-", color="tab:green", label="with batch norm")
+axes[0].semilogy(
+    range(1, 11), within, "o-", color="tab:green", label="with batch norm"
+)
 axes[0].set(xlabel="layer", ylabel="standard deviation", title="Activations")
 axes[0].legend()
 bins = np.linspace(-6, 6, 49)
 for ax, mixed in zip(axes[1:], (True, False)):
-    for logits, label, colour in zip(shown[mixed], ("in D's step", "in G's step"), ("C0", "C1")):
-        ax.hist(np.clip(logits, bins[0], bins[-1]), bins, alpha=0.6, color=colour, label=label)
+    for logits, label, colour in zip(
+        shown[mixed], ("in D's step", "in G's step"), ("C0", "C1")
+    ):
+        ax.hist(
+            np.clip(logits, bins[0], bins[-1]),
+            bins,
+            alpha=0.6,
+            color=colour,
+            label=label,
+        )
     ax.axvline(0, color="grey", ls=":")
     title = "Normalised " + ("together" if mixed else "apart: the two coincide")
-    ax.set(xlabel="D's logit of the same fakes (above 0: real)", title=title, yticks=[])
+    ax.set(
+        xlabel="D's logit of the same fakes (above 0: real)", title=title, yticks=[]
+    )
 axes[1].legend()
 plt.show()
 
@@ -272,7 +301,11 @@ plt.show()
 
 # %%
 source = inspect.getsource(train_step)
-print(source[source.index("    # D and Q: maximise") : source.index("    information =")])
+print(
+    source[
+        source.index("    # D and Q: maximise") : source.index("    information =")
+    ]
+)
 
 # %% [markdown]
 # Exercises
@@ -289,9 +322,13 @@ print(source[source.index("    # D and Q: maximise") : source.index("    informa
 # just this; see ``networks.Discriminator``.)
 
 # %%
-D = nn.Sequential(nn.Linear(784, 64, rng=rng), nn.BatchNorm(64), nn.Linear(64, 1, rng=rng))
+D = nn.Sequential(
+    nn.Linear(784, 64, rng=rng), nn.BatchNorm(64), nn.Linear(64, 1, rng=rng)
+)
 D.modules[1].beta.data += rng.standard_normal(64, np.float32)
-means = [float(D(Tensor(batch)).data.mean()) for batch in (images[:64], fake(64, rng))]
+means = [
+    float(D(Tensor(batch)).data.mean()) for batch in (images[:64], fake(64, rng))
+]
 print(f"mean logits of real and fake: {means[0]:.6f} and {means[1]:.6f}")
 
 # %% [markdown]

@@ -49,7 +49,7 @@ def draw_real(n, rng):
 
 
 def heaps_found(points):
-    """Return on how many of the eight centres a generator has at least 2 % of its points.
+    """Return on how many of the eight centres there are at least 2 % of the points.
 
     A point counts for a centre if it is within four times the spread of it.
     """
@@ -98,7 +98,7 @@ def network(inputs, outputs, rng):
 
 
 def play(d_lr, g_lr, steps, watch=(), seed=1, code=False, batch=128):
-    """Train a GAN.  Returns (G, D, spec), G's points at the steps in `watch`, and D's losses."""
+    """Train a GAN.  Returns (G, D, spec), G's points at steps `watch`, D's losses."""
     rng = np.random.default_rng(seed)
     spec = LatentSpec(noise=16, categorical=(8,), continuous=0)
     G, D, Q = network(spec.dim, 2, rng), network(2, 1, rng), network(2, 8, rng)
@@ -108,13 +108,19 @@ def play(d_lr, g_lr, steps, watch=(), seed=1, code=False, batch=128):
     to_look = spec.sample(1000, np.random.default_rng(0))
 
     def information(points, latents):
-        return losses.mutual_information(spec, Q(points), latents)["c0"] if code else 0.0
+        return (
+            losses.mutual_information(spec, Q(points), latents)["c0"]
+            if code
+            else 0.0
+        )
 
     for step in range(1, steps + 1):
         latents = spec.sample(batch, rng)
         fake = G(Tensor(latents))
 
-        d_loss = losses.discriminator_loss(D(Tensor(draw_real(batch, rng))), D(fake.detach()))
+        d_loss = losses.discriminator_loss(
+            D(Tensor(draw_real(batch, rng))), D(fake.detach())
+        )
         (d_loss - information(fake.detach(), latents)).backward()
         d_adam.step()
         d_adam.zero_grad()
@@ -139,20 +145,31 @@ def play(d_lr, g_lr, steps, watch=(), seed=1, code=False, batch=128):
 
 # %%
 steps = 150 if FAST else 4000
-watch = [round(steps * share) for share in (1 / 8, 1 / 4, 1 / 2, 5 / 8, 3 / 4, 7 / 8, 1)]
+watch = [
+    round(steps * share) for share in (1 / 8, 1 / 4, 1 / 2, 5 / 8, 3 / 4, 7 / 8, 1)
+]
 games = {
     "G faster than D": {"d_lr": 2e-4, "g_lr": 1e-3},
     "equally fast": {"d_lr": 1e-3, "g_lr": 1e-3},
-    "G faster, with a code\nand a reader Q": {"d_lr": 2e-4, "g_lr": 1e-3, "code": True},
+    "G faster, with a code\nand a reader Q": {
+        "d_lr": 2e-4,
+        "g_lr": 1e-3,
+        "code": True,
+    },
 }
-results = {name: play(steps=steps, watch=watch, **options) for name, options in games.items()}
+results = {
+    name: play(steps=steps, watch=watch, **options)
+    for name, options in games.items()
+}
 
 
 def draw_points(axes, points):
     """Draw a generator's points over the centres of the data."""
     axes.plot(*centres.T, "x", color="C1", markersize=7, markeredgewidth=2)
     axes.plot(*points.T, ".", color="C0", markersize=2, alpha=0.5)
-    axes.set(xlim=(-3.2, 3.2), ylim=(-3.2, 3.2), xticks=[], yticks=[], aspect="equal")
+    axes.set(
+        xlim=(-3.2, 3.2), ylim=(-3.2, 3.2), xticks=[], yticks=[], aspect="equal"
+    )
 
 
 figure, grid = plt.subplots(3, len(watch), figsize=(12.5, 5.8))
@@ -191,7 +208,7 @@ plt.show()
 
 # %%
 def train_d(steps, rng):
-    """Train a D on p = N(0, 1) and q = N(1.5, 0.7²).  Returns it and its loss at the end."""
+    """Train a D on p = N(0, 1) and q = N(1.5, 0.7²).  Returns it, its last loss."""
     D, history = network(1, 1, rng), []
     adam = optim.Adam(D.parameters(), 3e-3)
     for step in range(steps):
@@ -221,10 +238,16 @@ print(f"D's loss, trained above best possible: {loss - best_loss:.3f}")
 
 figure, axes = plt.subplots(figsize=(8, 3.6))
 axes.fill_between(x, p, color="C1", alpha=0.35, linewidth=0, label="p, the data")
-axes.fill_between(x, q, color="C0", alpha=0.35, linewidth=0, label="q, the generator")
+axes.fill_between(
+    x, q, color="C0", alpha=0.35, linewidth=0, label="q, the generator"
+)
 axes.plot(x, best, color="black", linestyle="--", label="p / (p + q)")
 axes.plot(x, learnt, color="C3", label="D, trained")
-axes.set(xlabel="x", ylim=(0, 1.05), title="The best discriminator is a ratio of densities")
+axes.set(
+    xlabel="x",
+    ylim=(0, 1.05),
+    title="The best discriminator is a ratio of densities",
+)
 axes.legend(loc="center right")
 plt.show()
 
@@ -265,12 +288,25 @@ with no_grad():
         points = player(Tensor(spec.sample(1000, np.random.default_rng(0))))
         loss = losses.generator_loss(D(points)).item()
         image = axes.imshow(
-            height, extent=(-3.2, 3.2) * 2, origin="lower", cmap="Greys", vmin=0, vmax=1
+            height,
+            extent=(-3.2, 3.2) * 2,
+            origin="lower",
+            cmap="Greys",
+            vmin=0,
+            vmax=1,
         )
         draw_points(axes, points.numpy())
         if player is new_G:  # so small a heap would be overlooked
-            axes.plot(*points.numpy().mean(axis=0), "o", color="C3", markersize=22, mfc="none")
-        axes.set_title(f"{title}\n{heaps_found(points.numpy())} of 8 heaps, loss of G {loss:.2f}")
+            axes.plot(
+                *points.numpy().mean(axis=0),
+                "o",
+                color="C3",
+                markersize=22,
+                mfc="none",
+            )
+        axes.set_title(
+            f"{title}\n{heaps_found(points.numpy())} of 8 heaps, loss {loss:.2f}"
+        )
         print(f"{title}, heaps found of 8: {heaps_found(points.numpy())}")
         print(f"{title}, loss of G: {loss:.3f}")
 figure.colorbar(image, ax=panels, label="D(x)", shrink=0.8)
@@ -292,9 +328,20 @@ figure, axes = plt.subplots(figsize=(8, 3.2))
 window = max(1, steps // 80)
 for (name, (_, _, d_losses)), colour in zip(results.items(), ("C3", "C0", "C2")):
     smooth = np.convolve(d_losses, np.ones(window) / window, "valid")
-    axes.plot(np.arange(len(smooth)) + window, smooth, color=colour, label=name.replace("\n", " "))
-axes.axhline(2 * np.log(2), color="black", linestyle="--", linewidth=1, label="2 log 2")
-axes.set(xlabel="step", ylabel="D's loss", title="A loss near 2 log 2 does not mean success")
+    axes.plot(
+        np.arange(len(smooth)) + window,
+        smooth,
+        color=colour,
+        label=name.replace("\n", " "),
+    )
+axes.axhline(
+    2 * np.log(2), color="black", linestyle="--", linewidth=1, label="2 log 2"
+)
+axes.set(
+    xlabel="step",
+    ylabel="D's loss",
+    title="A loss near 2 log 2 does not mean success",
+)
 axes.legend(ncols=2, fontsize=9)
 plt.show()
 

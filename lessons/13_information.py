@@ -51,7 +51,7 @@ dx = grid[1] - grid[0]
 
 
 def generate(n, sigma, rng):
-    """Draw latents (n, 6), of which the last four columns are the code, and pictures (n, 1)."""
+    """Draw latents (n, 6), the last four columns being the code, and pictures (n, 1)."""
     latents = spec.sample(n, rng)
     category = latents[:, 2:].argmax(axis=1)
     x = np.sign(latents[:, 0]) * (category + 1) + sigma * rng.standard_normal(n)
@@ -84,12 +84,12 @@ def xlogx(p, q):
 
 
 def true_information(p):
-    """I(c; x) = ∫ Σ_c p(c) p(x | c) log (p(x | c) / p(x)) dx in nats, for densities (4, points)."""
+    """∫ Σ_c p(c) p(x | c) log (p(x | c) / p(x)) dx in nats, densities (4, points)."""
     return ((xlogx(p, p) - xlogx(p, p.mean(axis=0))).mean(axis=0) * dx).sum()
 
 
 def bound(p, log_q):
-    """H(c) + E log q(c | x), the expectation as an integral.  p, log_q: (4, points)."""
+    """H(c) + E log q(c | x), the mean as an integral.  p, log_q: (4, points)."""
     return np.log(4) + ((p * log_q).mean(axis=0) * dx).sum()
 
 
@@ -109,7 +109,7 @@ def reader(hidden, rng):
 
 
 def train_reader(sigma, steps, hidden=32, seed=0):
-    """Train a Q on what the generator makes.  Returns log q(c | x) on the grid, (4, points)."""
+    """Train a Q on the generator's pictures.  Returns log q(c | x), (4, points)."""
     rng = np.random.default_rng(seed)
     Q = reader(hidden, rng)
     adam = optim.Adam(Q.parameters(), 5e-3)
@@ -126,7 +126,9 @@ def train_reader(sigma, steps, hidden=32, seed=0):
 def on_grid(Q):
     """Return log q(c | x) for x on the grid, (4, points)."""
     with no_grad():
-        return ops.log_softmax(Q(Tensor(grid[:, None].astype(np.float32)))).numpy().T
+        return (
+            ops.log_softmax(Q(Tensor(grid[:, None].astype(np.float32)))).numpy().T
+        )
 
 
 sigmas = [0.2, 0.5, 1.5] if FAST else [0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.1, 1.5, 2.0]
@@ -135,28 +137,44 @@ rows = []
 for sigma in sigmas:
     p = density(sigma)
     readers = [(steps, 32), (steps // 10, 32), (steps, 0)]
-    rows.append([true_information(p), *(bound(p, train_reader(sigma, *r)) for r in readers)])
+    rows.append(
+        [true_information(p), *(bound(p, train_reader(sigma, *r)) for r in readers)]
+    )
 rows = np.array(rows)
 
 fine = np.linspace(0.08, 2.1, 60)
 figure, axes = plt.subplots(figsize=(8, 4.6))
-axes.plot(fine, [true_information(density(s)) for s in fine], color="black", label="truth: I(c; x)")
+axes.plot(
+    fine,
+    [true_information(density(s)) for s in fine],
+    color="black",
+    label="truth: I(c; x)",
+)
 for values, marker, label in zip(
     rows.T[1:],
     "osv",
-    ("bound, Q a network", "bound, the same Q trained too little", "bound, Q too simple (linear)"),
+    (
+        "bound, Q a network",
+        "bound, the same Q trained too little",
+        "bound, Q too simple (linear)",
+    ),
 ):
     axes.plot(sigmas, values, marker, label=label)
 axes.axhline(np.log(4), color="grey", linestyle="--", linewidth=1)
-axes.annotate("H(c) = log 4", (2.1, np.log(4) - 0.02), ha="right", va="top", color="grey")
+axes.annotate(
+    "H(c) = log 4", (2.1, np.log(4) - 0.02), ha="right", va="top", color="grey"
+)
 axes.set(xlabel="blur σ", ylabel="nats", title="The bound never passes the truth")
 axes.legend()
 plt.show()
 
 for sigma, row in zip(sigmas, rows):
-    for name, nats in zip(("truth", "bound", "bound, trained too little", "bound, linear"), row):
+    for name, nats in zip(
+        ("truth", "bound", "bound, trained too little", "bound, linear"), row
+    ):
         print(f"sigma = {sigma}, {name}: {nats:.3f} nats")
-print(f"truth less bound, the least of all: {(rows[:, :1] - rows[:, 1:]).min():.4f} nats")
+least = (rows[:, :1] - rows[:, 1:]).min()
+print(f"truth less bound, the least of all: {least:.4f} nats")
 
 # %% [markdown]
 # Every marker is on the line or under it. The good reader is nearly on it; a reader that has not
@@ -203,7 +221,9 @@ print(f"truth less bound, the least of all: {(rows[:, :1] - rows[:, 1:]).min():.
 # %%
 sigma = 0.5
 p = density(sigma)
-posterior = p / np.maximum(p.sum(axis=0), 1e-300)  # p(c) is the same for all c and cancels
+posterior = p / np.maximum(
+    p.sum(axis=0), 1e-300
+)  # p(c) is the same for all c and cancels
 log_q = train_reader(sigma, steps // 10)
 divergence = (xlogx(posterior, posterior) - posterior * log_q).sum(axis=0)
 mean_divergence = (p.mean(axis=0) * divergence * dx).sum()
@@ -276,15 +296,23 @@ codes = np.linspace(-1, 1, 801)
 x = np.linspace(-8, 8, 3201)
 truth, fixed = [], []
 for blur in blurs:
-    weights = np.exp(-0.5 * ((x[:, None] - codes) / blur) ** 2)  # p(x | c), up to a factor
+    weights = np.exp(
+        -0.5 * ((x[:, None] - codes) / blur) ** 2
+    )  # p(x | c), up to a factor
     p_x = weights.sum(axis=1) / weights.sum() / (x[1] - x[0])
     entropy_x = -xlogx(p_x, p_x).sum() * (x[1] - x[0])
-    truth.append(entropy_x - 0.5 * np.log(2 * np.pi * np.e * blur**2))  # H(x) - H(x | c)
+    truth.append(
+        entropy_x - 0.5 * np.log(2 * np.pi * np.e * blur**2)
+    )  # H(x) - H(x | c)
     mean = (weights * codes).sum(axis=1) / np.maximum(weights.sum(axis=1), 1e-300)
     error = (weights * (codes - mean[:, None]) ** 2).sum() / weights.sum()
     fixed.append(np.log(2) - 0.5 * np.log(2 * np.pi) - 0.5 * error)
 best = [losses.with_best_sigma(value) for value in fixed]
-for name, nats in (("truth", truth), ("bound, best sigma", best), ("bound, sigma = 1", fixed)):
+for name, nats in (
+    ("truth", truth),
+    ("bound, best sigma", best),
+    ("bound, sigma = 1", fixed),
+):
     print(f"continuous code, blur {blurs[5]:.2f}, {name}: {nats[5]:.3f} nats")
 
 figure, axes = plt.subplots(figsize=(8, 3.8))
@@ -292,7 +320,11 @@ axes.semilogx(blurs, truth, color="black", label="truth: I(c; x)")
 axes.semilogx(blurs, best, "o", color="C0", label="bound, the σ that fits best")
 axes.semilogx(blurs, fixed, "v", color="C3", label="bound, σ = 1")
 axes.axhline(0, color="grey", linewidth=0.8)
-axes.set(xlabel="blur", ylabel="nats", title="A continuous code: same training, two bounds")
+axes.set(
+    xlabel="blur",
+    ylabel="nats",
+    title="A continuous code: same training, two bounds",
+)
 axes.legend()
 plt.show()
 
@@ -329,21 +361,23 @@ def network(inputs, outputs, rng):
 
 
 def density_of(G, rng, n=10_000):
-    """Return p(x | c) of a generator on the grid, (4, points): blurred histograms over z."""
+    """Return p(x | c) of a generator, (4, points): blurred histograms over z."""
     bell = np.exp(-0.5 * (np.arange(-150, 151) * dx / blur) ** 2)
     densities = []
     for category in range(4):
         latents = spec.sample(n, rng)
         spec.set_code(latents, "c0", category)
         with no_grad():
-            places = np.rint((G(Tensor(latents)).numpy()[:, 0] - grid[0]) / dx).astype(int)
+            places = np.rint(
+                (G(Tensor(latents)).numpy()[:, 0] - grid[0]) / dx
+            ).astype(int)
         counts = np.bincount(np.clip(places, 0, len(grid) - 1), minlength=len(grid))
         densities.append(np.convolve(counts, bell / bell.sum(), "same") / n / dx)
     return np.array(densities)
 
 
 def play(lam, steps, seed=0):
-    """Train G, D and Q.  Returns p(x | c) at the end, and (steps, bound, truth) along the way."""
+    """Train G, D and Q.  Returns p(x | c) at the end, (steps, bound, truth) before."""
     rng = np.random.default_rng(seed)
     G, D, Q = network(spec.dim, 1, rng), network(1, 1, rng), network(1, 4, rng)
     adams = [optim.Adam(player.parameters(), 1e-3) for player in (G, D, Q)]
@@ -357,7 +391,9 @@ def play(lam, steps, seed=0):
         real = Tensor(blurred(rng.uniform(-1, 1, (batch, 1)).astype(np.float32)))
         fake = blurred(G(Tensor(latents)))
 
-        information = losses.mutual_information(spec, Q(fake.detach()), latents)["c0"]
+        information = losses.mutual_information(spec, Q(fake.detach()), latents)[
+            "c0"
+        ]
         d_loss = losses.discriminator_loss(D(real), D(fake.detach()))
         (d_loss - information).backward()
         with frozen(D), frozen(Q):
@@ -383,12 +419,23 @@ figure, axes = plt.subplots(
     2, len(lambdas), figsize=(3.3 * len(lambdas), 5.6), sharex="row", sharey="row"
 )
 for lam, (p, course), (upper, lower) in zip(lambdas, runs, axes.T):
-    upper.stackplot(grid, p / 4, colors=["#3b6ea5", "#e0a030", "#5a9a68", "#b5524a"])
+    upper.stackplot(
+        grid, p / 4, colors=["#3b6ea5", "#e0a030", "#5a9a68", "#b5524a"]
+    )
     upper.plot(grid, data, color="black", linewidth=1.2, label="the data")
     upper.set(xlim=(-2.2, 2.2), xlabel="x", title=f"λ = {lam:g}")
     lower.plot(course[:, 0], course[:, 2], color="black", label="truth: I(c; x)")
-    lower.plot(course[:, 0], course[:, 1], "o-", color="C0", markersize=3.5, label="bound: L_I")
-    lower.axhline(np.log(4), color="grey", linestyle="--", linewidth=1, label="H(c)")
+    lower.plot(
+        course[:, 0],
+        course[:, 1],
+        "o-",
+        color="C0",
+        markersize=3.5,
+        label="bound: L_I",
+    )
+    lower.axhline(
+        np.log(4), color="grey", linestyle="--", linewidth=1, label="H(c)"
+    )
     lower.set(xlabel="training step", ylim=(-0.15, 1.55))
 axes[0, 0].set_ylabel("density, a colour for each code")
 axes[1, 0].set_ylabel("nats")
@@ -400,7 +447,10 @@ for lam, (p, course) in zip(lambdas, runs):
     distance = 0.5 * (np.abs(p.mean(axis=0) - data) * dx).sum()
     print(f"lambda = {lam:g}, truth: {course[-1, 2]:.3f} nats")
     print(f"lambda = {lam:g}, bound: {course[-1, 1]:.3f} nats")
-    print(f"lambda = {lam:g}, mass that is not where the data are: {100 * distance:.0f} %")
+    print(
+        f"lambda = {lam:g}, mass that is not where the data are:"
+        f" {100 * distance:.0f} %"
+    )
 
 # %% [markdown]
 # Without λ the four colours lie on top of one another: G uses the code as one more noise. The truth

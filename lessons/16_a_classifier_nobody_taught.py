@@ -31,7 +31,9 @@ FAST = False  # True: less of everything, to see that it runs
 plt.style.use("tinyinfogan.view.lesson")
 
 dataset = data.load()
-model = tinyinfogan.load()  # the package's; load("runs/mnist-1") takes a run of yours
+model = (
+    tinyinfogan.load()
+)  # the package's; load("runs/mnist-1") takes a run of yours
 
 # %% [markdown]
 # The result first
@@ -67,7 +69,10 @@ for code in range(size):
 figure, axes = plt.subplots(figsize=(9, 5.2))
 as_grid(axes, np.concatenate(rows), columns)
 height = images.shape[1] + 2
-axes.set_yticks([(k + 0.5) * height - 1 for k in range(size)], [f"c0 = {k}" for k in range(size)])
+axes.set_yticks(
+    [(k + 0.5) * height - 1 for k in range(size)],
+    [f"c0 = {k}" for k in range(size)],
+)
 axes.tick_params(length=0)
 axes.set_title("Real digits, a row for each category that Q predicts")
 plt.show()
@@ -86,7 +91,9 @@ plt.show()
 # %%
 limit = 500 if FAST else 10_000
 known, known_labels = model.predict(dataset.images[:limit]), dataset.labels[:limit]
-assignment = clustering.assign_codes(clustering.confusion_table(known, known_labels, size, 10))
+assignment = clustering.assign_codes(
+    clustering.confusion_table(known, known_labels, size, 10)
+)
 table = clustering.confusion_table(codes, labels, size, 10)
 accuracy = clustering.code_accuracy(codes, labels, assignment)
 print(clustering.format_confusion(table, assignment))
@@ -97,7 +104,9 @@ print(f"code accuracy: {100 * accuracy:.1f} %")
 
 # %%
 for labelled in (10, 30, 100, 300):
-    few = clustering.confusion_table(known[:labelled], known_labels[:labelled], size, 10)
+    few = clustering.confusion_table(
+        known[:labelled], known_labels[:labelled], size, 10
+    )
     share = clustering.code_accuracy(codes, labels, clustering.assign_codes(few))
     print(f"names from {labelled} labelled images, accuracy: {100 * share:.1f} %")
 
@@ -122,8 +131,12 @@ for row in range(size):
         axes.text(digit, row, table[order[row], digit], color=colour, **style)
 axes.set_xticks(range(10))
 names = ["none" if assignment[k] < 0 else assignment[k] for k in order]
-axes.set_yticks(range(size), [f"c0 = {k}, named {name}" for k, name in zip(order, names)])
-axes.set(xlabel="the digit that it is", title=f"Code accuracy {100 * accuracy:.1f} %")
+axes.set_yticks(
+    range(size), [f"c0 = {k}, named {name}" for k, name in zip(order, names)]
+)
+axes.set(
+    xlabel="the digit that it is", title=f"Code accuracy {100 * accuracy:.1f} %"
+)
 plt.show()
 
 # %% [markdown]
@@ -157,7 +170,9 @@ sure = np.argsort(-probabilities.max(axis=1))
 for share in (1.0, 0.9, 0.75, 0.5):
     kept = sure[: round(share * len(sure))]
     right = clustering.code_accuracy(codes[kept], labels[kept], assignment)
-    print(f"surest {100 * share:.0f} % of the images, accuracy: {100 * right:.1f} %")
+    print(
+        f"surest {100 * share:.0f} % of the images, accuracy: {100 * right:.1f} %"
+    )
 
 # %% [markdown]
 # Reading slant and width off real images
@@ -169,7 +184,7 @@ for share in (1.0, 0.9, 0.75, 0.5):
 
 # %%
 def sorted_by(code, digit, columns=10):
-    """Return images of a digit at equal steps through the order of a continuous code."""
+    """Return images of a digit at equal steps through the order of a code."""
     indices = np.flatnonzero(labels == digit)
     indices = indices[np.argsort(predicted.means[indices, code])]
     places = np.linspace(0.01, 0.99, columns) * (len(indices) - 1)
@@ -180,8 +195,12 @@ number = predicted.means.shape[1]
 first = len(model.spec.categorical)
 figure, panels = plt.subplots(1, number, figsize=(5.2 * number, 5.6), squeeze=False)
 for code, axes in enumerate(panels[0]):
-    as_grid(axes, np.concatenate([sorted_by(code, digit) for digit in range(10)]), 10)
-    axes.set_title(f"real digits in the order of c{first + code}: lowest to highest")
+    as_grid(
+        axes, np.concatenate([sorted_by(code, digit) for digit in range(10)]), 10
+    )
+    axes.set_title(
+        f"real digits in the order of c{first + code}: lowest to highest"
+    )
 plt.show()
 
 # %% [markdown]
@@ -202,32 +221,48 @@ def measure(images):
     y, x = np.mgrid[: images.shape[1], : images.shape[2]]
     x = x - ((ink * x).sum(axis=(1, 2)) / mass)[:, None, None]
     y = y - ((ink * y).sum(axis=(1, 2)) / mass)[:, None, None]
-    xx, yy, xy = ((ink * product).sum(axis=(1, 2)) / mass for product in (x * x, y * y, x * y))
-    return {"slant": -xy / yy, "width": np.sqrt(xx - xy**2 / yy), "ink": ink.mean(axis=(1, 2))}
+    xx, yy, xy = (
+        (ink * product).sum(axis=(1, 2)) / mass for product in (x * x, y * y, x * y)
+    )
+    return {
+        "slant": -xy / yy,
+        "width": np.sqrt(xx - xy**2 / yy),
+        "ink": ink.mean(axis=(1, 2)),
+    }
 
 
 def within_digits(values):
-    """Take each digit's own mean away: a 1 is narrower than a 0, which is not what we ask."""
+    """Take each digit's own mean away: that a 1 is narrower than a 0 is not asked."""
     means = np.array([values[labels == digit].mean() for digit in range(10)])
     return values - means[labels]
 
 
 measures = {name: within_digits(values) for name, values in measure(images).items()}
-means = np.array([within_digits(predicted.means[:, code]) for code in range(number)])
+means = np.array(
+    [within_digits(predicted.means[:, code]) for code in range(number)]
+)
 correlation = np.corrcoef(means, list(measures.values()))[:number, number:]
 for code in range(number):
     for name, r in zip(measures, correlation[code]):
         print(f"correlation of c{first + code} with {name}: {r:+.2f}")
 
-figure, panels = plt.subplots(number, 3, figsize=(10, 3.2 * number), sharex="row", squeeze=False)
-units = {"slant": "pixels of lean per pixel", "width": "pixels", "ink": "mean brightness"}
+figure, panels = plt.subplots(
+    number, 3, figsize=(10, 3.2 * number), sharex="row", squeeze=False
+)
+units = {
+    "slant": "pixels of lean per pixel",
+    "width": "pixels",
+    "ink": "mean brightness",
+}
 for code in range(number):
     for column, (name, values) in enumerate(measures.items()):
         axes = panels[code, column]
         axes.plot(means[code], values, ".", markersize=1.5, alpha=0.3)
         axes.set(xlabel=f"c{first + code}", ylabel=f"{name} ({units[name]})")
         axes.set_title(f"correlation {correlation[code, column]:+.2f}")
-figure.suptitle("What Q predicts against what we measure, each less the mean of its digit")
+figure.suptitle(
+    "What Q predicts against what we measure, each less the mean of its digit"
+)
 plt.show()
 
 # %% [markdown]
@@ -249,7 +284,7 @@ for name, values in measures.items():
 
 
 def sorted_by_reading(name, digit, columns=10):
-    """Return images of a digit at equal steps through the order of a measure's reading."""
+    """Return images of a digit at equal steps through the order of a reading."""
     indices = np.flatnonzero(labels == digit)
     indices = indices[np.argsort(reading[name][indices])]
     places = np.linspace(0.01, 0.99, columns) * (len(indices) - 1)
@@ -258,7 +293,11 @@ def sorted_by_reading(name, digit, columns=10):
 
 figure, panels = plt.subplots(1, 2, figsize=(10.4, 5.6))
 for name, axes in zip(("slant", "width"), panels):
-    as_grid(axes, np.concatenate([sorted_by_reading(name, digit) for digit in range(10)]), 10)
+    as_grid(
+        axes,
+        np.concatenate([sorted_by_reading(name, digit) for digit in range(10)]),
+        10,
+    )
     axes.set_title(f"real digits in the order of the {name} read from the codes")
 plt.show()
 

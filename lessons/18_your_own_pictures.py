@@ -52,7 +52,7 @@ SHAPES = ("cross", "ring", "triangle")
 
 
 def draw_shape(shape, size, shade, rng):
-    """Return a picture of 96×96: a shape of radius `size` (pixels) in grey `shade` on black."""
+    """Return a picture of 96×96: a shape of radius `size`, grey `shade` on black."""
     picture = Image.new("L", (96, 96))
     pen = ImageDraw.Draw(picture)
     x, y = 48 + rng.uniform(-4, 4, 2)
@@ -72,7 +72,9 @@ def draw_folder(target, each, rng):
     for shape in SHAPES:
         (target / shape).mkdir(parents=True, exist_ok=True)
         for number in range(each):
-            picture = draw_shape(shape, rng.uniform(20, 32), int(rng.uniform(130, 255)), rng)
+            picture = draw_shape(
+                shape, rng.uniform(20, 32), int(rng.uniform(130, 255)), rng
+            )
             picture.save(target / shape / f"{number:04d}.png")
 
 
@@ -92,9 +94,9 @@ if not FOLDER:
 
 # %%
 def prepare(source, target, side=32):
-    """Copy the pictures of a folder and its sub-folders to `target` as 00000.png, 00001.png, ...
+    """Copy the pictures of a folder and its sub-folders to `target`, numbered.
 
-    Each becomes side×side.  Returns the name of the folder that each came from, a list.
+    Each becomes side×side.  Returns the name of each one's folder, a list.
     """
     origins = []
     for path in sorted(source.rglob("*")):
@@ -102,7 +104,9 @@ def prepare(source, target, side=32):
             with Image.open(path) as picture:
                 upright = ImageOps.exif_transpose(picture)  # as the camera was held
             upright = upright if upright.mode == "L" else upright.convert("RGB")
-            ImageOps.fit(upright, (side, side)).save(target / f"{len(origins):05d}.png")
+            ImageOps.fit(upright, (side, side)).save(
+                target / f"{len(origins):05d}.png"
+            )
             origins.append(path.parent.name)
     return origins
 
@@ -172,10 +176,14 @@ def as_grid(axes, pictures, columns):
 
 rng = np.random.default_rng(0)
 some = rng.permutation(len(dataset.images))[: 10 * CATEGORIES]
-category, *numbers = (panel[3] for panel in traversals.traversals(model))  # (R, K, H, W, C)
+category, *numbers = (
+    panel[3] for panel in traversals.traversals(model)
+)  # (R, K, H, W, C)
 blocks = {
     "your pictures": dataset.images[some] / 255,
-    "c0: a row for each category": category.swapaxes(0, 1).reshape(-1, *model.image_shape),
+    "c0: a row for each category": category.swapaxes(0, 1).reshape(
+        -1, *model.image_shape
+    ),
     "c1: from -2 to 2": numbers[0].reshape(-1, *model.image_shape),
     "c2: from -2 to 2": numbers[1].reshape(-1, *model.image_shape),
 }
@@ -222,7 +230,9 @@ for number, panel in enumerate(axes):
             row = dataset.images[members[places.round().astype(int)]] / 255
         rows.append(row)
     as_grid(panel, np.concatenate(rows), 14)
-    panel.set_title(f"your pictures, a row for each category, in the order of c{number + 1}")
+    panel.set_title(
+        f"your pictures, a row for each category, in the order of c{number + 1}"
+    )
 plt.show()
 
 # %% [markdown]
@@ -237,7 +247,10 @@ names, labels = np.unique(origins, return_inverse=True)
 if len(names) > 1:
     table = clustering.confusion_table(codes, labels, CATEGORIES)
     assignment = clustering.assign_codes(table)
-    print("classes: " + ", ".join(f"{index} {name}" for index, name in enumerate(names)))
+    print(
+        "classes: "
+        + ", ".join(f"{index} {name}" for index, name in enumerate(names))
+    )
     print(clustering.format_confusion(table, assignment))
     accuracy = clustering.code_accuracy(codes, labels, assignment)
     print(f"code accuracy: {100 * accuracy:.1f} %")
@@ -249,7 +262,10 @@ if len(names) > 1:
 # %%
 if not FOLDER:
     pixels = dataset.images[..., 0].astype(float)
-    known = {"size": np.sqrt((pixels > 40).sum(axis=(1, 2))), "shade": pixels.max(axis=(1, 2))}
+    known = {
+        "size": np.sqrt((pixels > 40).sum(axis=(1, 2))),
+        "shade": pixels.max(axis=(1, 2)),
+    }
     for number in range(2):
         for name, values in known.items():
             r = np.corrcoef(predicted.means[:, number], values)[0, 1]

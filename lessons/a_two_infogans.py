@@ -32,7 +32,11 @@ from tinyinfogan.infogan.model import InfoGAN, as_float
 from tinyinfogan.infogan.settings import PRESETS
 from tinyinfogan.infogan.variants.networks import FROM_TANH, TO_TANH
 from tinyinfogan.infogan.variants.step import draws, optimisers, step_for
-from tinyinfogan.infogan.variants.tutorial import TanhOf, information_step, log_ratio_loss
+from tinyinfogan.infogan.variants.tutorial import (
+    TanhOf,
+    information_step,
+    log_ratio_loss,
+)
 from tinyinfogan.training import report
 
 FAST = False  # True: less of everything, to see that it runs
@@ -74,7 +78,11 @@ for field in fields(paper):
 size = {"channels": 8, "hidden": 64, "batch_size": 64, "steps": 400}
 seeds, limit = (1, 2), 2000
 if FAST:
-    size, seeds, limit = {"channels": 4, "hidden": 32, "batch_size": 16, "steps": 12}, (1,), 500
+    size, seeds, limit = (
+        {"channels": 4, "hidden": 32, "batch_size": 16, "steps": 12},
+        (1,),
+        500,
+    )
 small = replace(paper, **size)
 third = replace(small, info_step="separate")
 tenth = {"lambda_categorical": 0.1, "lambda_continuous": 0.1}
@@ -92,7 +100,7 @@ dataset = data.load()
 
 
 def with_ranges(model):
-    """Give a model the tutorial's ranges: pixels in [-1, 1], and a tanh on Q's means."""
+    """Give a model the tutorial's ranges: pixels in [-1, 1], a tanh on Q's means."""
     G, D, spec = model.generator, model.discriminator, model.spec
     means = slice(sum(spec.categorical), spec.code_dim)
     G.modules = [*G.modules[:-1], nn.Tanh(), FROM_TANH]  # in place of the sigmoid
@@ -101,7 +109,7 @@ def with_ranges(model):
 
 
 def fit(settings, ranges, seed, eps=1e-8):
-    """Train an InfoGAN.  Returns it, {name: values (steps,)} and four code accuracies in %."""
+    """Train an InfoGAN.  Returns it, {name: values (steps,)}, four accuracies in %."""
     model = InfoGAN(settings, dataset.images.shape[1:], np.random.default_rng(seed))
     if ranges:
         with_ranges(model)
@@ -111,24 +119,51 @@ def fit(settings, ranges, seed, eps=1e-8):
     take_step = step_for(model, adams)
     rng = np.random.default_rng(100 + seed)
     for step in range(1, settings.steps + 1):
-        real = as_float(dataset.images[rng.integers(0, len(dataset.images), settings.batch_size)])
+        real = as_float(
+            dataset.images[
+                rng.integers(0, len(dataset.images), settings.batch_size)
+            ]
+        )
         history.append(take_step(real, *draws(model, len(real), rng)))
         if step % (settings.steps // 4) == 0:
-            accuracies.append(100 * clustering.code_table(model, dataset, limit).accuracy)
-    return model, {n: np.array([row[n] for row in history]) for n in history[0]}, accuracies
+            accuracies.append(
+                100 * clustering.code_table(model, dataset, limit).accuracy
+            )
+    return (
+        model,
+        {n: np.array([row[n] for row in history]) for n in history[0]},
+        accuracies,
+    )
 
 
-runs = {name: [fit(*variant, seed) for seed in seeds] for name, variant in variants.items()}
+runs = {
+    name: [fit(*variant, seed) for seed in seeds]
+    for name, variant in variants.items()
+}
 
 # %%
 last = max(1, small.steps // 10)  # of the steps, over which to take means
-print(f"{'':22}" + "".join(f"{n:>17}" for n in ("D's loss", "L_I(c0)", "L_I(c1)", "accuracy")))
+print(
+    f"{'':22}"
+    + "".join(f"{n:>17}" for n in ("D's loss", "L_I(c0)", "L_I(c1)", "accuracy"))
+)
 for name, found in runs.items():
     rows = []
     for _, history, accuracies in found:
-        nats = report.summary(small, {n: v[-last:] for n, v in history.items()})["mi_nats"]
-        rows.append((history["d_loss"][-last:].mean(), nats["c0"], nats["c1"], accuracies[-1]))
-    cells = (" / ".join(f"{value:.4g}" for value in column) for column in zip(*rows))
+        nats = report.summary(small, {n: v[-last:] for n, v in history.items()})[
+            "mi_nats"
+        ]
+        rows.append(
+            (
+                history["d_loss"][-last:].mean(),
+                nats["c0"],
+                nats["c1"],
+                accuracies[-1],
+            )
+        )
+    cells = (
+        " / ".join(f"{value:.4g}" for value in column) for column in zip(*rows)
+    )
     print(f"{name:22}" + "".join(f"{cell:>17}" for cell in cells))
 
 
@@ -141,7 +176,10 @@ def smooth(values):
 def draw(names, file):
     """Draw the course of some variants, a line for each seed."""
     figure, panels = plt.subplots(1, 4, figsize=(13, 3.8))
-    x, quarters = np.arange(last, small.steps + 1), small.steps // 4 * np.arange(1, 5)
+    x, quarters = (
+        np.arange(last, small.steps + 1),
+        small.steps // 4 * np.arange(1, 5),
+    )
     for name, colour in zip(names, ("black", "C0", "C2", "C1", "C3")):
         for number, (_, history, accuracies) in enumerate(runs[name]):
             style = {"color": colour, "lw": 1.2, "label": None if number else name}
@@ -155,7 +193,9 @@ def draw(names, file):
     titles = "D's loss", "L_I(c0), nats", "L_I(c1), nats", "code accuracy, %"
     for ax, title in zip(panels, titles):
         ax.set(title=title, xlabel="step")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
+    figure.legend(
+        *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5
+    )
     show(file)
 
 
@@ -186,14 +226,17 @@ spec = model.spec
 latents = spec.sample(64, np.random.default_rng(0))
 with no_grad():
     _, q_output = model.discriminator(model.generator(Tensor(latents)))
-    L_I = losses.weighted(spec, losses.mutual_information(spec, q_output, latents)).item()
+    L_I = losses.weighted(
+        spec, losses.mutual_information(spec, q_output, latents)
+    ).item()
     log_softmax = ops.log_softmax(q_output[:, :10]).numpy()
 codes, means = latents[:, spec.noise :], q_output.numpy()[:, 10:]
 tutorial_loss = (0.5 * (codes[:, 10:] - means) ** 2).sum(axis=1).mean()
 tutorial_loss -= (codes[:, :10] * log_softmax).sum(axis=1).mean()
 constant = np.log(10) + 2 * (np.log(2) - 0.5 * np.log(2 * np.pi))
 print(f"the tutorial's loss of Q: {tutorial_loss:.6f}")
-print(f"Q's losses, difference from -L_I and a constant: {abs(tutorial_loss + L_I - constant):.1e}")
+difference = abs(tutorial_loss + L_I - constant)
+print(f"Q's losses, difference from -L_I and a constant: {difference:.1e}")
 
 # %% [markdown]
 # The loss of G: a slope that does not end
@@ -205,15 +248,22 @@ print(f"Q's losses, difference from -L_I and a constant: {abs(tutorial_loss + L_
 print(inspect.getsource(log_ratio_loss))
 a = np.linspace(-6, 6, 121)
 logits = [Tensor(a, requires_grad=True) for _ in range(2)]
-names = {"log": "-log D, the paper's", "log-ratio": "-log(D / (1 - D)), the tutorial's"}
+names = {
+    "log": "-log D, the paper's",
+    "log-ratio": "-log(D / (1 - D)), the tutorial's",
+}
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.4))
 for (key, label), logit in zip(names.items(), logits):
-    each = [losses.GENERATOR_LOSSES[key](Tensor(value)).item() for value in a[:, None]]
+    each = [
+        losses.GENERATOR_LOSSES[key](Tensor(value)).item() for value in a[:, None]
+    ]
     losses.GENERATOR_LOSSES[key](logit).backward()
     left.plot(a, each, label=label)
     right.plot(a, len(a) * logit.grad, label=label)
 left.set(xlabel="D's logit of a generated image", title="G's loss")
-right.set(xlabel="D's logit of a generated image", title="Its slope", ylim=(-1.1, 0.1))
+right.set(
+    xlabel="D's logit of a generated image", title="Its slope", ylim=(-1.1, 0.1)
+)
 left.legend()
 plt.show()
 
@@ -246,7 +296,10 @@ plt.show()
 
 # %%
 print(inspect.getsource(information_step))
-draw([name for name in runs if "paper" in name or "third" in name], "12_weight_or_rate.png")
+draw(
+    [name for name in runs if "paper" in name or "third" in name],
+    "12_weight_or_rate.png",
+)
 
 # %% [markdown]
 # Its Adam sees λ L_I and nothing else. And Adam does not care how large a loss is (lesson 6): with

@@ -31,7 +31,16 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from tinyinfogan import data
-from tinyinfogan.engine import conv, norm, ops, optim, plain, primitives, seam, tensor
+from tinyinfogan.engine import (
+    conv,
+    norm,
+    ops,
+    optim,
+    plain,
+    primitives,
+    seam,
+    tensor,
+)
 from tinyinfogan.engine.device import array_module, missing_for_cuda, to_device
 from tinyinfogan.engine.fast import cpu, threads
 from tinyinfogan.infogan.model import InfoGAN, as_float
@@ -61,7 +70,7 @@ print(inspect.getsource(tensor.record))
 # %%
 @contextlib.contextmanager
 def replaced(*changes):
-    """Inside the `with`, attributes have other values: (owner, name, value) each."""
+    """Inside the `with`, attributes have other values: (owner, name, value)."""
     before = [(owner, name, getattr(owner, name)) for owner, name, _ in changes]
     try:
         for owner, name, value in changes:
@@ -76,7 +85,11 @@ class Stopwatch:
     """Seconds of each (operation, phase), and how many times it was done."""
 
     def __init__(self):
-        self.seconds, self.times, self.last = Counter(), Counter(), time.perf_counter()
+        self.seconds, self.times, self.last = (
+            Counter(),
+            Counter(),
+            time.perf_counter(),
+        )
 
     def lap(self, *key):
         """Book the time since the last event."""
@@ -109,7 +122,9 @@ class Stopwatch:
     def time(self, step):
         """Measure a training step."""
         changes = [(module, "record", self.record) for module in (ops, conv, norm)]
-        with replaced(*changes, (optim.Adam, "step", lambda optimiser: self.adam(optimiser))):
+        with replaced(
+            *changes, (optim.Adam, "step", lambda optimiser: self.adam(optimiser))
+        ):
             self.last = time.perf_counter()
             step()
 
@@ -160,7 +175,9 @@ def profile(step, repeats):
         whole.append(seconds_of(step, 1))
         watches.append(Stopwatch())
         watches[-1].time(step)
-    return 1e3 * min(whole), min(watches, key=lambda watch: sum(watch.seconds.values()))
+    return 1e3 * min(whole), min(
+        watches, key=lambda watch: sum(watch.seconds.values())
+    )
 
 
 step = make_step()
@@ -176,7 +193,10 @@ labels = [f"{name}, {phase}" if phase != "step" else name for name, phase in nam
 places = np.arange(len(names) + 1)
 figure, axes = plt.subplots(figsize=(8, 6))
 for number, (label, one, colour) in enumerate(
-    (("plain formulas", plain_watch, "#e0a030"), ("quick versions", watch, "#3b6ea5"))
+    (
+        ("plain formulas", plain_watch, "#e0a030"),
+        ("quick versions", watch, "#3b6ea5"),
+    )
 ):
     times = [1e3 * one.seconds[name] for name in names]
     times.append(1e3 * sum(one.seconds.values()) - sum(times))
@@ -185,7 +205,10 @@ for number, (label, one, colour) in enumerate(
         print(f"{label}, {name}: {milliseconds:.1f} ms")
 axes.set_yticks(places + 0.2, [*labels, "all others"])
 axes.invert_yaxis()
-axes.set(xlabel="milliseconds", title=f"One step: {plain_whole:.0f} ms and {whole:.0f} ms")
+axes.set(
+    xlabel="milliseconds",
+    title=f"One step: {plain_whole:.0f} ms and {whole:.0f} ms",
+)
 axes.legend()
 plt.show()
 
@@ -211,14 +234,20 @@ def product_rate(n):
     """Return the GFLOP/s of a product of two n×n matrices."""
     a, b = np.random.default_rng(0).standard_normal((2, n, n), np.float32)
     out = a @ b
-    return 2e-9 * n**3 / seconds_of(lambda: np.matmul(a, b, out=out), 5 if n > 500 else 25)
+    return (
+        2e-9
+        * n**3
+        / seconds_of(lambda: np.matmul(a, b, out=out), 5 if n > 500 else 25)
+    )
 
 
 def add_rate(n):
-    """Return the GB/s of adding two arrays of n numbers, two of three passes being reads."""
+    """Return the GB/s of adding two arrays of n numbers: two reads and a write."""
     a, b = np.random.default_rng(0).standard_normal((2, n), np.float32)
     out = a + b
-    return 12e-9 * n / seconds_of(lambda: np.add(a, b, out=out), 7 if n > 1e6 else 50)
+    return (
+        12e-9 * n / seconds_of(lambda: np.add(a, b, out=out), 7 if n > 1e6 else 50)
+    )
 
 
 sides = [16, 32, 64, 128, 256, 512] + ([] if FAST else [1024, 2048])
@@ -241,7 +270,8 @@ plt.show()
 rate, bandwidth = max(products), adds[-1]
 print(f"products: {rate:.0f} GFLOP/s")
 print(f"sums of large arrays: {bandwidth:.1f} GB/s")
-print(f"multiplications or additions in the time of one number moved: {4 * rate / bandwidth:.0f}")
+balance = 4 * rate / bandwidth
+print(f"multiplications or additions in the time of one number moved: {balance:.0f}")
 
 # %% [markdown]
 # The last line is the whole story. On the left, small matrices are slow for another reason: a call
@@ -331,7 +361,9 @@ for name, arguments in calls.items():
     primitive = seam.primitives[name]
     slow = seconds_of(partial(primitive.plain, *arguments), 7)
     quick = seconds_of(partial(primitive, *arguments), 7)
-    print(f"{name}: formula {1e3 * slow:.2f} ms, quick version {1e3 * quick:.2f} ms")
+    print(
+        f"{name}: formula {1e3 * slow:.2f} ms, quick version {1e3 * quick:.2f} ms"
+    )
 
 # %% [markdown]
 # And one thing no version can do: not to compute what nobody uses. In G's step D is frozen, and no

@@ -4,12 +4,16 @@ Here with FAST = True; LESSONS=full in the environment runs the scripts as they 
 numbers that the texts name, too.
 """
 
+import importlib
+import inspect
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 HERE = Path(__file__).resolve().parent
@@ -51,7 +55,12 @@ EXPECTED = {
 }
 
 # Those that only a full run has.
-FULL = {}
+FULL = {
+    "02": [
+        ("median error", 4e-5, 8e-5),
+        ("seeds in which it hides, per cent", 3, 3.5),
+    ],
+}
 
 
 def number_of(lesson):
@@ -99,7 +108,10 @@ def set_switch(text, name, value):
     return text
 
 
-@pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.stem)
+each_lesson = pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.stem)
+
+
+@each_lesson
 def test_a_lesson_runs_alone_and_its_numbers_are_right(lesson, tmp_path):
     text = set_switch(lesson.read_text(encoding="utf-8"), "FAST", not FULL_RUNS)
     (tmp_path / "lesson.py").write_text(text, encoding="utf-8")
@@ -108,10 +120,76 @@ def test_a_lesson_runs_alone_and_its_numbers_are_right(lesson, tmp_path):
     assert figures and all(figure.stat().st_size > 3000 for figure in figures)
 
 
-@pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "lesson",
+    [path for path in LESSONS if "\nTRAIN = False" in path.read_text(encoding="utf-8")],
+    ids=lambda path: path.stem,
+)
+def test_a_lesson_with_stored_results_can_train_them_again(lesson, tmp_path):
+    text = set_switch(lesson.read_text(encoding="utf-8"), "FAST", True)
+    (tmp_path / "lesson.py").write_text(set_switch(text, "TRAIN", True), encoding="utf-8")
+    run(["lesson.py"], tmp_path, "utf-8")
+    name = lesson.stem.split("_", 1)[1] + ".npz"
+    kept = np.load(ROOT / "tinyinfogan" / "results" / name).files
+    assert sorted(np.load(tmp_path / name).files) == sorted(kept)
+
+
+@each_lesson
+def test_a_lesson_is_a_notebook_whose_cells_can_be_run_twice(lesson, tmp_path):
+    pytest.importorskip("sphinx_gallery")
+    from sphinx_gallery.gen_gallery import DEFAULT_GALLERY_CONF
+    from sphinx_gallery.notebook import jupyter_notebook, save_notebook
+    from sphinx_gallery.py_source_parser import split_code_and_text_blocks
+
+    source = tmp_path / lesson.name
+    text = set_switch(lesson.read_text(encoding="utf-8"), "FAST", True)
+    source.write_text(text, encoding="utf-8")
+    settings = runpy.run_path(ROOT / "docs" / "conf.py")["sphinx_gallery_conf"]
+    blocks = split_code_and_text_blocks(source)[1]
+    notebook = jupyter_notebook(blocks, DEFAULT_GALLERY_CONF | settings, tmp_path)
+    source.unlink()
+    assert notebook["metadata"]["kernelspec"]["name"] == "python3"
+    assert "%pip install tinyinfogan" in notebook["cells"][0]["source"][0]
+    save_notebook(notebook, tmp_path / "lesson.ipynb")
+    run([HERE / "notebook.py", "lesson.ipynb"], tmp_path, "cp1252")
+
+
+@each_lesson
 def test_a_lesson_has_the_common_head(lesson):
     text = lesson.read_text(encoding="utf-8")
-    for part in ("*You will know*", "*Time*", "*Builds on*", "\n# Exercises\n# ---"):
+    for part in ("*You will know*", "*Builds on*", "\n# Exercises\n# ---", "\n# **Predict, then run.**"):
         assert part in text, f"{lesson.name}: {part!r} is missing"
+    assert re.search(r"^\*Time\*: \d+ minutes to read, \d+ (second|minute)s? to run\.", text, re.M)
+    assert text.count("<details>") == text.count("</details>") > 0
     # A comment at the head of a code cell would be taken for text by sphinx-gallery.
     assert not re.search(r"^# %%\n#(?! ?%%)", text, re.MULTILINE)
+
+
+@each_lesson
+def test_code_is_narrow_enough_to_be_read_on_a_page(lesson):
+    head, _, rest = lesson.read_text(encoding="utf-8").partition('\n"""\n\n')
+    for line in head.splitlines() + rest.splitlines():
+        assert len(line) <= (100 if line in head or line.startswith("#") else 84), line
+
+
+@each_lesson
+def test_package_code_that_a_lesson_prints_is_short_and_whole(lesson):
+    text = lesson.read_text(encoding="utf-8")
+    for line in re.findall(r".*getsource\(.*", text):
+        found = re.fullmatch(r"print\(inspect\.getsource\(([\w.]+)\)\)", line)
+        assert found, f"{lesson.name} does not print a function as it is: {line.strip()}"
+        first, *others = found[1].split(".")
+        imported = re.search(rf"^from (\S+) import .*\b{first}\b", text, re.MULTILINE)
+        function = getattr(importlib.import_module(imported[1]), first, None)
+        function = function or importlib.import_module(f"{imported[1]}.{first}")
+        for name in others:
+            function = getattr(function, name)
+        source = inspect.getsource(function)
+        assert len(source.splitlines()) <= 15, f"{found[1]} has too many lines"
+
+
+@pytest.mark.skipif(not (ROOT / "docs/_build/_downloads").exists(), reason="no site is built")
+def test_the_sites_downloads_are_what_is_tested_here():
+    found = {path.name: path for path in (ROOT / "docs/_build/_downloads").rglob("*.py")}
+    for lesson in LESSONS:
+        assert found[lesson.name].read_bytes() == lesson.read_bytes()
