@@ -1,7 +1,7 @@
 """The buffer pool: large results take over the memory of earlier ones that nobody refers to.
 
 A large array that is new costs a page fault for each 4 KiB that is first written, as much time as
-the arithmetic that fills it.
+the arithmetic that fills it.  What the pool holds is bounded by what was in use at once, see ROOM.
 """
 
 import math
@@ -11,9 +11,10 @@ import threading
 import numpy as np
 
 LARGE = 1 << 18  # bytes; below this, malloc keeps memory for itself
-MOST_SIZES = 100
+ROOM = 1.5  # bytes held for each that was ever in use at once; steps of the presets take 1.1 to 1.7
 
-_owners: dict[int, list] = {}  # size in bytes -> arrays that own so much memory
+_owners: dict[int, list] = {}  # size in bytes -> arrays that own so much memory; used last, last
+_most = 0  # bytes that were in use at once
 _lock = threading.Lock()
 
 
@@ -32,14 +33,41 @@ def pooled_empty(shape, dtype):
     if size < LARGE:
         return np.empty(shape, dtype)
     with _lock:
-        if len(_owners) > MOST_SIZES and size not in _owners:
-            _owners.clear()  # sizes that keep changing must not pile up
-        owners = _owners.setdefault(size, [])
+        owners = _owners.pop(size, [])
         counts = _reference_counts(owners)
         if _FREE not in counts:
+            _make_room(size * (len(owners) + 1))
             counts.append(_FREE)
             owners.append(np.empty(size, np.uint8))
+        _owners[size] = owners
         return owners[counts.index(_FREE)].view(dtype).reshape(shape)
+
+
+def _make_room(size):
+    """Drop free memory so that with `size` bytes more, in use, there is at most ROOM as above."""
+    global _most
+    in_use = {n: [count > _FREE for count in _reference_counts(o)] for n, o in _owners.items()}
+    _most = max(_most, size + sum(n * sum(used) for n, used in in_use.items()))
+    _drop(ROOM * _most - size)
+
+
+def _drop(limit):
+    """Drop free memory, what was longest not used first, until no more than `limit` is held."""
+    held = sum(size * len(owners) for size, owners in _owners.items())
+    for size, owners in list(_owners.items()):
+        while held > limit and _FREE in (counts := _reference_counts(owners)):
+            del owners[counts.index(_FREE)]
+            held -= size
+        if not owners:
+            del _owners[size]
+
+
+def release():
+    """Give the memory back that is not in use, and forget how much ever was."""
+    global _most
+    with _lock:
+        _drop(0)
+        _most = 0
 
 
 def start_again():
