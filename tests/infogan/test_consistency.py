@@ -156,4 +156,4 @@ def test_images_count_as_near_that_are_so_when_they_are_moved(rng, monkeypatch):
     )
     like = nearest(images, 2, rng, Augmentation(shift=1.0, rotation=12.0))
     np.testing.assert_array_equal(like[:20, 0], np.arange(20, 40))
-    assert asked == [Augmentation(shift=1.0, rotation=24.0)]
+    assert asked == [Augmentation(shift=1.0, rotation=36.0)]

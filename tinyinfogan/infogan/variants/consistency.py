@@ -45,13 +45,13 @@ def nearest(images: Array, k: int, rng: np.random.Generator, views: Augmentation
     the nearest one of each group is taken: nearly as near as the k nearest, for far less work.
     Distances are Euclidean, along the COMPONENTS directions in which the images vary most (to a
     few turns of subspace iteration), to images moved at random: by `views`, but turned by up to
-    twice as much, as a leaning 4 is otherwise more like a leaning 9 than like an upright 4.  Of
+    three times as much, as a leaning 4 is otherwise more like a leaning 9 than like an upright 4.  Of
     more than CANDIDATES images no others are looked at.
     """
     xp, N, k = array_module(images), len(images), min(k, len(images))
     if k == 1:
         return np.arange(N)[:, None]
-    views = views._replace(rotation=2 * views.rotation)
+    views = views._replace(rotation=3 * views.rotation)
     device, parts = device_of(images), [slice(at, at + 500) for at in range(0, N, 500)]
     mean = images.mean(axis=0, dtype=np.float32)
 
