@@ -45,7 +45,7 @@ def nearest(images: Array, k: int, rng: np.random.Generator, views: Augmentation
     the nearest one of each group is taken: nearly as near as the k nearest, for far less work.
     Distances are Euclidean, along the COMPONENTS directions in which the images vary most (to a
     few turns of subspace iteration), to images moved at random: by `views`, but turned by up to
-    three times as much, as a leaning 4 is otherwise more like a leaning 9 than like an upright 4.  Of
+    three times as much, as a leaning 4 is otherwise more like a leaning 9 than an upright 4.  Of
     more than CANDIDATES images no others are looked at.
     """
     xp, N, k = array_module(images), len(images), min(k, len(images))
