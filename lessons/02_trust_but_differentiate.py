@@ -204,7 +204,7 @@ for name, function in suspects.items():
 
 # %%
 def check(function, values, rng, h=1e-5):
-    """Return the slope of ⟨u, f(x)⟩ along d, u and d random: backward's, numeric."""
+    """Return the slope of ⟨u, f(x)⟩ along d, both random: backward's, numeric."""
     x = Tensor(values, requires_grad=True)
     y = function(x)
     u, d = rng.standard_normal(y.shape), rng.standard_normal(x.shape)

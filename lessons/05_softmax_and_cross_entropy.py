@@ -9,11 +9,11 @@ textbook, both steps break in ordinary training: one overflows, the other takes 
 Both are cured by not doing what the formula says, but something equal to it.
 
 *You will know* what logits are; why the loss is a logarithm; its gradient, which could not be
-simpler; how to keep exponentials in range; and what happens to those who apply the softmax twice.
+simpler; how to keep exponentials in range; and what becomes of those who apply the softmax twice.
 
-*Time*: 20 minutes to read, a few seconds to run.
+*Time*: 20 minutes to read, 10 seconds to run.
 
-*Builds on*: lessons 1 and 2.
+*Builds on*: lessons 2 and 4.
 """
 
 # %%
@@ -22,8 +22,9 @@ import inspect
 import matplotlib.pyplot as plt
 import numpy as np
 
-from tinyinfogan import LatentSpec, data
-from tinyinfogan.engine import Tensor, nn, no_grad, ops
+from tinyinfogan import data
+from tinyinfogan.engine import Tensor, grad_check, nn, no_grad, ops
+from tinyinfogan.engine.tensor import record
 from tinyinfogan.infogan import losses
 
 FAST = False  # True: less of everything, to see that it runs
@@ -93,12 +94,27 @@ print("softmax of 1000, 999, 0:", ops.softmax(Tensor(x)).data.round(4))
 #
 # $$\log p_k = x_k - m - \log Σ_j e^{x_j - m},\quad m = \max x$$
 #
-# The logarithm of e to the something is the something; no power is ever taken of the first term. In
-# the package ``log_softmax`` is the basic function, and softmax is made from it:
+# The logarithm of e to the something is the something; no power is ever taken of the first term.
+# The logarithm is the basic function, then, and softmax is made from it. The package has both in
+# ``tinyinfogan/engine/ops.py``, and computes just this:
+
 
 # %%
-print(inspect.getsource(ops._log_softmax))
-print(inspect.getsource(ops.softmax))
+def log_softmax(x):
+    x = x - x.max(axis=-1, keepdims=True)
+    return x - np.log(np.exp(x).sum(axis=-1, keepdims=True))
+
+
+def softmax(x):
+    return np.exp(log_softmax(x))
+
+
+x = np.random.default_rng(0).normal(0, 300, (100, 10))
+print(
+    "log_softmax is the package's:",
+    np.allclose(log_softmax(x), ops.log_softmax(x).data),
+)
+print("softmax is the package's:", np.allclose(softmax(x), ops.softmax(x).data))
 
 # %% [markdown]
 # Why a logarithm
@@ -112,7 +128,7 @@ print(inspect.getsource(ops.softmax))
 #
 # This is called the *cross-entropy*. It is 0 for certainty in the right class, log K for K equally
 # likely ones, and without bound for certainty in a wrong one. Its unit is the *nat*: one nat is a
-# factor of e in probability. Lesson 13 begins here, for InfoGAN's reward is a cross-entropy as well.
+# factor of e in probability.
 #
 # Its gradient: with $\log p_k = x_k - \log Σ_j e^{x_j}$ the first term gives 1 for j = k only, and
 # the derivative of the second is p_j itself. So
@@ -136,9 +152,10 @@ print("p - truth:  ", (ops.softmax(logits).data - np.eye(5)[2]).round(4))
 # Two classes, and the GAN
 # ------------------------
 #
-# A discriminator has one logit x, and D = sigmoid(x) = 1/(1 + e⁻ˣ) is its probability of "real": a
-# softmax of the two logits x and 0. Its losses, from equation 1 of the paper, are -log D for real
-# images and -log(1 - D) for generated ones. By the same step as above,
+# For a question with two answers one logit x will do: the *sigmoid* D = 1/(1 + e⁻ˣ) is the softmax
+# of the two logits x and 0. From lesson 10 on such a D says how probable it is that an image is a
+# real one and not made by a program, and the losses are -log D for real images and -log(1 - D) for
+# the others. By the same step as above,
 #
 # $$-\log D = \log(1 + e^{-x}) = \text{softplus}(-x),\quad -\log(1 - D) = \text{softplus}(x)$$
 #
@@ -187,6 +204,10 @@ right.set(
 left.legend()
 plt.show()
 
+# %% [markdown]
+# The package's losses are made of logits throughout. D's, with x for a real image and G(z) for one
+# that is not:
+
 # %%
 print(inspect.getsource(losses.discriminator_loss))
 
@@ -195,9 +216,9 @@ print(inspect.getsource(losses.discriminator_loss))
 # -------------------------
 #
 # Functions named "cross-entropy" in libraries take *logits* and apply the softmax themselves. Many
-# a public InfoGAN ends its Q in a softmax and then calls one of them. Nothing crashes, and the loss
-# falls. But the function now takes the probabilities for logits, and those are all between 0 and 1.
-# The most certain answer there is, one 1 among K - 1 zeros, becomes
+# a public InfoGAN has a softmax at the end of a network and then calls one of them. Nothing
+# crashes, and the loss falls. But the function now takes the probabilities for logits, and those
+# are all between 0 and 1. The most certain answer there is, one 1 among K - 1 zeros, becomes
 #
 # $$p = e / (e + K - 1),\quad L = \log(1 + (K - 1)/e)$$
 
@@ -206,13 +227,61 @@ K = 10
 floor = np.log(1 + (K - 1) / np.e)
 print(f"softmax twice, smallest possible loss for 10 classes: {floor:.4f} nats")
 ceiling = np.log(K) - floor
-print(f"so the bound H(c) - L cannot pass {ceiling:.4f} of {np.log(K):.4f} nats")
+print(
+    f"so log 10 - L, the gain over guessing, cannot pass {ceiling:.4f}"
+    f" of {np.log(K):.4f} nats"
+)
 
 # %% [markdown]
-# And the gradient passes through one softmax more, and gets another factor like p(1 - p): if Q
-# is certain, wrongly too, it learns next to nothing. See it on a classifier of real digits, one
-# matrix and a softmax, with plain gradient descent. (Here we do use labels. Lesson 16 does
-# without.)
+# And the gradient passes through one softmax more, and gets another factor like p(1 - p). The
+# harm shows where the network is certain and wrong. Let the right class of ten have the logit 0,
+# one wrong class t, and the rest 0.
+#
+# **Predict, then run.** By how much does the loss change per unit of the *right* class's logit, at
+# t = 2, 5 and 10? With one softmax, and with two?
+#
+# <details><summary>Answer</summary>
+#
+# With one it is p - 1: nearly the full -1, and closer to it the more wrong the network is. With two
+# it fades like e⁻ᵗ: at t = 10 it is a twenty-thousandth.
+#
+# </details>
+
+
+# %%
+def pull(t, twice):
+    """Return the derivative of the loss by the right class's logit."""
+    logits = Tensor(np.array([0.0, t] + 8 * [0.0]), requires_grad=True)
+    loss = -ops.log_softmax(ops.softmax(logits) if twice else logits)[0]
+    loss.backward()
+    return logits.grad[0]
+
+
+for t in (2, 5, 10):
+    print(f"softmax once, pull on the right logit at t = {t}: {pull(t, False):.2f}")
+    print(f"softmax twice, pull on the right logit at t = {t}: {pull(t, True):.2g}")
+
+t = np.linspace(0, 10, 101)
+figure, ax = plt.subplots(figsize=(6, 3.4))
+for twice, name, colour in (
+    (False, "once", "tab:green"),
+    (True, "twice", "tab:red"),
+):
+    ax.semilogy(
+        t, [-pull(v, twice) for v in t], color=colour, label=f"softmax {name}"
+    )
+ax.set(
+    xlabel="logit of a wrong class", title="How hard the right logit is pulled up"
+)
+ax.legend()
+plt.show()
+
+# %% [markdown]
+# A network that is wrong by ten nats learns nothing from it any more. In training that shows less
+# than one would think, since networks start with small logits, where the two pulls are alike. A
+# classifier of real digits, one matrix and a softmax, with plain gradient descent. (The truth is
+# written *one-hot*: ten numbers per image, a 1 at its digit and 0 elsewhere. With ``no_grad``
+# nothing is put on the tape, as where we only look.)
 
 # %%
 mnist = data.load()
@@ -272,8 +341,9 @@ ax.legend(loc="upper right")
 plt.show()
 
 # %% [markdown]
-# It still learns, which is what makes the mistake live so long. But its loss means nothing, and a
-# probability that it reports can never exceed e/(e + 9), less than a quarter.
+# It still learns: the accuracies are hardly one per cent apart, which is what makes the mistake
+# live so long. But its loss means nothing, and a probability that it reports can never exceed e/(e
+# + 9), less than a quarter.
 #
 # What has the right one learnt? Each column of its matrix has as many numbers as a digit has
 # pixels. Blue pixels speak for the class, red ones against it.
@@ -289,31 +359,51 @@ plt.show()
 # Exercises
 # ---------
 #
-# 1. The package's bound for a categorical code is H(c) + mean log q(c|x) (equation 5). Which value
-#    has it for a perfect Q, for one that always says 1/10, and for one that is certain and wrong?
-# 2. What is the derivative of softplus, and why does that suit both players of the GAN?
-#
-# *Answer 1.* log 10 = 2.303 nats, 0, and as far below 0 as Q is certain.
+# 1. What is the derivative of softplus? Put it in place of the ``...``, as a function of
+#    ``x.data``; ``grad_check`` is the judge.
+
 
 # %%
-spec = LatentSpec(noise=2, categorical=(10,), continuous=0)
-latents = spec.sample(200, rng)
-codes = latents[:, 2:]
-outputs = {
-    "perfect": 50 * codes,
-    "indifferent": 0 * codes,
-    "certain and wrong": 50 * np.roll(codes, 1, axis=1),
-}
-for name, q_output in outputs.items():
-    information = losses.mutual_information(
-        spec, Tensor(q_output.astype(np.float32)), latents
-    )
-    print(f"{name}: {information['c0'].item():+.3f} nats")
+def softplus(x):
+    y = np.maximum(x.data, 0) + np.log1p(np.exp(-abs(x.data)))
+    return record(y, (x,), lambda g: (g * ...,))
+
+
+try:
+    grad_check(softplus, [Tensor(rng.standard_normal(5), requires_grad=True)])
+    print("exercise 1: right")
+except TypeError:
+    print("exercise 1: not yet")
 
 # %% [markdown]
-# *Answer 2.* $e^x/(1 + e^x)$ = sigmoid(x) = D. D's loss on a generated image, softplus(x), has the
-# gradient D: large if D was fooled, and none if it was not. G's loss softplus(-x) has the gradient
-# D - 1: largest if G was caught. Each learns most from what went wrong.
+# <details><summary>Answer 1</summary>
 #
+# ``1 / (1 + np.exp(-x.data))``: $e^x/(1 + e^x)$, the sigmoid, our D. So D's loss on an image that
+# is not real, softplus(x), has the gradient D: large if D was fooled, and none if it was not. It
+# learns most from what went wrong.
+#
+# </details>
+#
+# 2. How much better than guessing is a prediction? Take log 10, the loss of a guess among ten equal
+#    classes, less the cross-entropy. Which values has that for a perfect answer, for one that
+#    always says 1/10, and for one that is certain and wrong?
+#
+# <details><summary>Answer 2</summary>
+#
+# log 10 = 2.303 nats, 0, and as far below 0 as the answer is certain. InfoGAN's reward will be just
+# this number (lesson 13).
+#
+# </details>
+
+# %%
+truths = np.eye(10)[rng.integers(0, 10, 200)]
+for name, logits in (
+    ("perfect", 50 * truths),
+    ("indifferent", 0 * truths),
+    ("certain and wrong", 50 * np.roll(truths, 1, axis=1)),
+):
+    print(f"{name}: {np.log(10) - cross_entropy(logits, truths).item():+.3f} nats")
+
+# %% [markdown]
 # All gradients are now at hand and none of them overflows. What is left is to walk. The next lesson
 # watches Adam do it.
