@@ -12,7 +12,7 @@ bias is for.
 Adam and what each is for; why it does not care how large the loss is; where it is not the best; and
 what becomes of two walkers who want opposite things.
 
-*Time*: 20 minutes to read, 40 seconds to run.
+*Time*: 20 minutes to read, 5 seconds to run.
 
 *Builds on*: lesson 1.
 """

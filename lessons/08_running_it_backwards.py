@@ -12,19 +12,18 @@ like to paint.
 *You will know* what an adjoint is and how to test that you have it; why every backward is one;
 which size comes out; why 4×4 windows go with stride 2; and where checkerboards come from.
 
-*Time*: 15 minutes to read, a few seconds to run.
+*Time*: 15 minutes to read, 5 seconds to run.
 
-*Builds on*: lesson 7, and a little of lesson 1.
+*Builds on*: lesson 7, and a little of lesson 3.
 """
 
 # %%
-import inspect
-
 import matplotlib.pyplot as plt
 import numpy as np
 
 from tinyinfogan import data
-from tinyinfogan.engine import Tensor, conv, ops, primitives
+from tinyinfogan.engine import Tensor, grad_check, ops, primitives
+from tinyinfogan.engine.tensor import record
 
 FAST = False  # True: less of everything, to see that it runs
 plt.style.use("tinyinfogan.view.lesson")
@@ -87,7 +86,7 @@ print(At.astype(int))
 
 # %%
 def paint(y, weight, stride, padding):
-    """Each pixel of y (N, H, W, C_in) paints a window, times its value, on a canvas."""
+    """Each pixel of y (N, H, W, C_in) paints a window, times its value."""
     N, H, W, _ = y.shape
     KH, KW, C_out, _ = weight.shape
     canvas = np.zeros((N, (H - 1) * stride + KH, (W - 1) * stride + KW, C_out))
@@ -157,35 +156,48 @@ same = np.array_equal(
 print("gradient of conv2d is conv_transpose2d:", same)
 
 # %% [markdown]
-# The head of ``engine/conv.py`` has all of it in two lines, W being the weights as a matrix:
+# What does a program need, then? Lesson 7 had the forward: the windows as the rows of a matrix,
+# then one product, im2col(x) · W. The transpose of two steps is the transpose of each, in reverse
+# order. So first a product with Wᵀ, then the transpose of im2col, which is called *col2im*: every
+# number goes back to the pixel that it was copied from, and where windows overlap they add up. It
+# is the painter's ``+=``, only that he loops over all pixels, and col2im over the KH·KW places of a
+# window and takes all windows at once:
+
 
 # %%
-formulas = conv.__doc__
-print(formulas[formulas.index("    conv2d:") :])
+def col2im(rows, shape, KH, KW, stride, padding):
+    """Return images of `shape`: windows, rows (N OH OW, KH KW C), added up."""
+    N, H, W, C = shape
+    OH, OW = (
+        (H + 2 * padding - KH) // stride + 1,
+        (W + 2 * padding - KW) // stride + 1,
+    )
+    rows = rows.reshape(N, OH, OW, KH, KW, C)
+    canvas = np.zeros((N, H + 2 * padding, W + 2 * padding, C))
+    down, across = stride * (OH - 1) + 1, stride * (OW - 1) + 1
+    for k, j in np.ndindex(KH, KW):
+        canvas[:, k : k + down : stride, j : j + across : stride] += rows[
+            :, :, :, k, j
+        ]
+    return canvas[:, padding : padding + H, padding : padding + W]
+
+
+def up(y, weight, shape, stride, padding):
+    """Transposed convolution of y (N, H, W, C_in) to images of `shape`."""
+    KH, KW, _, C_in = weight.shape
+    rows = y.reshape(-1, C_in) @ weight.reshape(-1, C_in).T
+    return col2im(rows, shape, KH, KW, stride, padding)
+
+
+difference = up(y, weight, x.shape, 2, 1) - paint(y, weight, 2, 1)
+print(f"col2im and painter, largest difference: {np.abs(difference).max():.1e}")
 
 # %% [markdown]
-# And these are the two functions:
-
-# %%
-print(inspect.getsource(conv.conv2d).split('"""')[2])
-print(inspect.getsource(conv.conv_transpose2d).split('"""')[2])
-
-# %% [markdown]
-# Read the two side by side: ``conv_input_grad`` in one's backward is the other's forward, and
-# ``conv_forward`` the reverse. Lesson 7 had conv_forward: the windows as the rows of a matrix, then
-# one product, im2col(x) · W. The transpose of two steps is the transpose of each, in reverse order.
-# So first a product with Wᵀ, then the transpose of im2col, which is called *col2im*: every number
-# goes back to the pixel that it was copied from, and where windows overlap they add up. It is the
-# painter's ``+=``, only that he loops over all pixels, and col2im over the KH·KW places of a window
-# and takes all windows at once:
-
-# %%
-print(inspect.getsource(primitives.conv_input_grad))
-print(inspect.getsource(primitives.col2im))
-
-# %% [markdown]
+# The two operations of the package, in ``tinyinfogan/engine/conv.py``, are these two functions,
+# each being the other's backward.
+#
 # A transpose is not an inverse. People call the operation *deconvolution*, which promises too much:
-# down and up again does not give the picture back. With even weights it is blurred, twice. (The
+# down and up again does not give the picture back. With equal weights it is blurred, twice. (The
 # weights are 1/8 as then the brightness is kept: 16/8 on the way down, 4/8 on the way up.)
 
 # %%
@@ -205,6 +217,16 @@ print(
 # read off the count. With stride s, the windows that cover a pixel start at its own place, or s
 # before, or 2s before… as long as the window reaches: KH/s of them if that is a whole number, and
 # otherwise one more for some pixels than for others, in turn.
+#
+# **Predict, then run.** At stride 2, which of the windows 2×2, 3×3, 4×4 and 5×5 paint all pixels of
+# the middle equally often?
+#
+# <details><summary>Answer</summary>
+#
+# 2×2, once, and 4×4, four times in all, two down and two across. With 3×3 and 5×5 neighbours
+# differ.
+#
+# </details>
 
 # %%
 ones = np.ones((1, 7, 7, 1))
@@ -225,42 +247,56 @@ print(f"most and fewest strokes, 4x4: {middle[4].max() / middle[4].min():.0f} to
 
 # %% [markdown]
 # In two dimensions the counts multiply. With 3×3 some pixels have 4 strokes, some 2, some 1. A
-# network can learn weights that even this out, but at the start of training it has not, and with
+# network can learn weights that make up for it, but at the start of training it has not, and with
 # each new layer it must again. To see it, take a digit of 7×7 pixels and double its size twice with
 # weights that change nothing but the size: all equal, and as large as leaves the brightness as it
 # is.
+#
+# There is another way to grow: resize first, by repeating each pixel, and then convolve at stride
+# 1, where every pixel is treated alike. It is Odena's cure (below), and the fifth column.
 
 
 # %%
 def enlarge(image, KH):
-    """Double the size twice with even weights; the mean brightness stays."""
-    even = np.full((KH, KH, 1, 1), 4 / KH**2)
+    """Double the size twice with equal weights; the mean brightness stays."""
+    equal = np.full((KH, KH, 1, 1), 4 / KH**2)
     for _ in range(2):
         image = ops.conv_transpose2d(
-            image, even, stride=2, padding=(KH - 1) // 2
+            image, equal, stride=2, padding=(KH - 1) // 2
         ).data
     return image[0, :, :, 0]
 
 
-seven = data.load().images[3:4] / 255.0
+def resize_and_convolve(image):
+    """Double the size twice: each pixel four times, then a 3×3 window of equal weights."""
+    for _ in range(2):
+        image = image.repeat(2, axis=1).repeat(2, axis=2)
+        image = ops.conv2d(image, np.full((3, 3, 1, 1), 1 / 9), padding=1).data
+    return image[0, :, :, 0]
+
+
+mnist = data.load()
+seven = mnist.images[mnist.labels == 7][:1] / 255.0
 seven = seven.reshape(1, 7, 4, 7, 4, 1).mean(axis=(2, 4))  # (1, 7, 7, 1)
-figure, axes = plt.subplots(2, 4, figsize=(11, 5.6))
+pixels = ones.repeat(2, axis=1).repeat(2, axis=2)
+counts["resize"] = ops.conv2d(pixels, np.ones((3, 3, 1, 1)), padding=1).data[
+    0, :, :, 0
+]
+figure, axes = plt.subplots(2, 5, figsize=(12, 5))
 for ax, (KH, count) in zip(axes[0], counts.items()):
     ax.imshow(count, cmap="viridis", vmin=0, vmax=9)
     for i, j in np.ndindex(count.shape) if KH in (3, 4) else ():
-        ax.text(
-            j,
-            i,
-            int(count[i, j]),
-            ha="center",
-            va="center",
-            color="white",
-            fontsize=6,
-        )
-    ax.set(title=f"strokes per pixel, {KH}×{KH}")
-for ax, KH in zip(axes[1], (2, 3, 4, 5)):
-    ax.imshow(enlarge(seven, KH))
-    ax.set(title=f"7×7 enlarged twice, {KH}×{KH}")
+        style = {"ha": "center", "va": "center", "color": "white", "fontsize": 6}
+        ax.text(j, i, int(count[i, j]), **style)
+    ax.set(title="resize, then 3×3" if KH == "resize" else f"strokes, {KH}×{KH}")
+for ax, KH in zip(axes[1], counts):
+    big = resize_and_convolve(seven) if KH == "resize" else enlarge(seven, KH)
+    ax.imshow(big)
+    ax.set(
+        title="resized twice"
+        if KH == "resize"
+        else f"7×7 enlarged twice, {KH}×{KH}"
+    )
 for ax in axes.flat:
     ax.set(xticks=[], yticks=[])
 plt.show()
@@ -268,16 +304,18 @@ plt.show()
 # %% [markdown]
 # Odd windows at stride 2 paint a checkerboard, and two layers paint two of them, one inside the
 # other. 2×2 has none and is blocky, since its strokes do not overlap at all: neighbours know
-# nothing of each other. 4×4 has overlap *and* even counts, except at the rim. That is why the
-# paper's table 1, and nearly every generator since, has 4×4 at stride 2. The rule: **the window a
-# multiple of the stride.**
+# nothing of each other. 4×4 has overlap *and* equal counts, except at the rim. The rule: **the
+# window a multiple of the stride.** That is why the paper's table 1 has 4×4 at stride 2. It is not
+# what everybody does: DCGAN, the first widely used generator of this kind, had 5×5, and later ones
+# (ProGAN, StyleGAN, BigGAN) resize and convolve, with equal counts for any window.
 #
 # (The weights of a fresh network are random, so a checkerboard is not certain with 3×3; it is what
 # random errors add up to. Odena, Dumoulin and Olah 2016 have pictures of it in large networks.)
 #
-# The backward of a discriminator is a transposed convolution as well. So 3×3 at stride 2 in D means
-# that some pixels of the picture are asked about more often than others, and what G learns from D
-# has the pattern in it, whatever G is made of. It takes no more than one line to see:
+# The backward of a convolution is a transposed convolution as well. So if a network that judges
+# pictures has 3×3 at stride 2, some pixels of the picture are asked about more often than others,
+# and whoever learns from its judgement has the pattern in what is learnt. It takes no more than one
+# line to see:
 
 # %%
 picture = Tensor(np.ones((1, 15, 15, 1)), requires_grad=True)
@@ -289,16 +327,49 @@ print(picture.grad[0, 7, :, 0].astype(int))
 # Exercises
 # ---------
 #
-# 1. Find KH and p for a transposed convolution from 8 to 32 pixels in a single layer of stride 4,
+# 1. A linear operation and its backward: average neighbours, $y_i = (x_i + x_{i+1})/2$. Write its
+#    transpose in place of ``g * ...``; ``np.append(g, 0)`` and ``np.append(0, g)`` may help. The
+#    judge is ``grad_check``.
+
+
+# %%
+def average_neighbours(x):
+    y = (x.data[:-1] + x.data[1:]) / 2
+    return record(y, (x,), lambda g: (g * ...,))
+
+
+try:
+    grad_check(average_neighbours, [Tensor(rng.standard_normal(6), True)])
+    print("exercise 1: right")
+except TypeError:
+    print("exercise 1: not yet")
+
+# %% [markdown]
+# <details><summary>Answer 1</summary>
+#
+# ``(np.append(g, 0) + np.append(0, g)) / 2``: each output read two neighbours, so each output's
+# gradient paints two.
+#
+# </details>
+#
+# 2. Find KH and p for a transposed convolution from 8 to 32 pixels in a single layer of stride 4,
 #    without checkerboards.
-# 2. col2im is the transpose of im2col. What is col2im(im2col(x)), and what would have to be done to
+# 3. col2im is the transpose of im2col. What is col2im(im2col(x)), and what would have to be done to
 #    get x back?
 #
-# *Answer 1.* (8 - 1)·4 - 2p + KH = 32 gives KH = 4 + 2p, and KH must be a multiple of 4: KH = 4,
-# p = 0, which is blocky, or KH = 8, p = 2.
+# <details><summary>Answer 2</summary>
 #
-# *Answer 2.* Each pixel comes back as often as there are windows that hold it: x times the count,
-# the same counts as above. Divide by them. That works if no count is 0.
+# (8 - 1)·4 - 2p + KH = 32 gives KH = 4 + 2p, and KH must be a multiple of 4: KH = 4, p = 0, which
+# is blocky, or KH = 8, p = 2.
+#
+# </details>
+#
+# <details><summary>Answer 3</summary>
+#
+# Each pixel comes back as often as there are windows that hold it: x times the count, the same
+# counts as above. Divide by them. That works if no count is 0.
+#
+# </details>
 
 # %%
 x = rng.standard_normal((1, 9, 9, 1))
@@ -306,7 +377,7 @@ x = rng.standard_normal((1, 9, 9, 1))
 
 def there_and_back(x):
     window = 3, 3, 2, 0  # KH, KW, stride, padding
-    return primitives.col2im(primitives.im2col(x, *window), x.shape, *window)
+    return col2im(primitives.im2col(x, *window), x.shape, *window)
 
 
 print(
