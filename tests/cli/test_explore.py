@@ -1,5 +1,7 @@
 """The command that opens the explorer or writes its page."""
 
+import json
+import re
 import subprocess
 import sys
 from dataclasses import asdict
@@ -128,3 +130,21 @@ def test_the_command_writes_a_page(run, tmp_path, capsys):
     assert "MB" in capsys.readouterr().out
     text = (tmp_path / "page.html").read_text()
     assert "preset tiny" in text
+
+
+def test_checkpoints_that_were_kept_are_in_the_page(run, tmp_path, monkeypatch):
+    page_path = tmp_path / "page.html"
+    arrays = checkpoint.read(run)
+    for step in range(8, 12):
+        checkpoint.save(run / checkpoint.NAME, arrays | {"step": np.array(step)}, keep=9)
+    line = {"step": 9, "seconds": 1.0, "mi_nats": {}, "code_accuracy": 0.875}
+    (run / "metrics.jsonl").write_text(json.dumps(line) + "\n")
+
+    def texts():
+        assert explore.main([str(run), "--export", str(page_path)]) == 0
+        return re.findall(r'"text": "([^"]*)"', page_path.read_text())
+
+    steps = ["step 7", "step 8", "step 9, code accuracy 87.5 %", "step 10"]
+    assert texts() == [*steps, "last checkpoint"]
+    monkeypatch.setattr(explore, "SNAPSHOTS", 2)
+    assert texts() == ["step 7", "step 10", "last checkpoint"]

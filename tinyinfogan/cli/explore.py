@@ -8,10 +8,11 @@ import numpy as np
 from tinyinfogan import data
 from tinyinfogan.cli import common, encode
 from tinyinfogan.cli.common import UsageError
-from tinyinfogan.training import checkpoint
-from tinyinfogan.view import page
+from tinyinfogan.training import checkpoint, folder
+from tinyinfogan.view import page, traversals
 from tinyinfogan.view.explorer import Explorer
 
+SNAPSHOTS = 20
 NO_WINDOW = ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template")  # backends that only write
 
 
@@ -28,6 +29,19 @@ def real_images(config, model, image=None):
     except data.DataError as error:
         print(f"explore: no test images: {error}", file=sys.stderr)
     return np.concatenate(found) if found else None
+
+
+def snapshots(run, model):
+    """Return (text, images) of at most SNAPSHOTS checkpoints that a run kept, and of its last."""
+    kept = list(checkpoint.older(run).items())
+    log = {record["step"]: record.get("code_accuracy") for record in folder.read_log(run)}
+    found = []
+    for i in np.linspace(0, len(kept) - 1, min(len(kept), SNAPSHOTS)).astype(int):
+        step, path = kept[i]
+        read = f", code accuracy {100 * log[step]:.1f} %" if log.get(step) else ""
+        images = traversals.samples(checkpoint.load(path, "cpu"))
+        found.append((f"step {step:,}{read}", images))
+    return [*found, ("last checkpoint", traversals.samples(model))] if found else []
 
 
 def start_matplotlib(web):
@@ -52,13 +66,14 @@ def start_matplotlib(web):
 def work(args):
     """Do what the parsed arguments say.  Raises the errors that `common.run` expects."""
     if args.export and args.image:
-        raise UsageError("--image does not go with --export: the page has the generator only")
+        raise UsageError("--image does not go with --export: in the page one draws")
     model, config = checkpoint.load_with_config(args.run, args.device)
     if args.export:
         if Path(args.export).suffix != ".html":
             raise UsageError(f"--export {args.export}: expected a name that ends in .html")
         title = f"InfoGAN, preset {model.settings.preset}"
-        size = page.export(common.output(args.export), model.to("cpu"), title)
+        model = model.to("cpu")
+        size = page.export(common.output(args.export), model, title, snapshots(args.run, model))
         print(f"{args.export}: {size / 1e6:.1f} MB; open it in a browser or send it to someone")
         return
     start_matplotlib(args.web)

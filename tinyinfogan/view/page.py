@@ -1,4 +1,4 @@
-"""A trained generator as one web page: weights packed for `page.html`, which runs them.
+"""A trained model as one web page: weights of G and Q packed for `page.html`, which runs them.
 
 The page knows few kinds of layer, and everything trained is one of the first three:
     convolution, transposed   x * weight + bias; weight (KH, KW, C_in, C_out).  A Linear layer is a
@@ -10,6 +10,7 @@ A batch norm with fixed statistics is affine; right after a convolution it goes 
 
 import base64
 import copy
+import io
 import json
 import math
 from pathlib import Path
@@ -18,26 +19,35 @@ import numpy as np
 
 from tinyinfogan.engine import Tensor, no_grad
 from tinyinfogan.storage import files
+from tinyinfogan.view import plots
 
 TEMPLATE = Path(__file__).with_name("page.html")
 COLUMNS, MAX_ROWS = 5, 4
+DRAWN = 28, 28, 1
 BUDGET = 60e6  # multiply-adds for a whole grid, about 60 ms in a browser on one core
 
 
 class ExportError(ValueError):
-    """A generator that the page cannot run; the message is one line."""
+    """A network that the page cannot run; the message is one line."""
 
 
-def export(path, model, title):
+def export(path, model, title, snapshots=()):
     """Write the page of a model on the CPU, `title` below the heading.  Return its size in bytes.
 
+    If its images are of MNIST's size one can draw there, and Q reads it.  snapshots: (text, images
+    (N, H, W, C)) of times in training, shown ten images in a row.
     Raises ExportError as `pack`, and OSError if the file cannot be written.
     """
-    layers, weights, cost = pack(model)
-    spec = model.spec
-    facts = {"title": title, "layers": layers}
+    spec, q = model.spec, []
+    generator, weights, cost = pack("the generator", model.generator.modules, (spec.dim,))
+    if model.image_shape == DRAWN:
+        modules = model.discriminator.trunk.modules + model.discriminator.q_head.modules
+        q, more, _ = pack("Q", modules, model.image_shape)
+        weights = np.concatenate([weights, more])
+    facts = {"title": title, "generator": generator, "q": q}
     facts |= {"noise": spec.noise, "categorical": spec.categorical, "continuous": spec.continuous}
     facts |= {"columns": COLUMNS, "rows": int(np.clip(BUDGET / cost / COLUMNS, 1, MAX_ROWS))}
+    facts["snapshots"] = [_snapshot(*each) for each in snapshots]
     # A "<" in a name must not end the script element that holds it.
     text = json.dumps(facts).replace("<", "\\u003c")
     page = TEMPLATE.read_text(encoding="utf-8").replace("{{model}}", text)
@@ -46,25 +56,34 @@ def export(path, model, title):
         return file.write(page.encode())
 
 
-def pack(model):
-    """Return (layers, weights, cost) of a model's generator, batch norm with running statistics.
+def _snapshot(text, images):
+    from PIL import Image
 
+    file = io.BytesIO()
+    Image.fromarray(plots.to_bytes(plots.tile(images, 10))).save(file, "PNG")
+    picture = base64.b64encode(file.getvalue()).decode()
+    return {"text": text, "picture": f"data:image/png;base64,{picture}"}
+
+
+def pack(network, modules, shape):
+    """Return (layers, weights, cost) of modules one after another, batch norm as in use.
+
+    network: what an error calls them.  shape: of one example, without N.
     layers: dicts for JSON: "kind", "shape" (H, W, C) of the output, and what else the kind needs.
     weights: float16 (number of weights,): weight, then bias, of each layer that has them.
-    cost: multiply-adds for one image.
+    cost: multiply-adds for one example.
     Raises ExportError for a layer that the page does not know and a weight beyond float16.
     """
     layers, weights, cost = [], [], 0
-    x = Tensor(np.zeros((1, model.spec.dim), np.float32))
-    generator = copy.deepcopy(model.generator).eval()
-    for index, layer in enumerate(generator.modules):
+    x = Tensor(np.zeros((1, *shape), np.float32))
+    for index, layer in enumerate(copy.deepcopy(modules)):
         name, (*_, channels), before = type(layer).__name__, x.shape, x.shape[1:3]
         if name not in LAYERS:
-            what = f"layer {index} of the generator, {name}, cannot be exported"
+            what = f"layer {index} of {network}, {name}, cannot be exported"
             raise ExportError(f"{what}; the page knows {', '.join(LAYERS)}")
         described, *arrays = LAYERS[name](layer, channels)
         with no_grad():
-            x = layer(x)
+            x = layer.eval()(x)
         if name == "BatchNorm" and layers and layers[-1]["kind"] in ("convolution", "transposed"):
             (weight, bias), (scale, shift) = weights[-1], arrays
             weights[-1] = weight * scale, bias * scale + shift
