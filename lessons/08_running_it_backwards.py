@@ -268,7 +268,7 @@ def enlarge(image, KH):
 
 
 def resize_and_convolve(image):
-    """Double the size twice: each pixel four times, then a 3×3 window of equal weights."""
+    """Double the size twice: repeat each pixel, then average 3×3 of them."""
     for _ in range(2):
         image = image.repeat(2, axis=1).repeat(2, axis=2)
         image = ops.conv2d(image, np.full((3, 3, 1, 1), 1 / 9), padding=1).data
