@@ -61,6 +61,11 @@ EXPECTED = {
         ("code accuracy", 90, 100),
         ("slant read from all continuous codes together, correlation", 0.7, 1),
     ],
+    "17": [
+        ("ours and the package's, largest difference", 0, 1e-12),
+        ("azimuth from the category, mean error", 13, 14.5),
+        ("azimuth by a guess, mean error", 47, 48),
+    ],
     "18": [("D's loss at the end", 0.5, 2), ("code accuracy", 33, 100)],
     "a": [
         ("Q's losses, difference from -L_I and a constant", 0, 1e-5),
@@ -78,6 +83,14 @@ FULL = {
     "05": [
         ("softmax once, accuracy on unseen digits", 0.9, 0.92),
         ("softmax twice, accuracy on unseen digits", 0.895, 0.91),
+    ],
+    "17": [
+        ("MIG", 0.3, 0.34),
+        ("MIG of principal components", 0.02, 0.03),
+        ("MIG of the factors themselves", 0.89, 0.9),
+        ("MIG of perfect codes, turned by 45 degrees", 0.55, 0.57),
+        ("x, places that c3 tells apart", 4.2, 5.2),
+        ("x, the share for a perfect code", 0.845, 0.855),
     ],
 }
 
