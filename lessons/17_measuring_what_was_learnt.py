@@ -49,7 +49,7 @@ result = {name: stored[name] for name in stored.files}
 
 # %%
 def paint(images):
-    """Return images (N, H, W, 1) in sixteen shades, (N, H, W) uint8 from 0 to 15."""
+    """Return images (N, H, W, 1) in sixteen shades, (N, H, W), 0 to 15."""
     return np.rint(15 * images[..., 0]).astype(np.uint8)
 
 
