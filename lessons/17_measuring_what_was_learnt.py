@@ -73,7 +73,7 @@ factors = sprites.draw(10_000, np.random.default_rng(1))[:COUNT]
 
 
 def train_sprites():
-    """Train the preset; return what it reads in the images, and what its codes do."""
+    """Train the preset; return what Q reads and what its codes do."""
     images, size = data.load(name="sprites").images, {}
     if FAST:
         images, size = images[:200], {"steps": 3, "channels": 8, "hidden": 16}
@@ -150,16 +150,15 @@ def information(code, factor, bins=20):
 
 
 def shares(codes, factors):
-    """Return I(c; v) / H(v), what part of each factor each code knows, (codes, factors)."""
+    """Return I(c; v) / H(v), the part of a factor that a code knows, (D, F)."""
     nats = [[information(code, factor) for factor in factors.T] for code in codes.T]
     return np.array(nats) / [entropy(np.bincount(factor)) for factor in factors.T]
 
 
 known = shares(codes, factors)
 theirs, entropies = disentanglement.mutual_information(codes, factors)
-print(
-    f"ours and the package's, largest difference: {abs(known - theirs / entropies).max():.1e}"
-)
+difference = abs(known - theirs / entropies).max()
+print(f"ours and the package's, largest difference: {difference:.1e}")
 
 # %% [markdown]
 # **Predict, then run.** The table has a row for each code and a column for each factor. What would
@@ -232,10 +231,9 @@ def mutual_information_gap(codes, factors):
     return np.mean(first - second)
 
 
+theirs = disentanglement.mutual_information_gap(codes, factors)
 print(f"MIG: {mutual_information_gap(codes, factors):.3f}")
-print(
-    f"MIG, the package's: {disentanglement.mutual_information_gap(codes, factors):.3f}"
-)
+print(f"MIG, the package's: {theirs:.3f}")
 
 # %% [markdown]
 # Is that much? A number needs company. Perfect codes are the factors themselves. The other end is
@@ -243,22 +241,15 @@ print(
 # in which the images vary most, which know nothing of shapes.
 
 # %%
-small = (
-    sprites.render(factors)
-    .reshape(-1, 16, 4, 16, 4)
-    .mean(axis=(2, 4))
-    .reshape(-1, 256)
-)
+small = sprites.render(factors).reshape(-1, 16, 4, 16, 4)
+small = small.mean(axis=(2, 4)).reshape(-1, 256)
 small -= small.mean(axis=0)
 axes_of_variance = np.linalg.eigh(small.T @ small)[1][:, -5:]
 components = small @ axes_of_variance
 perfect = factors.astype(float)
-print(
-    f"MIG of principal components: {mutual_information_gap(components, factors):.3f}"
-)
-print(
-    f"MIG of the factors themselves: {mutual_information_gap(perfect, factors):.3f}"
-)
+ends = {"principal components": components, "the factors": perfect}
+for name, some in ends.items():
+    print(f"MIG of {name}: {mutual_information_gap(some, factors):.3f}")
 
 # %% [markdown]
 # Lin et al. (2020, arXiv 1906.06034) report 0.05 for InfoGAN on dSprites, whose factors are the
@@ -278,7 +269,7 @@ for angle in np.radians(angles):
     turned = perfect.copy()
     turn = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
     turned[:, 3:] = perfect[:, 3:] @ turn
-    gaps.append(mutual_information_gap(turned[:COUNT], factors))
+    gaps.append(mutual_information_gap(turned, factors))
 
 figure, axes = plt.subplots(figsize=(6, 3))
 axes.plot(angles, gaps, ".-")
@@ -379,9 +370,7 @@ if TRAIN and FACES:
         "face_painted": paint(model.decode(latents)),
     }
 elif TRAIN:
-    print(
-        "The faces may not be passed on: without FACES, a path, the stored run is shown."
-    )
+    print("The faces may not be passed on: without FACES, the stored run is shown.")
 if TRAIN:
     np.savez_compressed("measuring_what_was_learnt.npz", **result)
 
@@ -427,8 +416,8 @@ print(f"azimuth by a guess, mean error: {guess:.1f} degrees")
 
 # %% [markdown]
 # So the category of faces is the direction of the light. It is the largest difference between these
-# pictures, pixel by pixel. It need not be the one that we care for: the pictures differ in who is in
-# them, too, and of that this category says next to nothing.
+# pictures, pixel by pixel. It need not be the one that we care for: they differ in who is in them,
+# too, and of that this category says next to nothing.
 #
 # Exercises
 # ---------
