@@ -18,8 +18,8 @@ def grad_check(
 ) -> float:
     """Compare backward() with central differences, in one random direction for each input.
 
-    function: takes the tensors, all float64, and returns a Tensor of any shape.  Those with
-        requires_grad are checked, and their `.grad` replaced.
+    function: takes the tensors, all float64, and returns a Tensor.  Those with requires_grad are
+        checked, and their `.grad` replaced.
     tolerance: the largest relative error |a - b| / max(|a|, |b|, 1e-3) that passes.
     step: h below.  rng: a numpy Generator, one with a fixed seed by default.
 
@@ -28,7 +28,7 @@ def grad_check(
     error of order h², which b = (4 D(h/2) - D(h)) / 3 takes away (Richardson's extrapolation).
     With u = 1 a wrong batch norm or softmax would pass: the true gradient of their sums is 0.
 
-    Returns the largest relative error.  Raises GradientError if one is above the tolerance, and
+    Returns the largest relative error.  Raises GradientError if that is above the tolerance, and
     ValueError if a tensor is not float64, or none requires a gradient.
     """
     tensors, rng = list(tensors), rng or np.random.default_rng(0)
@@ -41,39 +41,27 @@ def grad_check(
     result = function(*tensors)
     u = array_module(result.data).asarray(rng.standard_normal(result.shape))
     result.backward(u)
-    inputs = [(index, x) for index, x in enumerate(tensors) if x.requires_grad]
-    return max(_error(function, tensors, index, x, u, tolerance, step, rng) for index, x in inputs)
+    inputs = [index for index, x in enumerate(tensors) if x.requires_grad]
+    return max(_error(function, tensors, index, u, tolerance, step, rng) for index in inputs)
 
 
-def _error(function, tensors, index, x, u, tolerance, step, rng):
+def _error(function, tensors, index, u, tolerance, step, rng):
     """Return the relative error of one input's gradient.  Raises GradientError as grad_check."""
-    d = array_module(x.data).asarray(rng.standard_normal(x.shape))
+    x, at, f = tensors[index], tensors[index].data, []
+    d = array_module(at).asarray(rng.standard_normal(x.shape))
     a = 0.0 if x.grad is None else (x.grad * d).sum().item()
-    whole, half = (_difference(function, tensors, x, d, u, h) for h in (step, step / 2))
-    b = (4 * half - whole) / 3
-    error = _relative(a, b)
-    if not error <= tolerance:
-        kink = "; the numeric value changes with the step: is there a kink near this input?"
-        raise GradientError(
-            f"grad_check: input {index}: backward gives {a:.10g}, differences give {b:.10g}, "
-            f"relative error {error:.2g} > {tolerance:g}"
-            + (kink if _relative(half, whole) > 100 * tolerance else "")
-        )
-    return error
-
-
-def _difference(function, tensors, x, d, u, h):
-    """Return D(h) of one input x."""
-    at, values = x.data, []
     try:
         with no_grad():
-            for sign in (1, -1):
-                x.data = at + sign * h * d
-                values.append(function(*tensors).data)
+            for h in (step, -step, step / 2, -step / 2):
+                x.data = at + h * d
+                f.append(function(*tensors).data)
     finally:
         x.data = at
-    return (u * (values[0] - values[1])).sum().item() / (2 * h)
-
-
-def _relative(a, b):
-    return abs(a - b) / max(abs(a), abs(b), 1e-3)
+    whole, half = ((u * (f[k] - f[k + 1])).sum().item() / h for k, h in ((0, 2 * step), (2, step)))
+    b = (4 * half - whole) / 3
+    error, doubt = (abs(p - q) / max(abs(p), abs(q), 1e-3) for p, q in ((a, b), (half, whole)))
+    if not error <= tolerance:
+        what = f"backward gives {a:.10g}, differences give {b:.10g}, relative error {error:.2g}"
+        hint = "; that changes with the step: is there a kink?" if doubt > 100 * tolerance else ""
+        raise GradientError(f"grad_check: input {index}: {what} > {tolerance:g}{hint}")
+    return error

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import numbers
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from tinyinfogan.engine.tensor import Tensor, copy_state
 class Module:
     """Something with parameters (Tensors), running statistics (arrays) and parts (Modules).
 
-    A subclass sets them, or lists of Modules, as attributes, and computes in `forward`.
+    A subclass sets them as attributes, also in lists, tuples and dicts, and computes in `forward`.
     """
 
     training = True
@@ -27,29 +28,26 @@ class Module:
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """Yield (dotted name, module) for this module and all its parts, in a fixed order."""
         yield prefix, self
-        for name, value in vars(self).items():
-            parts = enumerate(value) if isinstance(value, list) else [(None, value)]
-            for index, part in parts:
-                if isinstance(part, Module):
-                    inner = name if index is None else f"{name}.{index}"
-                    yield from part.named_modules(f"{prefix}{inner}.")
+        for name, holder, key in _contents(vars(self), prefix):
+            if isinstance(holder[key], Module):
+                yield from holder[key].named_modules(f"{name}.")
 
     def _slots(self):
-        """Yield (dotted name, owner, attribute) of each parameter and running statistic."""
+        """Yield (dotted name, what holds it, key) of each parameter and running statistic."""
         for prefix, module in self.named_modules():
-            for name, value in vars(module).items():
-                if isinstance(value, Tensor) or getattr(value, "ndim", 0):
-                    yield prefix + name, module, name
+            for name, holder, key in _contents(vars(module), prefix):
+                if isinstance(holder[key], Tensor) or getattr(holder[key], "ndim", 0):
+                    yield name, holder, key
 
     def parameters(self) -> list[Tensor]:
         """Return the trainable Tensors, each once, in a fixed order."""
-        values = (getattr(owner, name) for _, owner, name in self._slots())
+        values = (holder[key] for _, holder, key in self._slots())
         return list(dict.fromkeys(value for value in values if isinstance(value, Tensor)))
 
     def state_dict(self) -> dict[str, Array]:
         """Return {dotted name: array} of parameters and running statistics (not copies)."""
-        values = ((key, getattr(owner, name)) for key, owner, name in self._slots())
-        return {key: v.data if isinstance(v, Tensor) else v for key, v in values}
+        values = ((name, holder[key]) for name, holder, key in self._slots())
+        return {name: v.data if isinstance(v, Tensor) else v for name, v in values}
 
     def load_state_dict(self, state: dict[str, Array]) -> None:
         """Copy arrays, {dotted name: array}, into this module.  Raises ValueError as copy_state."""
@@ -68,16 +66,33 @@ class Module:
     def to(self, device: str | None = None, dtype: Any = None) -> Module:
         """Move all arrays to `device` and `dtype`; return the module.  Raises as resolve_device."""
         device = device and resolve_device(device)
-        for _, owner, name in self._slots():
-            value = getattr(owner, name)
-            array = value.data if isinstance(value, Tensor) else value
-            array = to_device(array, device or device_of(array))
-            array = array.astype(dtype or array.dtype, copy=False)
+        for _, holder, key in self._slots():
+            value = holder[key]
+            old = value.data if isinstance(value, Tensor) else value
+            array = to_device(old, device or device_of(old)).astype(dtype or old.dtype, copy=False)
             if isinstance(value, Tensor):
                 value.data, value.grad = array, None
-            else:
-                setattr(owner, name, array)
+            elif array is not value:
+                holder[key] = array
         return self
+
+
+def _contents(holder, prefix):
+    """Yield (dotted name, what holds it, key) of all in a dict, list or tuple, at any depth."""
+    for key, value in holder.items() if isinstance(holder, dict) else enumerate(holder):
+        name = f"{prefix}{key}"
+        if isinstance(value, dict | list | tuple):
+            yield from _contents(value, f"{name}.")
+        elif isinstance(value, Module | Tensor) or hasattr(value, "ndim"):
+            yield name, holder, key
+        elif not isinstance(value, int | float | str | None):
+            inside = (
+                value if isinstance(value, Collection) else getattr(value, "__dict__", {}).values()
+            )
+            if any(isinstance(item, Module | Tensor) for item in inside):
+                raise TypeError(
+                    f"{name}: parameters in a {type(value).__name__}; use a list or dict"
+                )
 
 
 @contextlib.contextmanager
@@ -105,8 +120,8 @@ def _constant(value, features):
 
 def _require_positive(**sizes):
     for name, size in sizes.items():
-        if size < 1:
-            raise ValueError(f"{name} is {size}, expected at least 1")
+        if not isinstance(size, numbers.Integral) or size < 1:
+            raise ValueError(f"{name} is {size}, expected an integer, at least 1")
 
 
 class Linear(Module):
@@ -134,11 +149,12 @@ class Conv2d(Module):
     """
 
     operation, order = staticmethod(ops.conv2d), 1
+    further: tuple = ()
 
     def __init__(
         self, in_channels, out_channels, kernel_size, stride=1, padding=0, bias=True, rng=None
     ):
-        KH, KW = (kernel_size,) * 2 if isinstance(kernel_size, int) else kernel_size
+        KH, KW = (kernel_size,) * 2 if isinstance(kernel_size, numbers.Integral) else kernel_size
         sizes = {"in_channels": in_channels, "out_channels": out_channels}
         _require_positive(**sizes, KH=KH, KW=KW, stride=stride)
         self.stride, self.padding = stride, padding
@@ -146,7 +162,7 @@ class Conv2d(Module):
         self.bias = _constant(0, out_channels) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.operation(x, self.weight, self.stride, self.padding)
+        y = self.operation(x, self.weight, self.stride, self.padding, *self.further)
         return y if self.bias is None else y + self.bias
 
 
@@ -154,6 +170,10 @@ class ConvTranspose2d(Conv2d):
     """ops.conv_transpose2d plus a bias; weight: (KH, KW, out_channels, in_channels)."""
 
     operation, order = staticmethod(ops.conv_transpose2d), -1
+
+    def __init__(self, *sizes, output_padding: int = 0, **how):
+        super().__init__(*sizes, **how)
+        self.further = (output_padding,)
 
 
 class BatchNorm(Module):
@@ -173,9 +193,8 @@ class BatchNorm(Module):
         self.running_var = np.ones(features, np.float32)
 
     def forward(self, x: Tensor) -> Tensor:
-        affine, running = (self.gamma, self.beta), (self.running_mean, self.running_var)
-        how = self.training, self.momentum, self.eps, self.group
-        return ops.batch_norm(x, *affine, *running, *how)  # type: ignore[arg-type]
+        arrays = self.gamma, self.beta, self.running_mean, self.running_var
+        return ops.batch_norm(x, *arrays, self.training, self.momentum, self.eps, self.group)
 
 
 class Sequential(Module):
@@ -211,18 +230,12 @@ class LeakyReLU(Module):
 
 
 class ReLU(Module):
-    """ops.relu as a layer."""
-
     forward = staticmethod(ops.relu)
 
 
 class Tanh(Module):
-    """ops.tanh as a layer."""
-
     forward = staticmethod(ops.tanh)
 
 
 class Sigmoid(Module):
-    """ops.sigmoid as a layer."""
-
     forward = staticmethod(ops.sigmoid)

@@ -29,13 +29,13 @@ def batch_norm(
     Raises ValueError for shapes that do not fit, one value per channel, missing statistics.
     """
     x, gamma, beta = _checked(x, gamma, beta, running_mean, running_var, training)
-    rows = x.data.reshape(-1, x.shape[-1])
+    shape, rows = x.shape, x.data.reshape(-1, x.shape[-1])
     n, total = (group.size * len(rows), group.sum) if group else (len(rows), lambda array: array)
     if training:
         centred, var = _statistics(rows, running_mean, running_var, momentum, n, total)
     else:
         centred, var = rows - running_mean, running_var
-    scale = 1 / array_module(var).sqrt(var + eps)  # z = centred · scale is cheaper per channel
+    scale = 1 / array_module(var).sqrt(var + float(eps))  # cheaper per channel: z = centred · scale
     factor = gamma.data * scale
     y = primitives.normalise(centred, factor, beta.data)
 
@@ -46,12 +46,12 @@ def batch_norm(
         if not needs_grad(x):
             return None, dgamma, dbeta
         if not training:
-            return (g * factor).reshape(x.shape), dgamma, dbeta
+            return (g * factor).reshape(shape), dgamma, dbeta
         mean_gz, mean_g = total(array_module(g).stack([dgamma, dbeta])) / n
         dx = primitives.normalise_grad(g, centred, factor, mean_g, scale * mean_gz)
-        return dx.reshape(x.shape), dgamma, dbeta
+        return dx.reshape(shape), dgamma, dbeta
 
-    return record(y.reshape(x.shape), (x, gamma, beta), backward)
+    return record(y.reshape(shape), (x, gamma, beta), backward)
 
 
 def _statistics(rows, running_mean, running_var, momentum, n, total):
@@ -73,8 +73,7 @@ def _checked(x, gamma, beta, running_mean, running_var, training):
     if x.ndim < 2 or gamma.shape != x.shape[-1:] or beta.shape != x.shape[-1:]:
         shapes = f"x {x.shape}, gamma {gamma.shape} and beta {beta.shape}"
         raise ValueError(f"batch_norm: {shapes} do not fit (..., C), (C,) and (C,)")
-    if (running_mean is None) != (running_var is None):
-        raise ValueError("batch_norm: give running_mean and running_var, or neither")
-    if not training and running_mean is None:
-        raise ValueError("batch_norm: training=False needs running_mean and running_var")
+    given = (running_mean is not None) + (running_var is not None)
+    if given == 1 or not (given or training):
+        raise ValueError("batch_norm: give running_mean and running_var, in training or neither")
     return x, gamma, beta

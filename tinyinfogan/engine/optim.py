@@ -1,6 +1,7 @@
 """Adam (Kingma and Ba 2015, arXiv 1412.6980)."""
 
 import math
+import sys
 from collections.abc import Iterable
 
 from tinyinfogan.engine.device import Array, array_module
@@ -11,17 +12,20 @@ from tinyinfogan.engine.tensor import Tensor, copy_state
 class Adam:
     """Adam with bias correction (algorithm 1).
 
-    parameters: Tensors; those without a gradient stay as they are in a step.
+    parameters: leaf Tensors; those without a gradient stay as they are in a step.
     lr: the step size α.  betas: decay rates of the two moments; 0.5 for the first is the custom
         for GANs (Radford et al. 2016).  eps keeps the division finite.
 
-    Raises ValueError for no parameters, a rate that is not positive, or betas outside [0, 1).
+    Raises TypeError for what is no parameter, ValueError for none or for rates that cannot be.
     """
 
     def __init__(self, parameters: Iterable[Tensor], lr: float, betas=(0.5, 0.999), eps=1e-8):
-        self.parameters = list(parameters)
-        if not self.parameters:
+        parameters = list(parameters)
+        if not parameters:
             raise ValueError("Adam got no parameters to train")
+        if not all(isinstance(p, Tensor) and p.is_leaf for p in parameters):
+            raise TypeError("Adam: expected a list of Tensors, none of them an operation's result")
+        self.parameters = list(dict.fromkeys(parameters))
         if not lr > 0:
             raise ValueError(f"Adam: lr is {lr}, expected a positive number")
         if not all(0 <= beta < 1 for beta in betas):
@@ -38,18 +42,24 @@ class Adam:
             parameter.grad = None
 
     def step(self) -> None:
-        """Move every parameter that has a gradient, in place.
+        """Move every parameter that has a gradient; in place, if nobody else has its array.
 
         m = β₁ m + (1 - β₁) g,  v = β₂ v + (1 - β₂) g²,
         θ = θ - α · m / (1 - β₁ᵗ) / (√(v / (1 - β₂ᵗ)) + eps),
-
         computed as α √(1 - β₂ᵗ) / (1 - β₁ᵗ) · m / (√v + eps √(1 - β₂ᵗ)), in fewer passes.
         """
         self.count()
+        self.unshare()
         own = zip(self.parameters, self.first_moments, self.second_moments, strict=True)
         moving = [(p.data, p.grad, m, v) for p, m, v in own if p.grad is not None]
         if moving:
             adam_update(*map(list, zip(*moving)), self._numbers, *self.betas)
+
+    def unshare(self) -> None:
+        """Let parameters move on in copies, if a tape or anybody else has their arrays."""
+        for p in self.parameters:
+            if p.data.base is not None or sys.getrefcount(p.data) > 2:  # p's, and this call's
+                p.data = p.data.copy()
 
     def count(self) -> None:
         """Begin the next step: t = t + 1, and the two numbers that hang on t and α."""

@@ -32,8 +32,8 @@ def leaky_relu(x: Array, slope: float) -> Array:
 
 @primitive
 def leaky_relu_grad(x: Array, g: Array, slope: float) -> Array:
-    """Return g if x > 0, else slope · g."""
-    return array_module(x).where(x > 0, g, slope * g)
+    """Return g if x > 0, else slope · g, which for a slope of 0 is 0 for any g."""
+    return array_module(x).where(x > 0, g, slope * g if slope else 0)
 
 
 def windows(H: int, W: int, KH: int, KW: int, stride: int, padding: int) -> tuple[int, int]:

@@ -1,7 +1,6 @@
 """The seam: the one place where a quick version of a primitive takes the place of its formula.
 
-`engine/fast/` has the formulas of `primitives.py` once more, quick, under the same names.  Whoever
-never opens that folder misses nothing but speed.
+`engine/fast/` has the formulas of `primitives.py` once more, quick, under the same names.
 """
 
 import functools

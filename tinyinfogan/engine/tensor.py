@@ -20,15 +20,17 @@ class Tensor:
     requires_grad: whether `backward()` is to leave this tensor's gradient in `.grad`.
 
     `.grad` is a plain array of the same shape, or None.  Only leaves, tensors that no operation
-    made, keep one, and calls of `backward()` add to it.  Operators are functions of `ops`.
+    made, keep one, and calls of `backward()` add to it.  Operators are functions of `ops`, but
+    comparisons return arrays.  Operations keep the arrays that they have seen: to assign to `.data`
+    later changes no gradient of theirs; to write into the array does, and nothing can tell.
     """
 
     __slots__ = ("data", "grad", "requires_grad", "_inputs", "_backward", "__weakref__")
     __array_ufunc__ = None  # `array + tensor` is left to Tensor.__radd__
 
     def __init__(self, data: Array, requires_grad: bool = False):
-        if isinstance(data, Tensor):
-            raise TypeError("Tensor(data) takes an array; to cut a Tensor off, use .detach()")
+        if _holds_tensor(data):
+            raise TypeError("Tensor(data) takes an array; for Tensors use .detach() or ops.concat")
         if not hasattr(data, "dtype") or isinstance(data, np.generic):
             data = np.asarray(data, getattr(data, "dtype", np.float32))
         self.data: Array = data if data.dtype.kind == "f" else data.astype(np.float32)
@@ -40,13 +42,13 @@ class Tensor:
     shape = property(lambda self: self.data.shape, doc="The lengths of the axes, a tuple.")
     dtype = property(lambda self: self.data.dtype, doc="The type of the elements.")
     ndim = property(lambda self: self.data.ndim, doc="The number of axes.")
+    is_leaf = property(lambda self: self._backward is None, doc="Whether no operation made it.")
 
     def __len__(self) -> int:
         return len(self.data)
 
     def __repr__(self) -> str:
-        grad = ", requires_grad=True" if self.requires_grad else ""
-        return f"Tensor({self.data!r}{grad})"
+        return f"Tensor({self.data!r}{', requires_grad=True' if self.requires_grad else ''})"
 
     def detach(self) -> Tensor:
         """Return a tensor with the same data that no gradient flows through."""
@@ -56,8 +58,13 @@ class Tensor:
         """Return the data as a NumPy array; from a GPU this copies."""
         return to_host(self.data)
 
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        return np.array(self.numpy(), dtype, copy=copy)
+
     def item(self) -> float:
-        """Return the single element as a Python number; from a GPU this waits for it."""
+        """Return the one element as a number, as float(x) does.  Raises ValueError for several."""
+        if self.data.size != 1:
+            raise ValueError(f"a Tensor of shape {self.shape} is not one number: reduce it first")
         return self.data.item()
 
     def backward(self, grad: Array | Tensor | None = None, retain_graph: bool = True) -> None:
@@ -95,14 +102,19 @@ class Tensor:
                 tensor._inputs, tensor._backward = (), _freed
 
 
+def _holds_tensor(data):
+    """Return whether `data` is a Tensor or a list of some, from which NumPy would cut the tape."""
+    inside = isinstance(data, list | tuple) and any(map(_holds_tensor, data))
+    return inside or isinstance(data, Tensor)
+
+
 def _cotangent(tensor, grad):
     """Return the gradient that a backward pass begins with, an array of the tensor's shape."""
     if not tensor.requires_grad:
         raise RuntimeError("backward() on a tensor that nothing with requires_grad=True made")
-    if isinstance(grad, Tensor):
-        if grad.requires_grad:
-            raise RuntimeError("second derivatives are not supported: grad requires a gradient")
-        grad = grad.data
+    if needs_grad(grad):
+        raise RuntimeError("second derivatives are not supported: grad requires a gradient")
+    grad = grad.data if isinstance(grad, Tensor) else grad
     xp, like = array_module(tensor.data), tensor.data
     if grad is None and like.size != 1:
         raise ValueError(f"backward() of a tensor of shape {tensor.shape} needs a grad")
@@ -119,17 +131,14 @@ def _freed(grad):
 def topological_order(last: Tensor) -> list[Tensor]:
     """Return the tensors that `last` depends on, each after its inputs."""
     # A depth-first walk with its own stack: recursion would end at about 1,000 operations.
-    order, seen, stack = [], {last}, [(last, iter(last._inputs))]
+    order, seen, stack = [], set(), [(last, False)]
     while stack:
-        tensor, inputs = stack[-1]
-        for source in inputs:
-            if source is not None and source not in seen:
-                seen.add(source)
-                stack.append((source, iter(source._inputs)))
-                break
-        else:
+        tensor, inputs_done = stack.pop()
+        if inputs_done:
             order.append(tensor)
-            stack.pop()
+        elif tensor is not None and tensor not in seen:
+            seen.add(tensor)
+            stack += [(tensor, True), *((source, False) for source in tensor._inputs[::-1])]
     return order
 
 
@@ -175,8 +184,8 @@ def record(data: Array, inputs: tuple, backward: Callable[[Array], tuple]) -> Te
 def copy_state(state: dict[str, Array], own: dict[str, Array]) -> None:
     """Copy arrays into `own`.  Raises ValueError, before any changes, if names or shapes differ."""
     if own.keys() != state.keys():
-        missing, unexpected = sorted(own.keys() - state), sorted(state.keys() - own)
-        raise ValueError(f"state has other names: missing {missing}, unexpected {unexpected}")
+        missing, more = sorted(own.keys() - state), sorted(state.keys() - own)
+        raise ValueError(f"state has other names: missing {missing}, unexpected {more}")
     for key, array in own.items():
         if array.shape != state[key].shape:
             raise ValueError(f"{key}: shape {state[key].shape}, expected {array.shape}")

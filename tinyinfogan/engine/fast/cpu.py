@@ -92,12 +92,18 @@ def leaky_relu(x, slope):
     return _pooled(forward, x)
 
 
-# g · (slope + (1 - slope) · [x > 0]): NumPy's choices by a mask take ten times as long.
+# g · max([x > 0], slope), or for a slope of 0, as a product with inf would not be 0, the bits of g
+# and those of -1 or 0: NumPy's choices by a mask take ten times as long.
 def leaky_relu_grad(x, g, slope):
+    g, bits = g.astype(x.dtype, copy=False), f"i{x.dtype.itemsize}"
+
     def backward(x, g, dx):
-        np.multiply(x > 0, 1 - slope, out=dx, dtype=dx.dtype)
-        np.add(dx, slope, out=dx)
-        np.multiply(g, dx, out=dx)
+        if slope:
+            np.maximum(x > 0, slope, out=dx, dtype=dx.dtype)
+            np.multiply(g, dx, out=dx)
+        else:
+            mask = np.negative(x > 0, out=dx.view(bits), dtype=bits)
+            np.bitwise_and(g.view(bits), mask, out=mask)
 
     return _pooled(backward, x, g)
 
