@@ -86,10 +86,10 @@ __global__ void leaky_relu(const T* x, T* y, int n, T slope) {
     y[i] = !(x[i] <= 0) ? x[i] : slope != 0 ? slope * x[i] : T(0);
 }
 
-// leaky_relu_grad.
+// leaky_relu_grad.  A gradient of inf times a slope of 0 is 0.
 __global__ void leaky_relu_grad(const T* x, const T* g, T* dx, int n, T slope) {
     ELEMENT(n);
-    dx[i] = g[i] * (x[i] > 0 ? T(1) : slope);
+    dx[i] = x[i] > 0 ? g[i] : slope != 0 ? slope * g[i] : T(0);
 }
 
 // adam_update.  blockIdx.y counts the parameters; a thread takes every so many-th element.
