@@ -198,11 +198,12 @@ def test_data_that_cannot_be_read(tmp_path, capsys):
 
 
 def test_image_sizes_that_the_network_cannot_take(tmp_path, capsys):
-    (tmp_path / "pictures").mkdir()
-    for index in range(12):
-        Image.new("RGB", (27, 27)).save(tmp_path / "pictures" / f"{index}.png")
-    argv = [*FAST, "--data", str(tmp_path / "pictures"), "--out", str(tmp_path / "run")]
-    assert "27×27×3" in message_of(capsys, argv, 2)
+    np.savez(tmp_path / "a.npz", images=np.zeros((12, 27, 27, 3), np.uint8))
+    argv = [*FAST, "--data", str(tmp_path / "a.npz"), "--out", str(tmp_path / "run")]
+    message = message_of(capsys, argv, 2)
+    assert "27×27×3" in message and message.endswith("; give a --size")
+    message = message_of(capsys, [*argv, "--size", "30"], 2)
+    assert "30×30×3" in message and message.endswith("; give another --size")
 
 
 def test_resume_refuses_changes_and_strange_files(images, tmp_path, capsys, no_pictures):

@@ -82,22 +82,22 @@ def test_without_a_screen(run, capsys, monkeypatch):
 
 
 def test_a_picked_image(run, tmp_path, capsys, monkeypatch):
-    """--image comes first, the test images after it; a wrong size or file is one line."""
+    """--image comes first, the test images after it; a file that is none is one line."""
     import matplotlib.pyplot as plt
 
     made = []
     real = explore.Explorer
     monkeypatch.setattr(explore, "start_matplotlib", lambda web: matplotlib.use("Agg"))
     monkeypatch.setattr(plt, "show", lambda: None)
-    monkeypatch.setattr(explore, "Explorer", lambda *inputs: made.append(real(*inputs)) or made[0])
+    monkeypatch.setattr(explore, "Explorer", lambda *inputs: made.append(real(*inputs)) or made[-1])
     Image.new("L", (8, 8), 90).save(tmp_path / "mine.png")
     assert explore.main([str(run), "--image", str(tmp_path / "mine.png")]) == 0
     assert made[0].images.shape == (13, 8, 8, 1)
     assert (made[0].images[0] == 90).all()
-    Image.new("L", (9, 7)).save(tmp_path / "wide.png")
-    message = message_of(capsys, [run, "--image", tmp_path / "wide.png"], 1)
-    assert "9x7" in message
-    assert "8x8" in message
+    Image.new("L", (90, 70), 40).save(tmp_path / "wide.png")
+    assert explore.main([str(run), "--image", str(tmp_path / "wide.png")]) == 0
+    assert (made.pop().images[0] == 40).all()
+    assert capsys.readouterr().err == "pictures: 1 cropped to 8x8\n"
     (tmp_path / "text.png").write_text("not an image")
     assert "text.png" in message_of(capsys, [run, "--image", tmp_path / "text.png"], 1)
     (tmp_path / "images.npz").unlink()  # the generator can be explored without the data

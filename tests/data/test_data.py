@@ -239,7 +239,7 @@ def test_npz_floats_round_to_the_nearest_of_256_levels(tmp_path, dtype):
         (np.zeros((2, 3, 4, 0), np.uint8), "(2, 3, 4, 0)"),
         (np.zeros((0, 3, 4), np.uint8), "holds no images"),
         (np.zeros((2, 0, 4), np.float32), "holds no images"),
-        (np.full((2, 3, 4), 255.0), "255.0"),
+        (np.full((2, 3, 4), 300.0), "from 300 to 300"),
         (np.full((2, 3, 4), -0.1), "-0.1"),
         (np.array([[[0.5, np.nan]]]), "finite"),
         (np.array([[[0.5, np.inf]]]), "finite"),

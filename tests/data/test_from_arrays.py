@@ -68,7 +68,7 @@ def test_factors_that_are_refused(values, expected):
         (np.zeros((3, 4), np.uint8), None, "shape (3, 4)"),
         (np.zeros((2, 3, 4, 2), np.uint8), None, "(2, 3, 4, 2)"),
         (np.zeros((0, 3, 4), np.uint8), None, "holds no images"),
-        (np.full((2, 3, 4), 255.0), None, "found 255.0 to 255.0"),
+        (np.full((2, 3, 4), 300.0), None, "from 300 to 300"),
         (np.array([[[0.5, np.nan]]]), None, "finite"),
         (np.zeros((2, 3, 4), np.int64), None, "int64"),
         (IMAGES, np.array([0, 1, 2]), "2 images but labels of shape (3,)"),

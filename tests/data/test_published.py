@@ -225,7 +225,7 @@ def test_a_cache_that_cannot_be_written(folder, cache):
         ("svhn", "train_32x32.mat, test_32x32.mat"),
         ("celeba", "img_align_celeba.zip"),
         ("chairs", "rendered_chairs.tar"),
-        ("faces", "no pictures"),
+        ("faces", "no data found"),
     ],
 )
 def test_an_empty_folder(folder, name, file):
@@ -289,7 +289,7 @@ def test_archives_without_pictures(folder):
 def test_pictures_that_are_too_large_or_too_small(folder, monkeypatch):
     write_celeba(folder, {1: encoded(np.zeros((100, 200, 3), np.uint8), "JPEG")})
     error_of("celeba", folder, "000001.jpg", "200x100", "108x108")
-    write_celeba(folder, {1: encoded(np.zeros((120, 120, 3), np.uint8), "BMP")})
+    write_celeba(folder, {1: encoded(np.zeros((120, 120, 3), np.uint8), "PPM")})
     error_of("celeba", folder, "000001.jpg")
     write_celeba(folder, {1: FACE})
     write_chairs(folder, {"1a/renders/1.png": CHAIR})

@@ -22,7 +22,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from archives import CELEBA, CHAIRS, SVHN, image, mats, tars, zips
+from archives import CELEBA, CHAIRS, image, tars, zips
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
@@ -61,8 +61,6 @@ def published(name):
     """Return a reader that decodes each time: the cache would have what an earlier case gave."""
 
     def read(folder):
-        if name == "svhn":
-            (folder / "test_32x32.mat").write_bytes(SVHN)
         with (
             tempfile.TemporaryDirectory() as cache,
             mock.patch.dict(os.environ, {"TINYINFOGAN_DATA": cache}),
@@ -123,7 +121,6 @@ READERS = {
         lambda f: json.dumps(CONFIG).encode(),
         False,
     ),
-    "mat": Reader("train_32x32.mat", published("svhn"), DataError, lambda f: SVHN, True),
     "celeba": Reader(
         "img_align_celeba.zip", published("celeba"), DataError, lambda f: CELEBA, True
     ),
@@ -387,7 +384,6 @@ def structures(tmp_path, cases, number):
             st.lists(st.integers(0, 3) | st.integers(0, 2**32 - 1), min_size=3, max_size=3),
             st.integers(0, 30).map(bytes),
         ),
-        "mat": mats,
         "celeba": zips,
         "chairs": tars,
         "config": st.dictionaries(st.sampled_from(list(CONFIG)), JSON).map(

@@ -1,10 +1,8 @@
-"""Files like those of SVHN, CelebA and chairs: small valid ones, and strange ones as strategies."""
+"""Files like those of CelebA and chairs: small valid ones, and strange ones as strategies."""
 
 import io
-import struct
 import tarfile
 import zipfile
-import zlib
 
 import numpy as np
 from hypothesis import strategies as st
@@ -15,27 +13,6 @@ def image(kind, pixels):
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, kind)
     return buffer.getvalue()
-
-
-def element(kind, payload, size=None, width=8):
-    """Return an element of a .mat file; size: the one that its tag claims."""
-    size = len(payload) if size is None else size
-    return struct.pack("<II", kind, size) + payload + bytes(-len(payload) % width)
-
-
-def mat_array(name, shape, values, numeric=9, stored=2, sizes=(None,) * 5):
-    """Return a deflated array of a .mat file; sizes: what it and each part claim."""
-    parts = [
-        element(6, struct.pack("<II", numeric, 0), sizes[1]),
-        element(5, struct.pack(f"<{len(shape)}i", *shape), sizes[2]),
-        element(1, name, sizes[3]),
-        element(stored, values, sizes[4]),
-    ]
-    return element(15, zlib.compress(element(14, b"".join(parts), sizes[0])), width=1)
-
-
-def mat(*arrays):
-    return b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM" + b"".join(arrays)
 
 
 def zipped(*members, method=zipfile.ZIP_STORED):
@@ -60,8 +37,6 @@ def tarred(*members):
 
 FACE = np.full((108, 108), 99, np.uint8)
 CHAIR = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
-X, Y = (b"X", (32, 32, 3, 2), bytes(range(64)) * 96), (b"y", (2, 1), b"\1\12")
-SVHN = mat(mat_array(*X), mat_array(*Y))
 CELEBA = zipped(("1.jpg", image("JPEG", FACE)), ("2.jpg", image("JPEG", 255 - FACE)))
 CHAIRS = tarred(("1.png", image("PNG", CHAIR)), ("2.png", image("PNG", CHAIR[::-1])))
 
@@ -74,21 +49,6 @@ def one_of(values):
 
 
 SIZES = st.none() | st.sampled_from([0, 1, 8, 2**16 + 5, 2**20, 2**31, 2**32 - 1])
-VALUES = [X[2], Y[2], b"", bytes(10**5)]
-AXES = st.sampled_from([0, 1, 2, 3, 32, -1, 2**31 - 1])
-mats = st.lists(
-    st.builds(
-        mat_array,
-        one_of([b"X", b"y", b"\n", b"\xff", bytes(10**5)]),
-        st.sampled_from([X[1], Y[1]]) | st.lists(AXES, max_size=5) | st.just(10**5).map(range),
-        one_of(VALUES),
-        st.sampled_from([9, 9, 9, 1, 2, 3, 4, 6, 16, 17, 255]),
-        st.sampled_from([2, 2, 2, 1, 7, 9, 13, 14, 16, 99]),
-        st.just((None,) * 5) | st.tuples(*[SIZES] * 5),
-    ),
-    max_size=2,
-).map(lambda arrays: mat(*arrays, mat_array(*Y)))
-
 CONTENTS = one_of(
     [
         image("JPEG", FACE),

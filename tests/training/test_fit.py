@@ -115,7 +115,7 @@ def test_a_run_that_is_there_is_kept(images, tmp_path):
         ({"categorical": (1,)}, ValueError, "size 1"),
         ({"device": "tpu"}, ValueError, "tpu"),
         ({"images": np.zeros((3, 4))}, data.DataError, "arrays: images have the shape"),
-        ({"images": np.full((3, 8, 8), 255.0)}, data.DataError, "found 255.0"),
+        ({"images": np.full((3, 8, 8), 300.0)}, data.DataError, "from 300 to 300"),
         ({"images": np.zeros((30, 7, 7))}, ValueError, "7×7×1"),
         ({"labels": np.zeros(3, int)}, data.DataError, "40 images but labels"),
     ],

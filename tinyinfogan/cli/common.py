@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from tinyinfogan import data
+from tinyinfogan.data.pictures import INVERT
 from tinyinfogan.engine.device import DeviceError
 from tinyinfogan.training import checkpoint
 
@@ -48,6 +49,9 @@ def replace_unencodable():
             stream.reconfigure(errors="replace")
 
 
+path = os.path.expanduser  # the type of options that are paths: a shell leaves --data=~/x as it is
+
+
 def output(path):
     """Return the Path to write to, in a folder that is there, made if it is missing.
 
@@ -61,41 +65,63 @@ def output(path):
     return path
 
 
+class _Once(argparse._StoreAction):
+    """Stores a value; that an option is given twice is an error."""
+
+    given = False
+
+    def __call__(self, parser, namespace, values, option=None):
+        if option and self.given:
+            parser.error(f"{option} is given twice; leave one out")
+        self.given = True
+        super().__call__(parser, namespace, values, option)
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser, for one use, whose options are given once, unless they gather values."""
+
+    def __init__(self, **how):
+        super().__init__(**how)
+        for name in (None, "store"):
+            self.register("action", name, _Once)
+
+
 def parser_for(name, description, default=checkpoint.TRAINED):
     """Return the parser of a command with RUN, required if the default is None, and --device."""
-    parser = argparse.ArgumentParser(prog=f"tinyinfogan {name}", description=description)
+    parser = Parser(prog=f"tinyinfogan {name}", description=description)
     text, nargs = "a run's folder, or its checkpoint", None if default is None else "?"
     if default is not None:
         text += " (default: the model that comes with the package)"
-    parser.add_argument("run", metavar="RUN", nargs=nargs, default=default, help=text)
+    parser.add_argument("run", metavar="RUN", nargs=nargs, default=default, type=path, help=text)
     text = "auto (default): the GPU if there is one"
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help=text)
     return parser
 
 
-def dataset_for(model, config, path=None):
-    """Return the Dataset at `path`, by default the one that the run was trained on.
+def add_invert(parser):
+    """Add --invert, for pictures and data that a run is shown."""
+    text = (
+        "black for white in pictures; auto (default): where their background is unlike the data's"
+    )
+    parser.add_argument("--invert", choices=INVERT, default="auto", help=text)
 
-    Raises DataError if it cannot be read or its images are not of the model's shape.
+
+def padded(model, dataset):
+    """Return a Dataset with as many black pixels around each image as the model takes."""
+    return data.pad(dataset, (model.image_shape[0] - dataset.images.shape[1]) // 2)
+
+
+def dataset_for(model, config, path=None, invert="auto"):
+    """Return the Dataset at `path`, prepared as for the run, by default what it was trained on.
+
+    Raises DataError if it cannot be read, or is not of the model's shape any more.
     """
-    dataset = data.load(path) if path else data.of_run(config)
-    return fitted(model, dataset, path or "the run's data")
-
-
-def fitted(model, dataset, name):
-    """Return a Dataset with the padding that the run's preset puts around each image.
-
-    Raises DataError, naming `name`, if images are not of the model's shape before padding or after.
-    """
-    (H, W, C), pad = model.image_shape, model.settings.pad
-    taken = H - 2 * pad, W - 2 * pad, C
-    for images in (dataset.images, dataset.test_images):
-        if images is not None and images.shape[1:] not in (taken, model.image_shape):
-            what = f"{_words(images.shape[1:])}, but this run takes {_words(taken)}"
-            raise data.DataError(f"{name}: {what}; resize or convert first")
-    return data.pad(dataset, pad if dataset.images.shape[1:] == taken else 0)
-
-
-def _words(shape):
-    H, W, C = shape
-    return f"{W}x{H} (width x height) in {'grey' if C == 1 else 'colour'}"
+    if path:
+        how = data.preparation_for(config, model.image_shape)
+        return padded(model, data.load(path, data.name_at(path, config), how, invert))
+    dataset = data.of_run(config)
+    if dataset.images.shape[1:] != model.image_shape:
+        H, W, _ = dataset.images.shape[1:]
+        what = f"the images are {W}x{H} (width x height), which this run does not take"
+        raise data.DataError(f"{config.get('data')}: {what}; put back those it was trained on")
+    return dataset

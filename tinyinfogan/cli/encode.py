@@ -3,35 +3,43 @@
 import csv
 import itertools
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
 from tinyinfogan import data
 from tinyinfogan.cli import common
-from tinyinfogan.data.image_folder import list_images, read_images
+from tinyinfogan.data.errors import say
+from tinyinfogan.data.image_folder import KINDS, decode, list_images
+from tinyinfogan.data.pictures import prepared
 from tinyinfogan.training import checkpoint
 
 BATCH = 500
 
 
-def from_files(model, paths):
-    """Yield (name, images (1, H, W, C)) of image files and of the files in folders.
+def from_files(model, config, paths, invert="auto"):
+    """Yield (name, images (1, H, W, C)) of picture files and of those in folders, in the end say
+    what was done to them, which is the same as for training.
 
-    A grey file is taken for a run on colour, as in training, but not the other way.  Raises
-    DataError for what is not there, is empty, cannot be read, or is not for the model.
+    Raises DataError for what is not there, is empty, or cannot be read.
     """
+    how, done, left = data.preparation_for(config, model.image_shape), Counter(), Counter()
     for path in map(Path, paths):
         if not path.exists():
-            raise data.DataError(f"{path}: does not exist; give PNG or JPEG files or folders")
-        members = list_images(path)[0] if path.is_dir() else [path]
+            raise data.DataError(f"{path}: does not exist; give pictures ({KINDS}) or folders")
+        members, _, others = list_images(path) if path.is_dir() else ([path], None, {})
         if not members:
-            raise data.DataError(f"{path}: no PNG or JPEG images in this folder, and no run")
+            raise data.DataError(f"{path}: no pictures ({KINDS}) in this folder, and no run")
+        left.update(others)
         for member in members:
-            images = read_images([member])
-            if images.shape[3] == 1:
-                images = np.repeat(images, model.image_shape[2], axis=3)
-            yield str(member), common.fitted(model, data.Dataset(images), member).images
+            images, steps = prepared(decode(member, member), how, invert)
+            done.update(steps)
+            yield str(member), common.padded(model, data.Dataset(images[None])).images
+    words = [f"{n} {step}" for step, n in done.items()]
+    words += [f"left out {n} {why}" for why, n in left.items()]
+    if words:
+        say(f"pictures: {', '.join(words)}")
 
 
 def from_dataset(dataset):
@@ -67,13 +75,13 @@ def work(args):
         args.images.insert(0, args.run)  # not a run: the first of the images
         args.run = checkpoint.TRAINED
     if bool(args.images) == (args.data is not None):
-        kinds = "images, folders, or --data PATH, such as an .npz of images"
-        raise common.UsageError(f"give {kinds}, and only one of these kinds")
+        found = "both are given" if args.images else "neither is given"
+        raise common.UsageError(f"give either pictures or --data: {found}")
     model, config = checkpoint.load_with_config(args.run, args.device)
     if args.images:
-        named_images = from_files(model, args.images)
+        named_images = from_files(model, config, args.images, args.invert)
     else:
-        named_images = from_dataset(common.dataset_for(model, config, args.data))
+        named_images = from_dataset(common.dataset_for(model, config, args.data, args.invert))
     width, writer = None, csv.writer(sys.stdout, lineterminator="\n")
     number = ".7g" if args.csv else ".2f"  # seven digits write a float32 to its end
 
@@ -101,9 +109,10 @@ def main(argv=None):
         "learnt it, its standard deviation."
     )
     p = common.parser_for("encode", text)
-    text = "PNG or JPEG files, or folders of them"
-    p.add_argument("images", nargs="*", metavar="IMAGE", help=text)
+    text = f"pictures ({KINDS}), or folders of them"
+    p.add_argument("images", nargs="*", type=common.path, metavar="IMAGE", help=text)
     text = "a data set instead of IMAGEs, read as by train; without PATH the run's own"
-    p.add_argument("--data", nargs="?", const="", metavar="PATH", help=text)
+    p.add_argument("--data", nargs="?", const="", type=common.path, metavar="PATH", help=text)
+    common.add_invert(p)
     p.add_argument("--csv", action="store_true", help="comma-separated values")
     return common.run(p, work, argv)

@@ -17,7 +17,7 @@ def work(args):
     if args.seed < 0:
         raise common.UsageError(f"seed is {args.seed}, expected 0 or more")
     model, config = checkpoint.load_with_config(args.run, args.device)
-    dataset = common.dataset_for(model, config, args.data)
+    dataset = common.dataset_for(model, config, args.data, args.invert)
     folder = Path(args.run) if Path(args.run).is_dir() else Path(args.run).parent
     result = evaluate(model, dataset, folder, args.seed)
     text = json.dumps(result, indent=2)
@@ -35,7 +35,9 @@ def main(argv=None):
         "known failures it shows.  Writes evaluation.json and evaluation.png into the run's folder."
     )
     p = common.parser_for("evaluate", text, default=None)
-    p.add_argument("--data", metavar="PATH", help="real images (default: what it was trained on)")
+    text = "real images (default: what it was trained on)"
+    p.add_argument("--data", type=common.path, metavar="PATH", help=text)
+    common.add_invert(p)
     p.add_argument("--seed", type=int, default=0, help="of all that is drawn (default: 0)")
     p.add_argument("--json", action="store_true", help="print the JSON instead of the text")
     return common.run(p, work, argv)

@@ -16,15 +16,18 @@ SNAPSHOTS = 20
 NO_WINDOW = ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template")  # backends that only write
 
 
-def real_images(config, model, image=None):
-    """Return the images to step through: `image`, a file, then the run's test images; or None.
+def real_images(config, model, image=None, path=None, invert="auto"):
+    """Return the images to step through: `image`, a file, then test images; or None.
+
+    path: of the data, by default the run's.  image, path, invert: as `encode` takes them.
 
     Data that are gone, or no longer of the model's shape, are told of on stderr and left out.
     Raises DataError as `encode.from_files` for `image`.
     """
-    found = [images for _, images in encode.from_files(model, [image])] if image else []
+    files = encode.from_files(model, config, [image] if image else [], invert)
+    found = [images for _, images in files]
     try:
-        dataset = common.dataset_for(model, config)
+        dataset = common.dataset_for(model, config, path, invert)
         found.append(dataset.images if dataset.test_images is None else dataset.test_images)
     except data.DataError as error:
         print(f"explore: no test images: {error}", file=sys.stderr)
@@ -79,7 +82,7 @@ def work(args):
     start_matplotlib(args.web)
     import matplotlib.pyplot as plt
 
-    explorer = Explorer(model, real_images(config, model, args.image))
+    explorer = Explorer(model, real_images(config, model, args.image, args.data, args.invert))
     explorer.figure.canvas.manager.set_window_title("tinyinfogan")
     plt.show()
 
@@ -88,8 +91,11 @@ def main(argv=None):
     """Run the command.  Return the exit status: 0, 2 for wrong arguments, 1 for failures."""
     text = "Change the codes of a trained model and see what they do."
     p = common.parser_for("explore", text)
-    text = "a PNG or JPEG to start from, with the codes predicted for it"
-    p.add_argument("--image", metavar="FILE", help=text)
+    text = "a picture to start from, with the codes predicted for it"
+    p.add_argument("--image", type=common.path, metavar="FILE", help=text)
+    text = "real images to step through (default: what it was trained on)"
+    p.add_argument("--data", type=common.path, metavar="PATH", help=text)
+    common.add_invert(p)
     shown = p.add_mutually_exclusive_group()
     shown.add_argument("--web", action="store_true", help="open in a browser, not in a window")
     text = "write one web page in which the generator runs, and stop"

@@ -4,11 +4,14 @@ import argparse
 import itertools
 import os
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 from tinyinfogan import data
-from tinyinfogan.cli.common import UsageError
+from tinyinfogan.cli.common import Parser, UsageError, path
+from tinyinfogan.data.pictures import FITS
 from tinyinfogan.infogan.model import InfoGAN
+from tinyinfogan.infogan.networks import FAMILIES, sizes_taken
 from tinyinfogan.infogan.settings import DEFAULT, PRESETS
 from tinyinfogan.infogan.variants.presets import DATASETS
 from tinyinfogan.training import checkpoint
@@ -18,6 +21,8 @@ from tinyinfogan.training.ranks import SINGLE_PROCESS
 from tinyinfogan.view.describe import describe
 
 MOST_EPOCHS = 1_000_000
+LARGEST = 1024  # pixels along a side
+AS_THEY_ARE = 64  # pixels: larger pictures are reduced, though all of one size
 SETTINGS_OPTIONS = {
     "noise": (int, "noise variables"),
     "channels": (int, "width of the convolutions"),
@@ -35,15 +40,26 @@ SETTINGS_OPTIONS = {
     "rotation": (float, "degrees by which it is turned, at most"),
     "zoom": (float, "share by which it is made larger or smaller, at most"),
 }
+PICTURES = ("size", "fit", "grey", "colour")
 SETTINGS_NAMES = [
     *("steps", "batch_size", "categorical", "continuous", "q_sigma", "info_step"),
     *SETTINGS_OPTIONS,
 ]
 
 
+def size(text):
+    """Return (H, W) of "32" or "48x32", width x height.  Raises ArgumentTypeError."""
+    numbers = text.lower().split("x")
+    if len(numbers) > 2 or not all(n.isdecimal() and 0 < int(n) <= LARGEST for n in numbers):
+        raise argparse.ArgumentTypeError(
+            f"{text} is not 1 to {LARGEST}, or width x height as 48x32"
+        )
+    return int(numbers[-1]), int(numbers[0])
+
+
 def parser():
     """Return the argparse parser of the command."""
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="tinyinfogan train",
         usage="%(prog)s [options]",
         allow_abbrev=False,
@@ -53,9 +69,16 @@ def parser():
     add("--preset", choices=PRESETS, help=f"named settings (default: the data set's, or {DEFAULT})")
     add("--dataset", choices=data.NAMES, help="a data set by its name (default: the preset's)")
     text = (
-        "your images: a folder of PNG, JPEG or IDX files, or an .npz; or that of --dataset's files"
+        "your images: a folder of pictures or IDX files, or an .npz; or that of --dataset's files"
     )
-    add("--data", metavar="PATH", help=text)
+    add("--data", type=path, metavar="PATH", help=text)
+    text = "make pictures so large (default: as the network was made for, if they are of several)"
+    add("--size", type=size, metavar="N|WxH", help=text)
+    text = "their middle (default), all with black around it, or all, squeezed"
+    add("--fit", choices=FITS, help=text)
+    either = p.add_mutually_exclusive_group().add_argument
+    either("--grey", action="store_true", default=None, help="in shades of grey")
+    either("--colour", action="store_true", default=None, help="in colour")
     add("--device", choices=("auto", "cpu", "cuda"), help="auto (default): the GPU if there is one")
     add("--steps", type=int, help="training steps")
     add("--epochs", type=float, help="passes over the data, instead of --steps")
@@ -64,9 +87,9 @@ def parser():
     add("--categorical", type=int, nargs="*", metavar="SIZE", help=text)
     add("--continuous", type=int, metavar="N", help="continuous codes")
     add("--seed", type=int, help="one seed makes a run (default: 0)")
-    add("--out", metavar="DIR", help="the run's folder (default: runs/PRESET-N)")
+    add("--out", type=path, metavar="DIR", help="the run's folder (default: runs/PRESET-N)")
     add("--overwrite", action="store_true", help="let --out replace a run")
-    add("--resume", metavar="DIR", help="go on with the run in DIR")
+    add("--resume", type=path, metavar="DIR", help="go on with the run in DIR")
     _add_more(p.add_argument_group("more options").add_argument)
     return p
 
@@ -106,10 +129,15 @@ def prepare(args, group=SINGLE_PROCESS):
             if options[name] < 1:
                 raise UsageError(f"{name} is {options[name]}, expected 1 or more")
         settings = replace(settings, **_given(args))
-        dataset = data.of_run(config | {"settings": asdict(settings)})
+        liked = None if args.resume else partial(_size_liked, settings)
+        dataset = data.of_run(config | {"settings": asdict(settings)}, liked)
         if args.epochs is not None:
             steps = round(args.epochs * (len(dataset.images) // settings.batch_size))
             settings = replace(settings, steps=max(1, steps))
+        if taken := sizes_taken(settings.network, dataset.images.shape[1:]):
+            found = "images of {}×{}×{}".format(*dataset.images.shape[1:])
+            advice = f"give {'another' if args.size else 'a'} --size"
+            raise ValueError(f"{found} do not fit {settings.preset}: it takes {taken}; {advice}")
         complete = config_for(config, settings, dataset)
         smallest = 2 if settings.lambda_consistency else 1  # which takes half of each shard
         if group.size > 1 and settings.batch_size % (smallest * group.size):
@@ -127,7 +155,8 @@ def prepare(args, group=SINGLE_PROCESS):
     except ValueError as error:
         raise UsageError(str(error)) from error
     if config.get("data_crc32", complete["data_crc32"]) != complete["data_crc32"]:
-        what = f"not the images that {out} was trained on; put them back, or start another run"
+        advice = "give the place of those" if args.data else "put them back"
+        what = f"not the images that {out} was trained on; {advice}, or start another run"
         raise data.DataError(f"{dataset.name}: {what}")
     if changes and group.rank == 0:
         print(f"resumed with changes, all of them allowed: {changes}")
@@ -160,8 +189,23 @@ def _new(args):
         raise UsageError(f"{out} holds {what} of a run; choose another --out, or give --overwrite")
     if os.path.realpath(out) == source:
         raise UsageError(f"{out} is the folder of --data; choose another --out")
+    network = FAMILIES[settings.network]
+    channels = 1 if args.grey else 3 if args.colour else None
+    if not network.multiple:
+        channels = network.image_shape[2]
+    pictures = {"size": args.size, "fit": args.fit or "crop", "channels": channels}
     config = {"dataset": dataset, "data": source, "seed": args.seed or 0, "options": OPTIONS}
-    return settings, config, out, None, ""
+    return settings, config | {"pictures": pictures}, out, None, ""
+
+
+def _size_liked(settings, sizes):
+    """Return the (H, W) for pictures of several, if not their own: that of the preset's images."""
+    (H, W, C), usual = settings.image_shape, PRESETS[settings.preset].pad
+    if len(sizes) == 1 and max(own := next(iter(sizes))) <= AS_THEY_ARE:
+        padded = [n + 2 * settings.pad for n in own]
+        if not sizes_taken(settings.network, (*padded, C)):
+            return own
+    return H - 2 * usual, W - 2 * usual
 
 
 def _resumed(args):
@@ -171,24 +215,34 @@ def _resumed(args):
     """
     out, source = Path(args.resume), _source(args)
     resume, config, settings = checkpoint.load_for_run(out)
-    if source and config.get("dataset") == data.ARRAYS:  # what fit() was given
-        config |= {"dataset": None, "data": source}
+    if source and config.get("dataset") in ("mnist", "sprites"):
+        what = f"{out} was trained on {config['dataset']}, which comes with the package"
+        raise UsageError(f"{what}; leave out --data")
+    if source and config.get("dataset") != data.ARRAYS and "data_crc32" not in config:
+        raise UsageError(f"{out} does not say what its data were; leave out --data")
     kept = dict(config.get("options") or {})
     kept = {n: kept[n] for n, usual in OPTIONS.items() if type(kept.get(n)) is type(usual)}
     config["options"] = OPTIONS | kept
     before = {"dataset": None, **asdict(settings), **config, **config["options"], "out": out}
-    asked = _given(args, [*SETTINGS_NAMES, *OPTIONS, "preset", "dataset", "seed"])
+    height, width, channels = config["image_shape"]
+    pictures = {"fit": "crop", "size": (height, width), **(config.get("pictures") or {})}
+    before |= {"fit": pictures["fit"], "size": tuple(pictures["size"] or (height, width))}
+    before |= {"grey": channels == 1, "colour": channels == 3}
+    asked = _given(args, [*SETTINGS_NAMES, *OPTIONS, *PICTURES, "preset", "dataset", "seed"])
     asked |= {"data": source, "out": args.out and Path(args.out)}
     changes = {
         name: f"--{name.replace('_', '-')} is {value}, was {before[name]}"
         for name, value in asked.items()
         if value is not None and value != before[name]
     }
-    refused = [text for name, text in changes.items() if name not in {"steps", *OPTIONS}]
+    refused = [text for name, text in changes.items() if name not in {"steps", "data", *OPTIONS}]
     if refused:
-        may = ", ".join(f"--{n.replace('_', '-')}" for n in ("steps", "epochs", *OPTIONS))
+        may = ", ".join(f"--{n.replace('_', '-')}" for n in ("steps", "epochs", "data", *OPTIONS))
         what = f"{', '.join(refused)}; leave that out; only {may} may change"
         raise UsageError(f"a resumed run keeps its settings: {what}")
+    if source:  # moved: the checksum tells whether they are the same
+        arrays = config.get("dataset") == data.ARRAYS
+        config |= {"data": source} | ({"dataset": None} if arrays else {})
     return settings, config, out, resume, ", ".join(changes.values())
 
 

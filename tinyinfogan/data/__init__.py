@@ -5,7 +5,7 @@ from importlib import import_module
 from tinyinfogan.data.errors import ChoiceError, DataError
 
 __all__ = ["ARRAYS", "NAMES", "ChoiceError", "DataError", "Dataset", "from_arrays", "load"]
-__all__ += ["of_run", "pad"]
+__all__ += ["name_at", "of_run", "pad", "preparation_for", "seen_in"]
 
 
 def __getattr__(name):

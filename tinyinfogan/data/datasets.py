@@ -1,7 +1,10 @@
 """A named data set, the user's own images or the caller's arrays, as uint8 arrays."""
 
-import sys
+import math
+import os
 import zipfile
+from collections import Counter
+from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
@@ -9,19 +12,35 @@ from typing import NamedTuple
 import numpy as np
 
 from tinyinfogan.data import published, sprites
-from tinyinfogan.data.errors import ChoiceError, DataError, reading
+from tinyinfogan.data.arrays import (
+    CLASSES,
+    check_factor,
+    check_images,
+    check_labels,
+    is_factor,
+    of_masks,
+)
+from tinyinfogan.data.errors import ChoiceError, DataError, reading, say
 from tinyinfogan.data.idx import find_idx, read_idx
-from tinyinfogan.data.image_folder import list_images, read_images
+from tinyinfogan.data.image_folder import KINDS, decode, list_images, size_of
+from tinyinfogan.data.pictures import (
+    Preparation,
+    are_digits,
+    background_of,
+    is_inverted,
+    prepared,
+)
 from tinyinfogan.data.published import NAMES
 from tinyinfogan.storage.npz import read_headers, read_npz
+from tinyinfogan.storage.space import require_memory
 
 BUNDLED_MNIST = Path(__file__).parent / "mnist"
 SPRITES = 50_000  # images, 205 MB, drawn in two seconds
-CLASSES = 256  # at most: a table of them, and its picture, grows with the largest label
 ARRAYS = "arrays"  # in place of a name: data that are in no file
-KNOWN_KINDS = (
-    "a folder with train-images-idx3-ubyte(.gz), a folder of PNG or JPEG images, or an .npz file"
-)
+KNOWN_KINDS = "a folder with train-images-idx3-ubyte(.gz), a folder of pictures "
+KNOWN_KINDS += f"({KINDS}), or an .npz file"
+LARGE = 1 << 24  # bytes of picture files; what is decoded of more is kept in the cache
+FACES = Preparation((32, 32), channels=1)  # as the paper's
 
 
 class Dataset(NamedTuple):
@@ -41,9 +60,16 @@ class Dataset(NamedTuple):
     test_labels: np.ndarray | None = None
     name: str = ""
     factors: dict[str, np.ndarray] | None = None
+    pictures: Preparation | None = None
 
 
-def load(path: str | PathLike | None = None, name: str | None = None) -> Dataset:
+def load(
+    path: str | PathLike | None = None,
+    name: str | None = None,
+    pictures: Preparation | None = None,
+    invert: str = "no",
+    liked: Callable | None = None,
+) -> Dataset:
     """Return the data set called `name`, or the data at `path`, or else the bundled MNIST.
 
     Names, with the shape of an image:
@@ -61,23 +87,30 @@ def load(path: str | PathLike | None = None, name: str | None = None) -> Dataset
       - an .npz file with `images` and, optionally, `labels`, as for `from_arrays`; any other list
         of as many numbers is a factor under its name, what else there is is left out, with a line
         on stderr;
-      - a folder of PNG or JPEG images of one size; sub-folders, if they hold the images, are the
-        classes 0, 1, … in sorted order.
+      - a folder of pictures (PNG, JPEG, WebP, BMP, TIFF, GIF); sub-folders, if they hold them, at
+        any depth, are the classes 0, 1, … in sorted order.  What is left out is told on stderr.
+
+    pictures, invert: how images are prepared, see `pictures.prepared`.  liked: if that has no size,
+    what chooses it from a set of (H, W) of pictures; without, they must be of one size.
     Raises ChoiceError, a kind of DataError, if a name does not go with, or without, a path, and
     DataError, and nothing else, for anything wrong with the data.
     """
-    path = None if path is None else Path(path)
+    path = None if path is None else Path(path).expanduser()
     if name is not None:
-        return _load_named(name, path)
+        return _prepared_arrays(_load_named(name, path, pictures, liked), pictures, invert)
     if path is None:
-        return _load_folder(BUNDLED_MNIST, "mnist")
+        return _prepared_arrays(_load_folder(BUNDLED_MNIST, "mnist"), pictures, invert)
     with reading(path, "a data set"):
+        if path.is_dir() and find_idx(path, "train-images", 3) is None:
+            return _load_pictures(path, path.resolve().name, pictures, invert, liked)
         if path.is_dir():
-            return _load_folder(path, path.resolve().name)
-        if path.suffix.lower() == ".npz" and path.exists():
-            return _load_npz(path)
-        problem = "not a known kind of data" if path.exists() else "does not exist"
-        raise DataError(f"{path}: {problem}; give {KNOWN_KINDS}")
+            dataset = _load_folder(path, path.resolve().name)
+        elif path.suffix.lower() == ".npz" and path.exists():
+            dataset = _load_npz(path)
+        else:
+            problem = "not a known kind of data" if path.exists() else "does not exist"
+            raise DataError(f"{path}: {problem}; give {KNOWN_KINDS}")
+        return _prepared_arrays(dataset, pictures, invert)
 
 
 def from_arrays(images, labels=None, name: str = ARRAYS, factors=None) -> Dataset:
@@ -87,11 +120,11 @@ def from_arrays(images, labels=None, name: str = ARRAYS, factors=None) -> Datase
     labels: integers (N,) from 0 to 255, or None.  name: what the data set and errors call them.
     factors: {name: (N,) finite numbers}, or None.  Raises DataError for anything else.
     """
-    images = _check_images(np.asarray(images), name)
-    labels = None if labels is None else _check_labels(np.asarray(labels), len(images), name)
+    images = check_images(np.asarray(images), name)
+    labels = None if labels is None else check_labels(np.asarray(labels), len(images), name)
     known = {f: np.asarray(values) for f, values in (factors or {}).items()}
     for factor, values in known.items():
-        _check_factor(factor, values, len(images), name)
+        check_factor(factor, values, len(images), name)
     return Dataset(images, labels, name=name, factors=known or None)
 
 
@@ -105,27 +138,59 @@ def pad(dataset: Dataset, pixels: int) -> Dataset:
     return dataset._replace(images=np.pad(dataset.images, around), test_images=tests)
 
 
-def of_run(config: dict) -> Dataset:
-    """Return the data that a run was trained on, padded as there.  config: as in its config.json.
+def of_run(config: dict, liked: Callable | None = None) -> Dataset:
+    """Return the data that a run was trained on, prepared as there.
 
-    Raises DataError as `load` does, also if the folder with the data was moved, or if the data were
-    arrays of the caller's own.
+    config: as in its config.json.  liked: as `load` takes it, for a run that begins.
+    Raises DataError as `load` does, also if the data were moved, or were arrays of the caller's.
     """
-    if config.get("dataset") == ARRAYS:
+    path, name = config.get("data"), config.get("dataset")
+    if name == ARRAYS:
         advice = "save them with np.savez(path, images=images, labels=labels) and give --data PATH"
         raise DataError(f"the data were arrays that fit() was given; {advice}")
-    dataset = load(config.get("data"), config.get("dataset"))
-    return pad(dataset, config.get("settings", {}).get("pad", 0))
+    if path is not None and liked is None and not os.path.exists(path):
+        raise DataError(f"{path}: does not exist; if it was moved, give its new place as --data")
+    # Older runs have no "pictures"; then three equal channels were colour.
+    known = config.get("pictures") or {"channels": config.get("image_shape", [None])[-1]}
+    how = {part: known.get(part) for part in ("size", "fit", "channels") if known.get(part)}
+    how = Preparation(**how | ({"size": tuple(how["size"])} if "size" in how else {}))
+    return pad(load(path, name, how, liked=liked), config.get("settings", {}).get("pad", 0))
 
 
-def _load_named(name: str, path: Path | None) -> Dataset:
+def seen_in(dataset: Dataset, pad: int) -> dict:
+    """Return the Preparation of a data set, as a dict, with what it shows within its padding."""
+    H, W = dataset.images.shape[1:3]
+    bare = dataset.images[:, pad : H - pad, pad : W - pad]
+    how = (dataset.pictures or Preparation())._asdict()
+    return how | {"background": background_of(bare), "digits": are_digits(bare)}
+
+
+def preparation_for(config: dict, shape: tuple[int, int, int]) -> Preparation:
+    """Return how a run whose images are of `shape`, (H, W, C), prepares pictures it is shown."""
+    (H, W, C), pad = shape, config.get("settings", {}).get("pad", 0)
+    size, known = (H - 2 * pad, W - 2 * pad), config.get("pictures")
+    if known is None and not config.get("data") and config.get("dataset") in (None, "mnist"):
+        known = {"background": 0, "digits": size == (28, 28)}
+    usual, known = Preparation()._asdict(), known or {}
+    known = {part: known.get(part, value) for part, value in usual.items()}
+    return Preparation(**known | {"size": size, "channels": C, "pad": pad})
+
+
+def name_at(path: str | PathLike, config: dict) -> str | None:
+    """Return the name of a run's data set if its published files are in the folder `path`."""
+    name = config.get("dataset")
+    files = [file.name for file in published.FILES.get(name, ())]
+    return name if files and all(Path(path, file).is_file() for file in files) else None
+
+
+def _load_named(name, path, pictures, liked) -> Dataset:
     problem = None
     if name not in NAMES:
         problem = f"is unknown; choose one of {', '.join(NAMES)}"
     elif name in ("mnist", "sprites") and path is not None:
         problem = f"comes with the package; leave out one of --dataset and --data {path}"
     elif name == "faces" and path is None:
-        problem = "needs --data with a folder of PNG or JPEG images: the paper's faces, of the "
+        problem = "needs --data with a folder of pictures: the paper's faces, of the "
         problem += "Basel Face Model, may not be passed on"
     if problem:
         raise ChoiceError(f"--dataset {name} {problem}")
@@ -140,16 +205,88 @@ def _load_named(name: str, path: Path | None) -> Dataset:
         return Dataset(sprites.render(drawn), drawn[:, 0], name=name, factors=factors)
     if name == "fashion-mnist":
         return _load_folder(published.sources(name, path)[0].parent, name)
+    if name == "faces":
+        how = pictures or FACES
+        how = how._replace(size=how.size or FACES.size, channels=how.channels or FACES.channels)
+        return _load_pictures(path, name, how, "no", liked)._replace(labels=None)
     return Dataset(name=name, **published.decoded(name, path))
 
 
+def _load_pictures(folder, name, how, invert, liked) -> Dataset:
+    """Return the pictures in a folder and below, and say what was done with them."""
+    from tqdm import tqdm
+
+    how, bar = how or Preparation(), {"delay": 1, "dynamic_ncols": True, "unit": "picture"}
+    paths, labels, left = list_images(folder)
+    left = f"; left out {', '.join(f'{n} {why}' for why, n in left.items())}" if left else ""
+    if not paths:
+        raise DataError(f"{folder}: no data found in this folder{left}; give {KNOWN_KINDS}")
+    sizes, done, of = [], Counter(), ""
+    if liked or not how.size:
+        sizes = [size_of(path) for path in tqdm(paths, desc="looking", **bar)]
+        found = min(sizes, key=math.prod), max(sizes, key=math.prod)
+        of = " of " + " to ".join(dict.fromkeys(f"{W}x{H}" for H, W in found))
+        if not how.size and not liked and len(set(sizes)) > 1:
+            other = next(i for i, size in enumerate(sizes) if size != sizes[0])
+            (H, W), (height, width) = sizes[other], sizes[0]
+            what = f"{W}x{H} but {paths[0]} is {width}x{height} (width x height)"
+            raise DataError(f"{paths[other]}: is {what}; give --size to make all of one size")
+        how = how._replace(size=how.size or (liked(set(sizes)) if liked else sizes[0]))
+    least = None if how.digits else tuple(4 * n for n in how.size)
+    if how.channels is None:
+        colour = (decode(path, path, least).shape[2] == 3 for path in paths)
+        how = how._replace(channels=3 if any(colour) else 1)
+
+    def each():
+        for path in paths:
+            pixels, steps = prepared(decode(path, path, least), how, invert)
+            done.update(steps)
+            yield pixels
+
+    shape = (len(paths), *how.size, how.channels)
+    if sum(path.stat().st_size for path in paths) > LARGE:
+        place = published.place_for("pictures", paths, f"{how} {invert} ")
+        images = published.cached(place, lambda: {"images": each()}, folder)["images"]
+    else:
+        require_memory(math.prod(shape), f"{folder}: all pictures")
+        images = np.fromiter(each(), (np.uint8, shape[1:]), len(paths))
+    if done or left or len(set(sizes)) > 1:
+        steps = ", ".join(f"{n:,} {step}" for step, n in done.items()) or "as kept in the cache"
+        colour = "grey" if how.channels == 1 else "colour"
+        say(f"{folder}: {len(paths):,} pictures{of} (width x height), {colour}: {steps}{left}")
+    if labels is not None and labels.max() >= CLASSES:
+        say(f"{folder}: {labels.max() + 1:,} sub-folders are no classes, {CLASSES} are the most")
+        labels = None
+    return Dataset(of_masks(images, folder), labels, name=name, pictures=how)
+
+
+def _prepared_arrays(dataset, how, invert) -> Dataset:
+    """Return a data set of arrays with its images as `how` says."""
+    if how is None:
+        return dataset
+    turned = invert == "yes" or (
+        invert == "auto" and is_inverted(dataset.images[:1000], how.background)
+    )
+    if turned:
+        say(f"{dataset.name}: all images inverted, as the background was unlike the run's")
+    parts = {}
+    for part in ("images", "test_images"):
+        images = getattr(dataset, part)
+        if images is not None:
+            if turned:
+                images = 255 - images
+            shape = images.shape[1:]
+            one = how._replace(size=how.size or shape[:2], channels=how.channels or shape[2])
+            if shape not in one.shapes:
+                images = np.stack([prepared(pixels, one)[0] for pixels in images])
+                (H, W, _), (height, width) = shape, one.size
+                say(f"{dataset.name}: images of {W}x{H} (width x height) made {width}x{height}")
+            parts[part] = images
+    return dataset._replace(**parts, pictures=how)
+
+
 def _load_folder(folder: Path, name: str) -> Dataset:
-    """Return the IDX files of a folder, or else its images."""
-    if find_idx(folder, "train-images", 3) is None:
-        paths, labels = list_images(folder)
-        if not paths:
-            raise DataError(f"{folder}: no data found in this folder; give {KNOWN_KINDS}")
-        return Dataset(read_images(paths), labels, name=name)
+    """Return the IDX files of a folder."""
     images, labels = _read_split(folder, "train")
     test_images, test_labels = _read_split(folder, "t10k")
     if test_images is not None and test_images.shape[1:] != images.shape[1:]:
@@ -162,10 +299,10 @@ def _read_split(folder: Path, split: str) -> tuple[np.ndarray | None, np.ndarray
     images, labels = find_idx(folder, f"{split}-images", 3), find_idx(folder, f"{split}-labels", 1)
     if images is None and labels is not None:
         raise DataError(f"{labels}: there are no images for it; add {split}-images or remove it")
-    pixels = None if images is None else _check_images(read_idx(images, axes=3), images)
+    pixels = None if images is None else check_images(read_idx(images, axes=3), images)
     if labels is None:
         return pixels, None
-    return pixels, _check_labels(read_idx(labels, axes=1), len(pixels), labels)
+    return pixels, check_labels(read_idx(labels, axes=1), len(pixels), labels)
 
 
 def _load_npz(path: Path) -> Dataset:
@@ -178,57 +315,11 @@ def _load_npz(path: Path) -> Dataset:
             advice = "save it with np.savez(path, images=images, labels=labels)"
             raise ValueError(f"expected an array named 'images', found {found}; {advice}")
         count, others = headers["images"][0][:1], headers.keys() - {"images", "labels"}
-        factors = [f for f in headers if f in others and _is_factor(*headers[f], count)]
+        factors = [f for f in headers if f in others and is_factor(*headers[f], count)]
         arrays = read_npz(file, ("images", "labels", *factors))
         factors = {f: arrays[f] for f in factors}
         dataset = from_arrays(arrays["images"], arrays.get("labels"), str(path), factors)
     if left := [f"{f} ({headers[f][1]} {headers[f][0]})" for f in sorted(others - factors.keys())]:
         what = f"left out {', '.join(left)}; a factor is a list of {count[0]} numbers"
-        print(f"{path}: {what}", file=sys.stderr)
+        say(f"{path}: {what}")
     return dataset._replace(name=path.resolve().stem)
-
-
-def _is_factor(shape, dtype, count):
-    return shape == count and dtype.kind in "biuf"
-
-
-def _check_factor(factor: str, values: np.ndarray, count: int, name: str) -> None:
-    if not _is_factor(values.shape, values.dtype, (count,)):
-        found = f"{values.dtype} of shape {values.shape}"
-        raise DataError(f"{name}: {factor} is {found}; a factor is a list of {count} numbers")
-    if not np.isfinite(values).all():
-        raise DataError(f"{name}: {factor} must be finite, found {values[~np.isfinite(values)][0]}")
-
-
-def _check_images(images: np.ndarray, name: str | Path) -> np.ndarray:
-    """Return images of any accepted shape and dtype as uint8 (N, H, W, C)."""
-    shape, dtype, problem = images.shape, images.dtype, None
-    images = images[..., None] if images.ndim == 3 else images
-    if images.ndim != 4 or images.shape[3] not in (1, 3):
-        problem = f"images have the shape {shape}; expected (N, H, W), (N, H, W, 1) or (N, H, W, 3)"
-    elif images.size == 0:
-        problem = f"holds no images, its shape is {shape}; give at least one"
-    elif dtype != np.uint8 and dtype.kind != "f":
-        problem = f"images have the dtype {dtype}; expected uint8 in 0..255 or floats in [0, 1]"
-    elif dtype.kind == "f" and not (images.min() >= 0 and images.max() <= 1):  # NaN fails both
-        problem = f"images of {dtype} must be finite and in [0, 1], found {images.min()} to "
-        problem += f"{images.max()}; rescale them, or store uint8 in 0..255"
-    if problem:
-        raise DataError(f"{name}: {problem}")
-    if dtype.kind == "f":
-        images = np.rint(images * 255).astype(np.uint8)
-    return np.ascontiguousarray(images)
-
-
-def _check_labels(labels: np.ndarray, count: int, name: str | Path) -> np.ndarray:
-    """Return labels of any integer dtype as int64 (count,)."""
-    problem = None
-    if labels.dtype.kind not in "iu":
-        problem = f"labels have the dtype {labels.dtype}; expected integers"
-    elif labels.shape != (count,):
-        problem = f"{count} images but labels of shape {labels.shape}; expected one per image"
-    elif wrong := [label for label in (labels.min(), labels.max()) if not 0 <= label < CLASSES]:
-        problem = f"label {wrong[0]}, expected 0 to {CLASSES - 1}; number classes from 0"
-    if problem:
-        raise DataError(f"{name}: {problem}")
-    return labels.astype(np.int64)

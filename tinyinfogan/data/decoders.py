@@ -13,7 +13,7 @@ import numpy as np
 
 from tinyinfogan.data.errors import DataError, reading
 from tinyinfogan.data.image_folder import decode
-from tinyinfogan.data.mat import read_mat
+from tinyinfogan.data.pictures import middle, resized, with_channels
 from tinyinfogan.storage.npz import members_of
 
 LARGEST_PICTURE = 1 << 24  # bytes of one picture in an archive; the real ones are far smaller
@@ -24,12 +24,16 @@ def svhn(train: Path, test: Path) -> dict[str, np.ndarray]:
 
     In each file X is uint8 (32, 32, 3, N) and y is (N, 1), in which 0 is written as 10.
     """
+    try:
+        from scipy.io import loadmat
+    except ImportError as error:
+        raise DataError(f"{train}: reading it needs SciPy: pip install scipy") from error
     arrays = {}
     for path, head in ((train, ""), (test, "test_")):
         with reading(path, "a .mat file of SVHN"):
-            mat = read_mat(path)
+            mat = loadmat(path, variable_names=("X", "y"))
             if not {"X", "y"} <= mat.keys():
-                raise ValueError(f"it holds {list(mat)[:5]}, expected X and y")
+                raise ValueError("it does not hold X and y")
             X, y = mat["X"], mat["y"]
             N = X.shape[-1]
             if X.shape != (32, 32, 3, N) or X.dtype != np.uint8 or y.shape != (N, 1) or not N:
@@ -55,7 +59,7 @@ def celeba(path: Path) -> Iterator[np.ndarray]:
                 content = archive.read(info)  # raises if the directory and the member differ
                 if info.filename.endswith(".jpg"):
                     name = f"{path}: {info.filename!r}"
-                    yield _square(io.BytesIO(content), name, 32, "RGB", crop=108)
+                    yield _square(io.BytesIO(content), name, 32, 3, crop=108)
 
 
 def chairs(path: Path) -> Iterator[np.ndarray]:
@@ -75,33 +79,20 @@ def chairs(path: Path) -> Iterator[np.ndarray]:
                 if member.isfile() and member.name.endswith(".png"):
                     _check_size(member.name, member.size)
                     content = io.BytesIO(archive.extractfile(member).read())
-                    yield _square(content, f"{path}: {member.name!r}", 64, "L")
+                    yield _square(content, f"{path}: {member.name!r}", 64, 1)
         file.seek(archive.offset)  # tarfile takes a damaged header for the end
         if any(map(any, iter(lambda: file.read(1 << 16), b""))):
             raise ValueError(f"there is a damaged header at byte {archive.offset}")
 
 
-def faces(*paths: Path) -> Iterator[np.ndarray]:
-    """Yield the middle square of each picture, made grey and (32, 32, 1), as the paper's faces."""
-    for path in paths:
-        yield _square(path, path, 32, "L")
-
-
-def _square(source, name, size, mode, crop=None):
+def _square(source, name, size, channels, crop=None):
     """Return the middle square of a picture, `crop` pixels or all that fit, as (size, size, C)."""
-    from PIL import Image
-
     pixels = decode(source, name)
     H, W, _ = pixels.shape
     side = crop or min(H, W)
     if side > min(H, W):
         raise DataError(f"{name}: is {W}x{H}, expected {side}x{side} or more; get another file")
-    top, left = (H - side) // 2, (W - side) // 2
-    pixels = pixels[top : top + side, left : left + side]
-    square = Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[..., 0])
-    # Pillow's bilinear filter widens with the reduction, and so does not alias.
-    square = square.convert(mode).resize((size, size), Image.Resampling.BILINEAR)
-    return np.atleast_3d(np.asarray(square))
+    return resized(with_channels(pixels[middle((H, W), (side, side))], channels), (size, size))
 
 
 def _check_size(name, size):

@@ -1,5 +1,6 @@
 """The one error that bad data raises."""
 
+import sys
 from contextlib import contextmanager
 
 
@@ -30,3 +31,8 @@ def reading(path, kind):
 def one_line(error):
     """Return an error's message as one line, or its type if it has none."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def say(line):
+    """Print a line on stderr: what was done with the data that is not plain to see."""
+    print(line, file=sys.stderr)

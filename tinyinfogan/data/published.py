@@ -12,7 +12,6 @@ import numpy as np
 from tinyinfogan.data import decoders
 from tinyinfogan.data.download import File, cache_folder, fetch
 from tinyinfogan.data.errors import DataError, reading
-from tinyinfogan.data.image_folder import list_images
 from tinyinfogan.storage.files import replacing
 
 ARRAYS = ("images", "labels", "test_images", "test_labels")  # as in datasets.Dataset
@@ -65,9 +64,6 @@ def sources(name: str, path: Path | None) -> list[Path]:
 
     Raises DataError if a file is missing, and cannot be downloaded.
     """
-    if name == "faces":
-        with reading(path, "a folder of images"):
-            return list_images(path)[0]
     files, debian = [file.name for file in FILES[name]], DEBIAN_FASHION_MNIST
     if path is None and name == "fashion-mnist" and all((debian / f).is_file() for f in files):
         path = debian
@@ -81,48 +77,68 @@ def sources(name: str, path: Path | None) -> list[Path]:
 
 
 def decoded(name: str, path: Path | None) -> dict[str, np.ndarray]:
-    """Return the arrays of svhn, celeba, chairs or faces, by their names in ARRAYS.
+    """Return the arrays of svhn, celeba or chairs, by their names in ARRAYS.
 
     path: the user's folder, or None for downloads.  The images are mapped from the disk.
     Raises DataError for files that are missing or damaged, and a cache that cannot be written.
     """
-    cache = cache_folder() / name / "decoded"
-    if path is not None:  # a cache for the present state of the user's files
-        stats = [(file.resolve(), file.stat()) for file in sources(name, path)]
-        state = "".join(f"{file}\0{s.st_size}\0{s.st_mtime_ns}\0" for file, s in stats)
-        digest = hashlib.sha256(state.encode(errors="surrogateescape")).hexdigest()
-        cache = cache.with_name(f"decoded-{digest[:16]}")
-    version = cache / "version"
-    if not version.is_file() or version.read_bytes() != DECODER:
+    if path is None:
+        place = cache_folder() / name / "decoded"
+    else:
+        place = place_for(name, sources(name, path))
+
+    def decode():
         arrays = getattr(decoders, name)(*sources(name, path))
-        arrays = arrays if isinstance(arrays, dict) else {"images": arrays}
+        return arrays if isinstance(arrays, dict) else {"images": arrays}
+
+    return cached(place, decode, path or place)
+
+
+def place_for(name: str, files: list[Path], how: str = "") -> Path:
+    """Return the folder of the cache for what `how` makes of the present state of files."""
+    stats = [(file.resolve(), file.stat()) for file in files]
+    state = how + "".join(f"{file}\0{s.st_size}\0{s.st_mtime_ns}\0" for file, s in stats)
+    digest = hashlib.sha256(state.encode(errors="surrogateescape")).hexdigest()
+    return cache_folder() / name / f"decoded-{digest[:16]}"
+
+
+def cached(place: Path, decode, source: Path) -> dict[str, np.ndarray]:
+    """Return the arrays in a folder of the cache, by their names in ARRAYS, images mapped.
+
+    decode: returns them, or pictures one by one, if they are not there yet.
+    Raises DataError, which names `source`, if there are no pictures, and for a cache that cannot be
+    written.
+    """
+    version = place / "version"
+    if not version.is_file() or version.read_bytes() != DECODER:
+        arrays = decode()
         try:
-            cache.mkdir(parents=True, exist_ok=True)
+            place.mkdir(parents=True, exist_ok=True)
             for part, values in arrays.items():
-                with replacing(cache / f"{part}.npy") as file:
+                with replacing(place / f"{part}.npy") as file:
                     if isinstance(values, np.ndarray):
                         np.save(file, values)
-                    elif not _write_pictures(file, values, name):
-                        raise DataError(f"{path or cache}: there are no pictures in it")
+                    elif not _write_pictures(file, values):
+                        raise DataError(f"{source}: there are no pictures in it")
             with replacing(version) as file:  # last: if it is there, all is there
                 file.write(DECODER)
         except OSError as error:
             advice = "free some space, or set TINYINFOGAN_DATA to another folder"
             problem = f"the decoded images cannot be written ({error}); {advice}"
-            raise DataError(f"{cache}: {problem}") from error
+            raise DataError(f"{place}: {problem}") from error
     arrays = {}
     for part in ARRAYS:
-        if (file := cache / f"{part}.npy").exists():
+        if (file := place / f"{part}.npy").exists():
             with reading(file, "an array decoded earlier"):
                 arrays[part] = np.load(file, mmap_mode="r" if "images" in part else None)
     return arrays
 
 
-def _write_pictures(file, pictures, name):
+def _write_pictures(file, pictures):
     """Write equal uint8 pictures one by one as .npy and return their number."""
     from tqdm import tqdm
 
-    pictures = tqdm(pictures, desc=f"decoding {name}", dynamic_ncols=True)
+    pictures = tqdm(pictures, desc="decoding", dynamic_ncols=True)
     count, header = 0, {"descr": "|u1", "fortran_order": False}
     for count, picture in enumerate(pictures, 1):
         if count == 1:

@@ -6,6 +6,7 @@ import zlib
 from dataclasses import asdict
 from pathlib import Path
 
+from tinyinfogan.data import seen_in
 from tinyinfogan.infogan.model import InfoGAN
 from tinyinfogan.storage import files
 from tinyinfogan.training import checkpoint
@@ -38,6 +39,7 @@ def config_for(start, settings, dataset):
     InfoGAN.check(settings, dataset.images.shape[1:])
     config = start | {
         "settings": asdict(settings),
+        "pictures": seen_in(dataset, settings.pad),
         "image_shape": dataset.images.shape[1:],
         "data_crc32": zlib.crc32(dataset.images),
     }
