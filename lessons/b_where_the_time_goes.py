@@ -5,16 +5,16 @@ Appendix B: Where the time goes
 
 A training step of the paper's network is a few hundred calls of NumPy. Which of them cost the time?
 We put a stopwatch on every operation of the engine, with one hook, and run a step twice: with the
-plain formulas that the other lessons print, and with their quicker versions. Then we measure what
-this machine can do at best, multiplying and merely moving numbers. From the two it follows why
-matrix products are most of the work and not all of the time, what can be done about it, and what a
+plain formulas of the other lessons, and with their quicker versions. Then we measure what this
+machine can do at best, multiplying and merely moving numbers. From the two it follows why matrix
+products are most of the work and not all of the time, what can be done about it, and what a
 graphics card changes.
 
 *You will know* how to profile a program of array operations; the two speeds of every machine and
 which of them limits which operation; what makes a quick version quick; and why the same source runs
 on a GPU.
 
-*Time*: 15 minutes to read; under a minute to run on two cores, 5 seconds with ``--fast``.
+*Time*: 15 minutes to read, 1 minute to run. A few seconds with FAST.
 
 *Builds on*: lesson 1 (the tape) and lesson 7 (a convolution is a matrix product).
 """
@@ -136,6 +136,16 @@ class Stopwatch:
 # One training step of the paper's network, 128 images (``--preset paper-mnist``), first with the
 # plain formulas, then as it is in training. Whatever else runs on the machine can only make a step
 # longer, so of several we take the shortest.
+#
+# **Predict, then run.** Most of the arithmetic is in matrix products. How much of the *time* is: a
+# half, three quarters, nearly all? And which part do the quick versions make quicker by most?
+#
+# <details><summary>Answer</summary>
+#
+# A good half, and the others, which compute next to nothing, take the rest. It is these that gain
+# most.
+#
+# </details>
 
 # %%
 settings = PAPER_MNIST
@@ -201,6 +211,10 @@ for number, (label, one, colour) in enumerate(
     times = [1e3 * one.seconds[name] for name in names]
     times.append(1e3 * sum(one.seconds.values()) - sum(times))
     axes.barh(places + 0.4 * number, times, 0.4, color=colour, label=label)
+    kinds = ("conv2d", "conv_transpose2d", "matmul")
+    share = sum(s for (name, _), s in one.seconds.items() if name in kinds)
+    share /= sum(one.seconds.values())
+    print(f"{label}, share of the three that multiply matrices: {share:.0%}")
     for name, milliseconds in list(zip(labels, times))[:6]:
         print(f"{label}, {name}: {milliseconds:.1f} ms")
 axes.set_yticks(places + 0.2, [*labels, "all others"])
@@ -271,14 +285,18 @@ rate, bandwidth = max(products), adds[-1]
 print(f"products: {rate:.0f} GFLOP/s")
 print(f"sums of large arrays: {bandwidth:.1f} GB/s")
 balance = 4 * rate / bandwidth
-print(f"multiplications or additions in the time of one number moved: {balance:.0f}")
+print(
+    f"multiplications or additions in the time of one number moved: {balance:.0f}"
+)
 
 # %% [markdown]
-# The last line is the whole story. On the left, small matrices are slow for another reason: a call
-# of NumPy costs about a microsecond before anything is computed, as for the very short sums on the
-# right. What NumPy is good at is few, large products. What it is bad at is many small calls, and
-# long chains of simple operations on large arrays, in which each one carries everything through
-# memory again.
+# The last line is the whole story. What an operation does per byte that it moves is called its
+# **arithmetic intensity**, and how far it lies below this machine's ratio of the two speeds says
+# which of them limits it. On the left, small matrices are slow for another reason: a call of NumPy
+# costs about a microsecond before anything is computed, as for the very short sums on the right.
+# What NumPy is good at is few, large products. What it is bad at is many small calls, and long
+# chains of simple operations on large arrays, in which each one carries everything through memory
+# again.
 #
 # How far is our step from the best that can be had? Count its multiplications and additions. With
 # the plain formulas all of them pass through one function, ``primitives.matmul``; a product of M×K
@@ -308,20 +326,36 @@ print(f"which take at least: {least:.1f} ms of {whole:.1f} ms, {least / whole:.0
 # What makes the quick versions quick
 # -----------------------------------
 #
-# A formula in ``engine/primitives.py`` that is marked with ``@primitive`` is done by the function
-# of the same name in ``engine/fast/``, if there is one for the arrays at hand. This is the one
-# place that chooses:
+# A formula in ``tinyinfogan/engine/primitives.py`` that is marked with ``@primitive`` is done by
+# the function of the same name in ``engine/fast/``, if there is one for the arrays at hand. One
+# place chooses, ``tinyinfogan/engine/seam.py``, and it comes down to this:
+
 
 # %%
-print(inspect.getsource(seam.primitive))
+def primitive(formula):
+    """Return `formula`, done by its quick version if there is one."""
+
+    def call(*arguments):
+        return getattr(cpu, formula.__name__, formula)(*arguments)
+
+    return call
+
 
 # %% [markdown]
 # ``plain()``, which we used above, and TINYINFOGAN_PLAIN=1 in the environment leave the formulas in
 # place. Here is one of them, the gradient of leaky ReLU, and its quick version below it:
 
+
 # %%
-print(inspect.getsource(primitives.leaky_relu_grad))
+def leaky_relu_grad(x, g, slope):
+    return np.where(x > 0, g, slope * g)
+
+
 print(inspect.getsource(cpu.leaky_relu_grad))
+rng = np.random.default_rng(0)
+u, v = rng.standard_normal((2, 1000, 10), np.float32)
+same = [leaky_relu_grad(u, v, 0.1), primitive(leaky_relu_grad)(u, v, 0.1)]
+print("the two agree:", np.allclose(*same))
 
 # %% [markdown]
 # Nobody would want to learn from the second. It does three things, which the others do too.
@@ -356,15 +390,42 @@ calls = {
     "normalise": (rows, rows[0], rows[1]),
     "adam_update": (*thetas, np.array([1e-3, 1e-8], np.float32), 0.5, 0.999),
 }
+x_out = rows.size * weights.shape[1] / C  # numbers in the result of the convolution
+work = {  # multiplications and additions, and numbers that come or go, at the least
+    "conv_forward": (2 * 16 * C * x_out / 4, x.size + weights.size + x_out / 4),
+    "leaky_relu_grad": (2 * x.size, 3 * x.size),
+    "normalise": (2 * x.size, 2 * x.size),
+    "adam_update": (12 * thetas[0][0].size, 7 * thetas[0][0].size),
+}
 print(f"threads: {threads.count}")
-for name, arguments in calls.items():
-    primitive = seam.primitives[name]
-    slow = seconds_of(partial(primitive.plain, *arguments), 7)
-    quick = seconds_of(partial(primitive, *arguments), 7)
+figure, ax = plt.subplots(figsize=(6.5, 4.5))
+intensities = np.geomspace(0.05, 200, 50)
+ax.loglog(
+    intensities, np.minimum(rate, bandwidth * intensities), color="black", lw=2
+)
+for (name, arguments), colour in zip(calls.items(), ("C0", "C1", "C2", "C3")):
+    one = seam.primitives[name]
+    slow = seconds_of(partial(one.plain, *arguments), 7)
+    quick = seconds_of(partial(one, *arguments), 7)
     print(
         f"{name}: formula {1e3 * slow:.2f} ms, quick version {1e3 * quick:.2f} ms"
     )
+    flops, numbers = work[name]
+    place = [flops / numbers / 4] * 2
+    ax.plot(place, [1e-9 * flops / t for t in (slow, quick)], "-", color=colour)
+    ax.plot(place[0], 1e-9 * flops / slow, "o", color=colour, mfc="white")
+    ax.plot(place[0], 1e-9 * flops / quick, "o", color=colour, label=name)
+ax.set(xlabel="operations per byte moved", ylabel="GFLOP/s", title="The roofline")
+ax.legend()
+plt.show()
 
+# %% [markdown]
+# The black line is the machine's **roofline**: at an intensity of I operations per byte no more
+# than I times the bandwidth can be had, and never more than the products' rate. Empty circles are
+# the formulas, full ones the quick versions. (A circle above the line has its arrays in the cache,
+# or more than one core moving them.) No trick lifts an operation over the roof. To go on, one must
+# move to the right: do more with each number while it is there.
+#
 # %% [markdown]
 # And one thing no version can do: not to compute what nobody uses. In G's step D is frozen, and no
 # gradient of its weights is made. ``benchmarks/README.md`` has a measurement for each of these.
@@ -427,19 +488,43 @@ else:
 # Exercises
 # ---------
 #
-# 1. Double the batch. By how much should a step's time grow? Which operation's does not grow at
+# 1. ``y = a * x + b * z`` with four large arrays. How many times does an array pass through memory,
+#    in or out, if NumPy computes it as written, and how often at the least?
+
+# %%
+as_written, at_least = ..., ...
+if as_written is ...:
+    print("exercise 1: not yet")
+else:
+    assert (as_written, at_least) == (9, 5), (
+        "count the reads and the writes of each step"
+    )
+    print("exercise 1: right")
+
+# %% [markdown]
+# <details><summary>Answer 1</summary>
+#
+# 9 and 5. As written: a * x reads two and writes one array, b * z likewise, the sum reads two and
+# writes one. At the least: four reads and one write.
+#
+# </details>
+#
+# 2. Double the batch. By how much should a step's time grow? Which operation's does not grow at
 #    all?
-# 2. ``y = a * x + b * z`` with four large arrays. How many bytes move if NumPy computes it as
-#    written, and how many at the least?
 # 3. Run this lesson with ``OMP_NUM_THREADS=1``. Which of the two speeds drops by more?
 #
-# *Answer 1.* By a little less than two: everything that handles images doubles, Adam does not, as
-# it handles weights, and neither does the fixed cost of calls.
+# <details><summary>Answer 2</summary>
 #
-# *Answer 2.* As written: a * x reads two and writes one array, b * z likewise, the sum reads two
-# and writes one: nine passes. At the least: four reads and one write, five.
+# By a little less than two: everything that handles images doubles, Adam does not, as it handles
+# weights, and neither does the fixed cost of calls.
 #
-# *Answer 3.* That of products, nearly in proportion to the cores: each core has its own arithmetic.
-# That of sums does not drop at all, as NumPy adds on one core anyway. Shared among more it would
-# rise, but not in proportion: the way to the memory is common to all cores, and one alone can often
-# fill half of it or more.
+# </details>
+#
+# <details><summary>Answer 3</summary>
+#
+# That of products, nearly in proportion to the cores: each core has its own arithmetic. That of
+# sums does not drop at all, as NumPy adds on one core anyway. Shared among more it would rise, but
+# not in proportion: the way to the memory is common to all cores, and one alone can often fill half
+# of it or more.
+#
+# </details>
