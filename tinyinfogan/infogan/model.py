@@ -38,8 +38,8 @@ class InfoGAN(nn.Module):
     @staticmethod
     def check(settings: Settings, image_shape: Shape) -> None:
         """Raise ValueError if `settings` or their networks are not for images (H, W, C)."""
-        (H, W, C), taken = image_shape, sizes_taken(settings.network, image_shape)
-        if taken:
+        H, W, C = image_shape
+        if taken := sizes_taken(settings.network, image_shape):
             misfit = f"images of {H}×{W}×{C} do not fit preset {settings.preset}"
             raise ValueError(f"{misfit}: its networks take {taken}; resize or pad the images")
         if settings.shift > min(H, W) / 2:
@@ -84,18 +84,18 @@ class InfoGAN(nn.Module):
     def q_output(self, images: Array) -> np.ndarray:
         """Return Q's output for images, (N, ·), see `losses.mutual_information`.
 
-        images: (N, H, W, C), floats in [0, 1] or uint8.  Batch norm takes its running statistics,
-        so no image depends on the others.  Raises ValueError for another shape, type or range.
+        images: (N, H, W, C), or (N, H, W) if grey; floats in [0, 1], or uint8, also of 0 and 1.
+        Batch norm takes its running statistics.  Raises ValueError for other shapes and ranges.
         """
         images = images if hasattr(images, "shape") else np.asarray(images)
-        shape, expected = images.shape[1:], self.image_shape
-        if shape != expected:
-            raise ValueError(f"images are {shape}, this model takes {expected} (H, W, C)")
-        if images.dtype != np.uint8 and len(images):
-            low, high = images.min(), images.max()
-            if images.dtype.kind != "f" or not (low >= 0 and high <= 1):
-                found = f"{images.dtype} from {low} to {high}"
-                raise ValueError(f"images are {found}, expected floats from 0 to 1, or uint8")
+        images = images[..., None] if (*images.shape[1:], 1) == self.image_shape else images
+        if images.shape[1:] != self.image_shape:
+            raise ValueError(f"images are {images.shape[1:]}, this model takes {self.image_shape}")
+        low, high = (images.min(), images.max()) if len(images) else (0, 0)
+        found, whole = f"images are {images.dtype} from {low} to {high}", images.dtype == np.uint8
+        if not (whole or images.dtype.kind == "f" and low >= 0 and high <= 1):
+            raise ValueError(f"{found}, expected floats from 0 to 1, or uint8")
+        images = images * np.uint8(255) if whole and high == 1 else images
         return self._in_batches(lambda batch: self.discriminator(batch)[1], images)
 
     def _in_batches(self, network: Callable[[Tensor], Tensor], inputs, size=500) -> np.ndarray:
