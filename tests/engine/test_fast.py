@@ -98,7 +98,9 @@ def leaky_relu(rng, normal):
 
 def leaky_relu_grad(rng, normal):
     x, slope = leaky_relu(rng, normal)
-    return x, normal(*x.shape), slope
+    g = normal(*x.shape)
+    g[rng.uniform(size=x.shape) < 0.2] = rng.choice([np.inf, -np.inf, np.nan])
+    return x, g, slope
 
 
 def adam_update(rng, normal):

@@ -105,6 +105,21 @@ CASES = [
     Case("@", lambda a, b: a @ b, lambda a, b: a @ b, ((3, 4), (4, 2))),
     Case("matmul row", ops.matmul, lambda a, b: a @ b, ((1, 4), (4, 3))),
     Case("matmul outer", ops.matmul, lambda a, b: a @ b, ((3, 1), (1, 2))),
+    *[
+        Case(f"@ {a} {b}", lambda a, b: a @ b, lambda a, b: a @ b, (a, b))
+        for a, b in [
+            ((3,), (3,)),
+            ((2, 3), (3,)),
+            ((3,), (3, 2)),
+            ((4, 2, 3), (3,)),
+            ((3,), (4, 3, 2)),
+            ((1,), (1,)),
+            ((1, 3), (3,)),
+            ((3,), (3, 1)),
+            ((4, 2, 3), (3, 5)),
+            ((2, 3), (4, 3, 5)),
+        ]
+    ],
     _unary("relu", ops.relu, lambda x: np.where(x > 0, x, 0.0)),
     _unary("leaky_relu", ops.leaky_relu, lambda x: np.where(x > 0, x, 0.1 * x)),
     _unary(
@@ -116,6 +131,8 @@ CASES = [
     _unary("sigmoid", ops.sigmoid, lambda x: 1 / (1 + np.exp(-x))),
     _unary("softplus", ops.softplus, lambda x: np.log(1 + np.exp(x))),
     _unary("exp", ops.exp, np.exp),
+    _unary("abs", ops.abs, np.abs),
+    _unary("abs()", abs, np.abs),
     _unary("log", ops.log, np.log, positive=True),
     # Of no axes: where NumPy's own results are scalars rather than arrays.
     *[
@@ -126,14 +143,16 @@ CASES = [
             ("tanh", ops.tanh, np.tanh),
             ("leaky_relu", ops.leaky_relu, lambda x: np.where(x > 0, x, 0.1 * x)),
             ("softplus", ops.softplus, lambda x: np.log(1 + np.exp(x))),
+            ("abs", ops.abs, np.abs),
             ("sum", ops.sum, np.sum),
+            ("max", ops.max, np.max),
             ("mean", ops.mean, np.mean),
             ("reshape", lambda x: ops.reshape(x, (1, 1)), lambda x: np.reshape(x, (1, 1))),
         ]
     ],
     *[
         _reduction(name, axis, keepdims, method)
-        for name in ("sum", "mean")
+        for name in ("sum", "mean", "max")
         for axis, keepdims, method in [
             (None, False, False),
             (None, True, True),
@@ -147,7 +166,22 @@ CASES = [
     ],
     _unary("reshape", lambda x: ops.reshape(x, (2, 6)), lambda x: x.reshape(2, 6)),
     _unary("reshape -1", lambda x: x.reshape((-1, 2, 3)), lambda x: x.reshape(-1, 2, 3)),
+    _unary("reshape(2, 6)", lambda x: x.reshape(2, 6), lambda x: x.reshape(2, 6)),
+    _unary("reshape(2, -1, 3)", lambda x: x.reshape(2, -1, 3), lambda x: x.reshape(2, -1, 3)),
+    _unary("reshape(-1)", lambda x: x.reshape(-1), lambda x: x.reshape(-1)),
+    _unary("reshape(())", lambda x: x.reshape(()), lambda x: x.reshape(()), (1, 1)),
+    _unary("T", lambda x: x.T, lambda x: x.T),
+    _unary("T of three axes", lambda x: x.T, lambda x: x.T, (2, 3, 4)),
+    _unary("T of one axis", lambda x: x.T, lambda x: x.T, (3,)),
+    _unary("T of ()", lambda x: x.T, lambda x: x.T, ()),
     _unary("transpose", ops.transpose, np.transpose, (2, 3, 4)),
+    _unary("transpose None", lambda x: x.transpose(None), np.transpose, (2, 3, 4)),
+    _unary(
+        "transpose(2, 0, 1)",
+        lambda x: x.transpose(2, 0, 1),
+        lambda x: np.transpose(x, (2, 0, 1)),
+        (2, 3, 4),
+    ),
     # A cycle of three axes: its inverse is another permutation, unlike a swap's.
     _unary(
         "transpose axes",
@@ -166,6 +200,9 @@ CASES = [
     _concat(((2, 3, 2), (2, 1, 2)), 1),
     *_softmax(-1),
     *_softmax(0),
+    *_softmax(np.int64(1)),
+    _index("np.int64(1)", np.int64(1)),
+    _index("np.int8(-1), np.uint8(2)", (np.int8(-1), np.uint8(2))),
     _index("1", 1),
     _index("-1, 2", (-1, 2)),
     _index("1:3", slice(1, 3)),

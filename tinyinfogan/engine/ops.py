@@ -63,10 +63,12 @@ def multiply(a: Operand, b: Operand) -> Tensor:
 
 
 def divide(a: Operand, b: Operand) -> Tensor:
-    """Return y = a / b, element by element.  da = g / b, db = -g / b · y."""
+    """Return y = a / b, element by element.  da = g / b, db = -g y / b."""
     u, v = _value(a), _value(b)
     y = u / v
-    return record(y, (a, b), lambda g: _to_each((a, u, lambda: g / v), (b, v, lambda: -g / v * y)))
+    return record(
+        y, (a, b), lambda g: _to_each((a, u, lambda: g / v), (b, v, lambda: -g * (y / v)))
+    )
 
 
 def power(x: Operand, exponent: float) -> Tensor:
@@ -75,8 +77,8 @@ def power(x: Operand, exponent: float) -> Tensor:
         raise TypeError(f"power takes a number as exponent, not {type(exponent).__name__}")
     p, (u, xp) = float(exponent), _array(x)
     y = u**p
-    slope = (lambda: y / u) if p < 0 else lambda: u ** (p - 1)
-    return record(y, (x,), lambda g: (g * (p * slope()) if p else xp.zeros_like(g),))
+    slope = (lambda: p * y / u) if p < 0 else lambda: p * u ** (p - 1)
+    return record(y, (x,), lambda g: (g * slope() if p else xp.zeros_like(g),))
 
 
 def abs(x: Operand) -> Tensor:

@@ -125,15 +125,15 @@ def warp(x: Array, maps: Array) -> Array:
 
     k counts the four pixels around the place (i, j, 1) · mapᵀ, (i, j) being from the centre.
     """
-    return sum(weight * x[at] for at, weight in _neighbours(maps, *x.shape[1:3]))
+    return sum(array_module(x).where(w, w * x[at], 0) for at, w in _neighbours(maps, *x.shape[1:3]))
 
 
 @primitive
 def warp_grad(g: Array, maps: Array) -> Array:
     """Return the gradient of warp's x: x[at_k] gets w_k g."""
     dx = array_module(g).zeros(g.shape, g.dtype)
-    for at, weight in _neighbours(maps, *g.shape[1:3]):
-        array_module(g).add.at(dx, at, weight * g)
+    for at, w in _neighbours(maps, *g.shape[1:3]):
+        array_module(g).add.at(dx, at, array_module(g).where(w, w * g, 0))
     return dx
 
 
