@@ -1,5 +1,8 @@
 """Layers: what they compute, what their arrays are called, saving, moving and freezing."""
 
+from collections import OrderedDict, deque, namedtuple
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import references
@@ -65,6 +68,11 @@ LAYERS = {
     "ConvTranspose2d": (
         lambda rng: nn.ConvTranspose2d(2, 3, 4, stride=2, padding=1, rng=rng), (2, 3, 3, 2),
         lambda x, weight, bias: references.conv_transpose2d(x, weight, 2, 1) + bias,
+    ),
+    "ConvTranspose2d with output_padding": (
+        lambda rng: nn.ConvTranspose2d(2, 3, 3, stride=2, padding=1, rng=rng, output_padding=1),
+        (2, 3, 3, 2),
+        lambda x, weight, bias: references.conv_transpose2d(x, weight, 2, 1, 1) + bias,
     ),
     "ConvTranspose2d without bias": (
         lambda rng: nn.ConvTranspose2d(3, 1, 2, bias=False, rng=rng), (1, 3, 2, 3),
@@ -174,6 +182,87 @@ def test_a_module_of_ones_own():
     assert module(Tensor(np.ones((4, 2)))).shape == (4, 1)
     module.eval()
     assert not module.trunk.modules[0].training
+
+
+Pair = namedtuple("Pair", "first second")
+
+
+def with_attribute(make):
+    """A module whose attribute `held` is what `make` makes of two Linear layers and a Tensor."""
+    one, two, scale = nn.Linear(2, 3), nn.Linear(3, 4), Tensor(np.ones(5), requires_grad=True)
+    module = nn.Module()
+    module.held = make(one, two, scale)
+    return module
+
+
+HOLDERS = {
+    "list": lambda *parts: list(parts),
+    "tuple": lambda *parts: parts,
+    "dict": lambda *parts: dict(zip("abc", parts)),
+    "dict of numbers": lambda *parts: dict(enumerate(parts)),
+    "OrderedDict": lambda *parts: OrderedDict(zip("abc", parts)),
+    "named tuple": lambda one, two, scale: Pair(one, [two, scale]),
+    "list of lists": lambda one, two, scale: [[one], [[two]], [scale]],
+    "dict of lists": lambda one, two, scale: {"layers": [one, two], "scale": (scale,)},
+    "tuple of dicts": lambda one, two, scale: ({"one": one}, {"two": two, "scale": scale}),
+    "modules in modules": lambda one, two, scale: (with_attribute(lambda *_: (one, two, scale)),),
+    "with other things": lambda *parts: [*parts, None, "text", 3, 1.5, np.float32(2), print],
+}
+
+
+@pytest.mark.parametrize("name", HOLDERS)
+def test_parameters_are_found_wherever_they_are_kept(name, device):
+    module, other = with_attribute(HOLDERS[name]), with_attribute(HOLDERS[name])
+    assert sorted(p.shape for p in module.parameters()) == [(2, 3), (3,), (3, 4), (4,), (5,)]
+    state = module.state_dict()
+    assert len(state) == 5 and all(key.startswith("held.") for key in state)
+    for parameter in module.parameters():
+        parameter.data += 1
+    other.load_state_dict(snapshot(module))
+    assert_same_state(snapshot(other), snapshot(module))
+    with nn.frozen(module):
+        assert not any(p.requires_grad for p in module.parameters())
+    assert len([part for _, part in module.eval().named_modules() if not part.training]) >= 3
+    assert all(a.dtype == np.float64 for a in module.to(device, np.float64).state_dict().values())
+
+
+def test_running_statistics_in_a_list_or_dict_are_found_and_moved(device):
+    module = nn.Module()
+    module.counts = [np.zeros(2, np.float32), {"more": np.ones(3, np.float32)}]
+    assert list(module.state_dict()) == ["counts.0", "counts.1.more"]
+    module.to(device, np.float64)
+    assert all(array.dtype == np.float64 for array in module.state_dict().values())
+    module.load_state_dict({"counts.0": np.full(2, 7.0), "counts.1.more": np.full(3, 8.0)})
+    assert_array_equal(host(module.counts[1]["more"]), [8, 8, 8])
+
+
+def kept_in_an_object(one, two, scale):
+    return SimpleNamespace(layer=one)
+
+
+@pytest.mark.parametrize("make", [
+    lambda *parts: set(parts), lambda *parts: frozenset(parts), lambda *parts: deque(parts),
+    lambda *parts: dict(enumerate(parts)).values(), kept_in_an_object, lambda *parts: [set(parts)],
+])  # fmt: skip
+def test_parameters_are_refused_where_they_are_not_found(make):
+    module = with_attribute(make)
+    for look in (module.parameters, module.state_dict, module.eval, lambda: module.to("cpu")):
+        with pytest.raises(TypeError, match=r"held.*parameters in a.*use a list or dict"):
+            look()
+
+
+def test_the_names_of_a_networks_arrays_are_as_they_were():
+    # Checkpoints are by these names, and Adam's moments by their order.
+    class Net(nn.Module):
+        def __init__(self):
+            self.blocks = [nn.Linear(2, 2), nn.Sequential(nn.BatchNorm(2))]
+            self.scale = Tensor(np.ones(1), requires_grad=True)
+
+    assert list(Net().state_dict()) == [
+        "scale", "blocks.0.weight", "blocks.0.bias", "blocks.1.modules.0.gamma",
+        "blocks.1.modules.0.beta", "blocks.1.modules.0.running_mean",
+        "blocks.1.modules.0.running_var",
+    ]  # fmt: skip
 
 
 # --- saving and loading ---------------------------------------------------------------------------
@@ -365,11 +454,40 @@ def test_frozen_ends_with_an_exception_and_leaves_what_was_frozen():
         lambda: nn.Conv2d(2, 3, 3, stride=0),
         lambda: nn.ConvTranspose2d(2, 3, (3, 0)),
         lambda: nn.BatchNorm(0),
+        lambda: nn.Linear(2.5, 3),
+        lambda: nn.Linear((2, 3), 3),
+        lambda: nn.Conv2d(2, 3, (2.0, 2)),
+        lambda: nn.Conv2d(2, 3, 3, stride=(2, 2)),
+        lambda: nn.BatchNorm(np.float32(2)),
     ],
 )
 def test_sizes_below_one(build):
-    with pytest.raises(ValueError, match="at least 1"):
+    with pytest.raises(ValueError, match="expected an integer, at least 1"):
         build()
+
+
+@pytest.mark.parametrize("integer", [int, np.int64, np.int8, np.uint8, np.uint32])
+def test_numpys_integers_are_integers(integer, rng):
+    k = integer
+    for layer, shape, expected in [
+        (nn.Linear(k(3), k(2), rng=rng), (4, 3), (4, 2)),
+        (nn.Conv2d(k(1), k(2), k(3), k(2), k(1), rng=rng), (1, 8, 8, 1), (1, 4, 4, 2)),
+        (nn.Conv2d(k(1), k(2), (k(3), k(1)), rng=rng), (1, 8, 8, 1), (1, 6, 8, 2)),
+        (
+            nn.ConvTranspose2d(k(1), k(2), k(3), k(2), k(1), rng=rng, output_padding=k(1)),
+            (1, 100, 100, 1),
+            (1, 200, 200, 2),
+        ),
+        (nn.Sequential(nn.Reshape(k(2), k(3)), nn.BatchNorm(k(3))), (4, 6), (4, 2, 3)),
+    ]:
+        assert layer(Tensor(np.ones(shape, np.float32))).shape == expected
+
+
+def test_14_pixels_from_7_with_a_kernel_of_3(rng):
+    layer = nn.ConvTranspose2d(2, 3, 3, stride=2, padding=1, rng=rng, output_padding=1)
+    assert layer(Tensor(np.ones((1, 7, 7, 2), np.float32))).shape == (1, 14, 14, 3)
+    with pytest.raises(ValueError, match="output_padding is 2, expected 0 to 1"):
+        nn.ConvTranspose2d(2, 3, 3, 2, output_padding=2)(Tensor(np.ones((1, 7, 7, 2))))
 
 
 @pytest.mark.parametrize(

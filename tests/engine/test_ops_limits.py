@@ -390,6 +390,31 @@ def test_fancy_indexing_is_refused(index, tensor):
         tensor(np.ones((2, 3)))[index]
 
 
+@pytest.mark.parametrize("wrong", [
+    lambda x, w: ops.conv2d(x, w, stride=(2, 2)), lambda x, w: ops.conv2d(x, w, padding=(1, 1)),
+    lambda x, w: ops.conv2d(x, w, stride=1.0), lambda x, w: ops.conv2d(x, w, padding="same"),
+    lambda x, w: ops.conv_transpose2d(x, w, stride=(2, 2)),
+    lambda x, w: ops.conv_transpose2d(x, w, stride=2, output_padding=(1, 1)),
+    lambda x, w: ops.conv_transpose2d(x, w, stride=2, output_padding=0.5),
+])  # fmt: skip
+def test_a_stride_or_padding_that_is_no_integer_is_refused_clearly(wrong, tensor):
+    x, w = tensor(np.ones((1, 4, 4, 1))), tensor(np.ones((3, 3, 1, 1)))
+    with pytest.raises(ValueError, match=r"(stride|padding).*(\(|\.|same).*expected"):
+        wrong(x, w)
+
+
+def test_axes_and_indices_of_numpys_integers(tensor):
+    x = tensor(np.arange(6.0).reshape(2, 3))
+    for k in (np.int64, np.int8, np.uint8):
+        assert_array_equal(host(ops.mean(x, k(1))), [1, 4])
+        assert_array_equal(host(ops.sum(x, (k(0), k(1)))), 15)
+        assert_array_equal(host(x[k(1), : k(2)]), [3, 4])
+        assert x.reshape(k(3), k(2)).shape == (3, 2)
+        assert x.transpose(k(1), k(0)).shape == (3, 2)
+        assert ops.concat([x, x], axis=k(1)).shape == (2, 6)
+        assert_array_equal(host(ops.max(x, axis=k(0))), [3, 4, 5])
+
+
 def test_an_exponent_that_is_a_tensor_is_refused(tensor):
     with pytest.raises(TypeError):
         tensor(np.ones(2)) ** tensor(np.ones(2))

@@ -6,7 +6,7 @@ import references
 from numpy.testing import assert_allclose, assert_array_equal
 from references import host
 
-from tinyinfogan.engine import Tensor, ops, optim
+from tinyinfogan.engine import Tensor, nn, ops, optim
 from tinyinfogan.engine.fast import threads as threads_room
 
 SHAPES = [(1,), (), (3, 4), (2, 3, 1, 2), (401, 300)]  # the last is worked on in blocks
@@ -181,6 +181,21 @@ def test_no_parameters_are_refused():
         optim.Adam([], lr=0.1)
     with pytest.raises(ValueError, match="parameters"):
         optim.Adam(iter(()), lr=0.1)
+
+
+def test_what_would_never_be_trained_is_refused():
+    w = Tensor(np.ones(3), requires_grad=True)
+    for parameters in ([w * 2], w, [w, np.ones(3)], [w, 3.0], [[w]], nn.Linear(2, 2).state_dict()):
+        with pytest.raises(TypeError, match="list of Tensors"):
+            optim.Adam(parameters, lr=0.1)
+
+
+def test_a_parameter_given_twice_moves_once(array):
+    w = Tensor(array(np.zeros(1)), requires_grad=True)
+    adam = optim.Adam([w, w], lr=0.1)
+    w.grad = array(np.ones(1))
+    adam.step()
+    assert_allclose(host(w), [-0.1], rtol=1e-6)
 
 
 @pytest.mark.parametrize("betas", [(1.0, 0.9), (0.5, 1.0), (-0.1, 0.9)])

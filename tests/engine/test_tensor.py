@@ -9,7 +9,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from references import host
 
-from tinyinfogan.engine import Tensor, no_grad, ops
+from tinyinfogan.engine import Tensor, nn, no_grad, ops, optim
 from tinyinfogan.engine.tensor import record
 
 # --- making tensors -------------------------------------------------------------------------------
@@ -34,6 +34,201 @@ def test_item_and_numpy(tensor):
     assert tensor(np.array([[2.5]])).item() == 2.5
     assert type(tensor(np.array([[2.5]])).item()) is float
     assert type(tensor(np.ones(3)).numpy()) is np.ndarray
+
+
+# --- a Tensor among NumPy's and Python's ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("asks", [False, True])
+def test_numpy_takes_a_tensor_as_its_array(asks, rng, tensor):
+    data = rng.standard_normal((3, 4)).astype(np.float32)
+    x = tensor(data, asks)
+    for convert in (np.asarray, np.array, np.ascontiguousarray):
+        assert type(convert(x)) is np.ndarray and convert(x).dtype == np.float32
+        assert_array_equal(convert(x), data)
+    assert np.asarray(x, np.float64).dtype == np.float64
+    assert_array_equal(np.stack([x, x]), np.stack([data, data]))
+    assert_array_equal(np.concatenate([x, data]), np.concatenate([data, data]))
+    assert_array_equal(np.array([x[0, 0], x[1, 1]]), data[[0, 1], [0, 1]])
+    assert_array_equal(np.argsort(x), np.argsort(data))
+    assert_allclose(np.linalg.norm(x), np.linalg.norm(data))
+    assert_array_equal(x, data)
+    with pytest.raises(TypeError):
+        np.exp(x)  # would lose the gradient in silence
+
+
+def test_an_array_of_a_tensor_is_a_copy_if_asked(array):
+    x = Tensor(np.ones(3))
+    assert np.asarray(x) is x.data and np.asarray(x, copy=False) is x.data
+    assert not np.shares_memory(np.array(x), x.data)
+    assert not np.shares_memory(np.array(x, copy=True), x.data)
+
+
+def test_a_list_of_tensors_is_not_cut_off_in_silence(tensor):
+    x = tensor(np.ones(3))
+    for data in (x, [x], [x, 1.0], (x, x), [[x[0], x[1]], [x[2], 0.0]]):
+        with pytest.raises(TypeError, match=r"detach\(\).*concat"):
+            Tensor(data)
+    with pytest.raises(TypeError, match="concat"):
+        ops.sum([x[0], x[1]])
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1)])
+def test_one_element_is_a_number(shape, tensor):
+    x = tensor(np.full(shape, 2.5))
+    assert float(x) == 2.5 and type(float(x)) is float and f"{float(x):.1f}" == "2.5"
+    assert np.sqrt(float(x * x)) == 2.5
+    assert bool(x) is True and bool(x * 0) is False and bool(Tensor(np.zeros((1, 1)))) is False
+
+
+@pytest.mark.parametrize("convert", [bool, float, Tensor.item, lambda x: not x, lambda x: x and x])
+@pytest.mark.parametrize("shape", [(2,), (1, 2), (0,), (3, 1)])
+def test_several_elements_are_no_number(convert, shape, tensor):
+    with pytest.raises(ValueError, match=rf"shape \({shape[0]},.*not one number: reduce"):
+        convert(tensor(np.zeros(shape)))
+
+
+COMPARISONS = {
+    "<": lambda a, b: a < b, "<=": lambda a, b: a <= b, ">": lambda a, b: a > b,
+    ">=": lambda a, b: a >= b, "==": lambda a, b: a == b, "!=": lambda a, b: a != b,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("symbol", COMPARISONS)
+def test_comparisons_are_arrays(symbol, tensor, array):
+    compare, x = COMPARISONS[symbol], np.array([[1.0, 2.0, 3.0], [3.0, 2.0, np.nan]])
+    others = [2.0, 2, np.float32(2), np.int64(2), np.array([1.0, 2.0, 2.5])]
+    for y in others:
+        on_device = array(y) if isinstance(y, np.ndarray) else y
+        for found, expected in [
+            (compare(tensor(x), on_device), compare(x, y)),
+            (compare(on_device, tensor(x)), compare(y, x)),
+        ]:
+            assert type(found) is type(array(x)) and found.dtype == bool
+            assert_array_equal(host(found), expected)
+    assert_array_equal(host(compare(tensor(x), tensor(x[::-1].copy()))), compare(x, x[::-1]))
+    assert_array_equal(host(tensor(x) * compare(tensor(x), 2)), x * compare(x, 2))
+
+
+def test_tensors_are_told_apart_by_themselves_in_sets_and_dicts(tensor):
+    one, same = tensor(np.ones(2)), tensor(np.ones(2))
+    assert len({one, same}) == 2 and {one: 1, same: 2}[same] == 2
+    assert one in {one} and same not in {one}
+
+
+# --- the tape keeps what it saw -------------------------------------------------------------------
+
+
+def images(rng):
+    return rng.standard_normal((2, 4, 4, 3)), rng.standard_normal((3, 3, 3, 3))
+
+
+def rows(rng):
+    return rng.standard_normal((4, 3)), rng.standard_normal((4, 3))
+
+
+# operation of two tensors, and what draws them
+SEEN = {
+    "+": (lambda x, w: x + w, rows),
+    "-": (lambda x, w: x - w, rows),
+    "*": (lambda x, w: x * w, rows),
+    "/": (lambda x, w: x / w, rows),
+    "broadcast": (lambda x, w: x * w[0] + w[1], rows),
+    "**": (lambda x, w: (x * x) ** 1.5 + w**-1, rows),
+    "@": (lambda x, w: x @ w.T, rows),
+    "1-D @": (lambda x, w: x @ w[0], rows),
+    "activations": (lambda x, w: ops.tanh(x) * ops.sigmoid(w) + ops.softplus(x), rows),
+    "relu": (lambda x, w: ops.relu(x) + ops.leaky_relu(w) + ops.abs(x), rows),
+    "exp and log": (lambda x, w: ops.exp(x) + ops.log(w * w), rows),
+    "softmax": (lambda x, w: ops.softmax(x) * ops.log_softmax(w, axis=0), rows),
+    "reductions": (lambda x, w: x.sum(0) + w.mean(0) + x.max(0), rows),
+    "views": (lambda x, w: x.reshape(3, 4) * w.T + ops.concat([x, w])[:3, 1:5], rows),
+    "batch_norm": (lambda x, w: ops.batch_norm(x, w[0], w[1]), rows),
+    "batch_norm of running statistics": (
+        lambda x, w: ops.batch_norm(x, w[0], w[1], np.ones(3), np.full(3, 2.0), training=False),
+        rows,
+    ),
+    "conv2d": (ops.conv2d, images),
+    "conv_transpose2d": (ops.conv_transpose2d, images),
+}
+
+
+def grads_of(name, rng, meanwhile):
+    """Gradients of an operation of leaves x and w to which something happens before backward()."""
+    function, draw = SEEN[name]
+    leaves = [Tensor(a, requires_grad=True) for a in draw(rng)]
+    y = function(*leaves)
+    meanwhile(leaves)
+    y.backward(np.arange(1.0, y.data.size + 1).reshape(y.shape))
+    return [leaf.grad for leaf in leaves]
+
+
+def assign_others(leaves):
+    for leaf in leaves:
+        leaf.data = leaf.data - 1.9
+
+
+def assign_other_shapes(leaves):
+    for leaf in leaves:
+        leaf.data = np.zeros((1, 2, 5))
+
+
+def take_a_step(leaves):
+    for leaf in leaves:
+        leaf.grad = np.ones_like(leaf.data)
+    adam = optim.Adam(leaves, lr=0.5)
+    for _ in range(3):
+        adam.step()
+    adam.zero_grad()
+
+
+@pytest.mark.parametrize("meanwhile", [assign_others, assign_other_shapes, take_a_step])
+@pytest.mark.parametrize("name", SEEN)
+def test_what_becomes_of_a_leaf_later_changes_no_gradient(name, meanwhile):
+    seed = 5
+    expected = grads_of(name, np.random.default_rng(seed), lambda leaves: None)
+    found = grads_of(name, np.random.default_rng(seed), meanwhile)
+    for one, other in zip(found, expected, strict=True):
+        assert_array_equal(one, other)
+
+
+def test_two_backward_passes_with_a_step_between(tensor):
+    w, x = tensor(np.array([2.0])), tensor(np.array([3.0]))
+    y = (w * w * x).sum()
+    y.backward()
+    adam = optim.Adam([w], lr=0.5)
+    adam.step()
+    assert_allclose(host(w), 1.5)
+    adam.zero_grad()
+    y.backward()
+    assert_array_equal(host(w.grad), [12.0])  # 2 w x at the w that the tape saw
+    assert_array_equal(host(x.grad), [8.0])
+
+
+@pytest.mark.parametrize("hold", [
+    lambda w: w.data, lambda w: w.detach(), lambda w: w.data.reshape(-1)[1:], lambda w: w.numpy(),
+    lambda w: np.asarray(w), lambda w: ops.reshape(w, -1), lambda w: w * w,
+])  # fmt: skip
+def test_a_step_leaves_alone_what_others_hold(hold):
+    w = Tensor(np.full((2, 3), 2.0), requires_grad=True)
+    w.grad = np.ones((2, 3))
+    held = hold(w)
+    before = np.array(held)
+    optim.Adam([w], lr=0.5).step()
+    assert_array_equal(held, before)
+    assert_allclose(w.data, 1.5)
+
+
+def test_a_step_is_in_place_if_nobody_looks(tensor):
+    # Otherwise it would take new memory; and a CUDA graph knows arrays by their places.
+    module = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1))
+    adam = optim.Adam(module.parameters(), lr=0.1)
+    for turn in range(4):
+        loss = ops.mean(module(Tensor(np.ones((5, 3)))) ** 2)
+        loss.backward(retain_graph=False)
+        places = [p.data.ctypes.data for p in module.parameters()]
+        adam.step()
+        assert [p.data.ctypes.data for p in module.parameters()] == places, turn
 
 
 # --- gradients meet -------------------------------------------------------------------------------

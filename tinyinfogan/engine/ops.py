@@ -66,9 +66,7 @@ def divide(a: Operand, b: Operand) -> Tensor:
     """Return y = a / b, element by element.  da = g / b, db = -g y / b."""
     u, v = _value(a), _value(b)
     y = u / v
-    return record(
-        y, (a, b), lambda g: _to_each((a, u, lambda: g / v), (b, v, lambda: -g * (y / v)))
-    )
+    return record(y, (a, b), lambda g: _to_each((a, u, lambda: g / v), (b, v, lambda: y / v * -g)))
 
 
 def power(x: Operand, exponent: float) -> Tensor:
