@@ -318,7 +318,8 @@ def test_digits_drawn_as_strokes_are_read(playground):
     result = in_chromium(
         playground,
         f"""
-        requestAnimationFrame = f => f();
+        let frame;
+        requestAnimationFrame = f => {{ frame = f; }};
         const drawing = document.getElementById("drawing");
         drawing.setPointerCapture = () => {{}};
         function act(kind, [x, y]) {{
@@ -335,6 +336,7 @@ def test_digits_drawn_as_strokes_are_read(playground):
             for (const point of stroke.slice(1)) act("pointermove", point);
             act("pointerup", stroke[0]);
           }}
+          frame();
           const label = drawing.getAttribute("aria-label"), read = shown();
           document.getElementById("take").click();
           const sliders = ["c1", "c2"].map(code => document.getElementById(code).value);
