@@ -12,6 +12,9 @@ from pathlib import Path
 
 from sphinx_gallery import py_source_parser
 
+import tinyinfogan
+from tinyinfogan.view import page
+
 project = "tinyinfogan"
 sys.path.insert(0, str(Path(__file__).parent))
 import lessons_index  # noqa: E402
@@ -83,14 +86,28 @@ def as_markup(app, docname, source):
     parts = directive.split(source[0])
     for index, text in enumerate(parts):
         if index % 2 == 0:
-            text = re.sub(r"^(</?(?:details|summary)\b.*>)$", r".. raw:: html\n\n    \1", text, flags=re.M)
+            text = re.sub(
+                r"^(</?(?:details|summary)\b.*>)$", r".. raw:: html\n\n    \1", text, flags=re.M
+            )
             displayed = re.compile(r"^\$\$(.+?)\$\$$", re.M | re.S)
             text = displayed.sub(lambda match: f".. math:: {formula(match)}", text)
             inline = re.compile(r"(?<![\w$`])\$([^$`]+?)\$")
             text = inline.sub(lambda match: f":math:`{formula(match)}`", text)
             link = r"`\1 <../_modules/\2.html>`__"
             parts[index] = re.sub(r"``((tinyinfogan/[\w/]+)\.py)``", link, text)
-    source[0] = "".join(parts)
+    source[0] = "".join(parts).replace("<!-- playground -->", PLAYGROUND)
+
+
+PLAYGROUND = """.. raw:: html
+
+    <iframe class="playground" src="../playground.html" title="Draw a digit"></iframe>
+"""
+
+
+def write_playground(app, exception):
+    """Write the page on which one draws, of the model in the package, into the site."""
+    model = tinyinfogan.load(device="cpu")
+    page.export(Path(app.outdir) / "playground.html", model, "the model in the package")
 
 
 def setup(app):
@@ -99,6 +116,7 @@ def setup(app):
     app.connect("source-read", as_markup)
     app.connect("builder-inited", lessons_index.write, priority=900)  # the gallery has run
     app.connect("build-finished", lessons_index.draw)
+    app.connect("build-finished", write_playground)
 
 
 split_into_blocks = py_source_parser.split_code_and_text_blocks

@@ -1,4 +1,4 @@
-"""The page of all lessons: a map of the arc, and a card for each lesson, from the lessons' heads."""
+"""The page of all lessons: a map of the arc, and a card for each, made of the lessons' heads."""
 
 import html
 import re
@@ -18,7 +18,7 @@ PARTS = {
 }
 # The figure of a lesson's thumbnail, and from where on its square is cut, in shares of the length
 # that is left over; by default the first figure from its beginning.
-SQUARES = {"01": (1, 1.0), "08": (1, 0.36), "09": (1, 0.0), "13": (1, 0.0), "16": (2, 0.5)}
+SQUARES = {"08": (1, 0.36), "16": (2, 0.5)}
 
 
 def read(path):
@@ -58,7 +58,7 @@ def card(one):
         f'<li class="lesson" data-lesson="{name}"><a href="{name}.html">'
         f'<img src="../_static/lessons/{name}.png" alt="" width="120" height="120"></a><div>'
         f'<a href="{name}.html"><b>{label(one)}. {title}</b></a><p>{about}</p>'
-        f'<small>{one["read"]} minutes to read, {one["run"]} to run '
+        f"<small>{one['read']} minutes to read, {one['run']} to run "
         f'<label><input type="checkbox" data-lesson="{name}"> done</label></small></div></li>'
     )
 

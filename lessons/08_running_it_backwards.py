@@ -306,8 +306,9 @@ plt.show()
 # other. 2×2 has none and is blocky, since its strokes do not overlap at all: neighbours know
 # nothing of each other. 4×4 has overlap *and* equal counts, except at the rim. The rule: **the
 # window a multiple of the stride.** That is why the paper's table 1 has 4×4 at stride 2. It is not
-# what everybody does: DCGAN, the first widely used generator of this kind, had 5×5, and later ones
-# (ProGAN, StyleGAN, BigGAN) resize and convolve, with equal counts for any window.
+# what everybody does: Radford, Metz and Chintala, whose generators most others followed, had 5×5 in
+# 2016, and later ones (ProGAN, StyleGAN, BigGAN) resize and convolve, with equal counts for any
+# window.
 #
 # (The weights of a fresh network are random, so a checkerboard is not certain with 3×3; it is what
 # random errors add up to. Odena, Dumoulin and Olah 2016 have pictures of it in large networks.)
