@@ -142,8 +142,8 @@ class Stopwatch:
 #
 # <details><summary>Answer</summary>
 #
-# A good half, and the others, which compute next to nothing, take the rest. It is these that gain
-# most.
+# Most of it, but less than one would think: the others compute next to nothing, and together take a
+# good share. It is these that gain most.
 #
 # </details>
 
