@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from tinyinfogan.view.figure import show_confusion, show_factor, show_factors, show_grid
-from tinyinfogan.view.plots import new_figure
+from tinyinfogan.view.figure import show_factor, show_factors
+from tinyinfogan.view.plots import fit_labels, new_figure, show_confusion, show_grid
 
 pytest.importorskip("matplotlib")
 
@@ -15,8 +15,8 @@ def test_labels_of_many_classes_do_not_overlap(size):
     page = new_figure(1560, 840, padding=(0.04, 0.04))
     grid, table = page.subplots(1, 2)
     show_grid(grid, np.ones((8, size, 28, 28, 1)), "", names, None)
-    confusion = {"table": np.eye(size, dtype=int).tolist(), "assignment": list(range(size))}
-    show_confusion(table, {"confusion": confusion, "code_accuracy": 1.0})
+    fit_labels(grid, size)
+    show_confusion(table, np.eye(size, dtype=int), range(size))
     page.canvas.draw()
     for axes in (grid, table):
         across = [label.get_window_extent() for label in axes.get_xticklabels()]

@@ -78,11 +78,8 @@ def test_traversal_shows_the_pixels_unchanged(tmp_path):
     pixels = np.asarray(opened(tmp_path / "one.png"))
     tiled = np.rint(255 * plots.tile(images.reshape(6, 28, 28, 1), 3)).astype(np.uint8)
     tiled = tiled.repeat(2, axis=0).repeat(2, axis=1)
-    assert pixels.shape == (tiled.shape[0] + 64 + 2 * 44, tiled.shape[1] + 2 * 44, 3)
-    assert (pixels[108:-44, 44:-44] == tiled[:, :, None]).all()
-    pixels = pixels.copy()
-    pixels[108:-44, 44:-44] = 255
-    assert (pixels == 255).all()
+    assert pixels.shape == (tiled.shape[0] + 2 * 22, tiled.shape[1] + 2 * 22, 3)
+    assert (pixels[22:-22, 22:-22] == tiled[:, :, None]).all()
 
 
 def test_traversal_wraps_after_three_panels_and_cuts_nothing_off(tmp_path):
@@ -133,7 +130,7 @@ def test_curves(tmp_path, records, panels):
 def test_confusion_with_surplus_codes(tmp_path):
     table = [[5, 0], [1, 0], [0, 1234]]
     plots.save_confusion(tmp_path / "confusion.png", table, [0, -1, 1])
-    assert opened(tmp_path / "confusion.png").size == (560, 600)
+    assert opened(tmp_path / "confusion.png").size == (520, 540)
 
 
 def save_pictures(folder, *pictures):
@@ -147,7 +144,7 @@ def save_pictures(folder, *pictures):
 @pytest.mark.parametrize("shape", [(18, 28), (18, 28, 3)])
 def test_animation_frames_size_and_durations(tmp_path, shape):
     frames = [np.random.default_rng(0).integers(0, top, shape) for top in (50, 150, 256)]
-    plots.save_animation(tmp_path / "x.gif", save_pictures(tmp_path, *frames), milliseconds=80)
+    plots.save_animation(tmp_path / "x.gif", save_pictures(tmp_path, *frames))
     with Image.open(tmp_path / "x.gif") as animation:
         assert animation.n_frames == 3
         assert animation.size == (28, 18)
@@ -157,7 +154,7 @@ def test_animation_frames_size_and_durations(tmp_path, shape):
             animation.seek(index)
             durations.append(animation.info["duration"])
         last = np.asarray(animation.convert("RGB"), dtype=int)
-    assert durations == [80, 80, 2000]
+    assert durations == [120, 120, 2000]
     # Grey goes into a palette unchanged, colours are brought down to 256.
     assert abs(last - frames[-1].reshape(18, 28, -1)).mean() < (1 if len(shape) == 2 else 20)
 
@@ -183,42 +180,3 @@ def test_drawing_needs_no_pyplot(tmp_path):
     path = tmp_path / "confusion.png"
     assert subprocess.run([sys.executable, "-c", code, str(path)]).returncode == 0
     assert path.exists()
-
-
-@pytest.mark.parametrize(
-    "call, message",
-    [
-        (lambda: plots.tile(np.zeros((2, 4, 4)), 1), r"got \(2, 4, 4\)"),
-        (lambda: plots.tile(np.zeros((2, 4, 4, 2)), 1), r"got \(2, 4, 4, 2\)"),
-        (lambda: plots.tile(np.zeros((0, 4, 4, 1)), 1), r"got \(0, 4, 4, 1\)"),
-        (lambda: plots.tile(np.zeros((1, 4, 4, 1)), 0), "got 0, 2"),
-        (lambda: plots.tile(np.full((1, 4, 4, 1), -1.0), 1), "got -1 to -1"),
-        (lambda: plots.tile(np.full((1, 4, 4, 1), np.nan), 1), "got nan to nan"),
-        (lambda: plots.save_traversal("x.png", []), r"got \[\]"),
-        (
-            lambda: plots.save_traversal("x.png", [("c0", None, None, np.zeros((2, 4, 4, 1)))]),
-            r"got \(2, 4, 4, 1\)",
-        ),
-        (
-            lambda: plots.save_traversal("x.png", [("c0", [1], None, np.zeros((1, 2, 4, 4, 1)))]),
-            "'c0' needs 2 labels, got 1",
-        ),
-        (lambda: plots.save_curves("x.png", [], {}), r"got \[\]"),
-        (lambda: plots.save_confusion("x.png", [[1]], [0, 1]), "got 2"),
-        (lambda: plots.save_animation("x.gif", []), r"got \[\]"),
-    ],
-)
-def test_bad_arguments_are_named(call, message, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match=message) as caught:
-        call()
-    assert "\n" not in str(caught.value) and not list(tmp_path.iterdir())
-
-
-def test_animations_that_cannot_be(tmp_path):
-    paths = save_pictures(tmp_path, np.zeros((4, 4)), np.zeros((4, 5)))
-    with pytest.raises(ValueError, match=r"got \[\(4, 4\), \(5, 4\)\]"):
-        plots.save_animation(tmp_path / "x.gif", paths)
-    with pytest.raises(ValueError, match="got 5"):
-        plots.save_animation(tmp_path / "x.gif", paths[:1], milliseconds=5)
-    assert not (tmp_path / "x.gif").exists()

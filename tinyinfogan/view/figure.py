@@ -7,11 +7,21 @@ import numpy as np
 from tinyinfogan.evaluation import text
 from tinyinfogan.evaluation.clustering import sort_codes
 from tinyinfogan.infogan.model import as_float
-from tinyinfogan.view.plots import INK, new_figure, save_figure, tile
+from tinyinfogan.view.plots import (
+    INK,
+    fit_labels,
+    frame,
+    heat_map,
+    name_codes,
+    new_figure,
+    save_figure,
+    show_confusion,
+    show_grid,
+)
 from tinyinfogan.view.traversals import centre, grid
 
 ROWS = 8  # of images in a grid
-LEVEL, NUMBERS = 10, 15  # columns for which level labels, and numbers in the cells, have room
+MOST_CLASSES = 15  # of a factor, for a tick at each
 WORDS = 700  # pixels
 
 
@@ -19,7 +29,7 @@ def save(path, model, dataset, result):
     """Write the page as a PNG.  result: what `evaluate` gives.  Raises OSError."""
     grids = [_generated(model, result), _traversed(model), _real(model, dataset, result)]
     above = [content for content in grids if content]
-    panels = {"confusion": show_confusion, "factors": show_factors}
+    panels = {"confusion": _show_confusion, "factors": show_factors}
     below = [show for key, show in panels.items() if key in result]
     below += [show_information, show_changes]
     columns = max(len(above), len(below))
@@ -30,6 +40,7 @@ def save(path, model, dataset, result):
     top, bottom, *lowest = pictures.subfigures(len(rows), 1, height_ratios=rows)
     for axes, content in zip(top.subplots(1, len(above), squeeze=False)[0], above):
         show_grid(axes, *content)
+        fit_labels(axes, content[0].shape[1])
     for axes, show in zip(bottom.subplots(1, len(below)), below):
         show(axes, result)
     panels = [axes for row in lowest for axes in row.subplots(1, columns)]
@@ -47,10 +58,9 @@ def save(path, model, dataset, result):
 def _order(result):
     """Return the categories of c0 in the order of their classes, and a label for each."""
     if "confusion" not in result:
-        order = range(result["codes"]["c0"]["categories"])
-        return order, [str(k) for k in order]
+        return [range(result["codes"]["c0"]["categories"])] * 2
     _, assignment, order = sort_codes(**result["confusion"])
-    return order, [f"{k}→{assignment[k] if assignment[k] >= 0 else '-'}" for k in order]
+    return order, name_codes(assignment, order)
 
 
 def _generated(model, result):
@@ -113,29 +123,8 @@ def _best_codes(model, dataset, result, most):
 # --- the panels -----------------------------------------------------------------------------------
 
 
-def show_grid(axes, images, title, columns, rows):
-    """Draw images (R, K, H, W, C) with K labels below and R at the left, or None."""
-    R, K, H, W, C = images.shape
-    axes.set_anchor("N")
-    picture = tile(images.reshape(-1, H, W, C), K)
-    axes.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-    axes.set_xticks(np.arange(K) * (W + 2) + W / 2, columns or [""] * K)
-    axes.set_yticks(np.arange(R) * (H + 2) + H / 2, rows or [""] * R)
-    _frame(axes, title)
-    _fit_labels(axes, K)
-
-
-def show_confusion(axes, result):
-    """Draw the confusion of c0 with the labels: shares of each class, in percent."""
-    table, (order, labels) = np.array(result["confusion"]["table"]), _order(result)
-    percents = 100 * table / np.maximum(table.sum(axis=0), 1)
-    title = f"Code accuracy {100 * result['code_accuracy']:.1f} %: % of each class"
-    _heat_map(axes, percents[order], 100, "{:.0f}", title)
-    axes.set_xticks(range(table.shape[1]))
-    axes.set_yticks(range(len(order)), labels)
-    _fit_labels(axes, max(table.shape))
-    axes.set_xlabel("class", fontsize=8)
-    axes.set_ylabel("c0 → the class it is named after", fontsize=8)
+def _show_confusion(axes, result):
+    show_confusion(axes, **result["confusion"])
 
 
 def show_factors(axes, result):
@@ -143,11 +132,11 @@ def show_factors(axes, result):
     factors = result["factors"]
     scores = [[*factor["codes"].values(), factor["all_codes"]] for factor in factors.values()]
     title = "Factors read from codes: R² or accuracy"
-    _heat_map(axes, np.array(scores, float).T, 1, "{:.2f}", title)
+    heat_map(axes, np.array(scores, float).T, 1, "{:.2f}", title)
     axes.set_xticks(range(len(factors)), list(factors), rotation=20)
     axes.set_yticks(range(len(scores[0])), [*result["codes"], "all codes"])
     axes.axhline(len(scores[0]) - 1.5, color="white", lw=4)
-    _fit_labels(axes, len(factors))
+    fit_labels(axes, len(factors))
 
 
 def show_factor(axes, name, factor, code, numbers, values):
@@ -172,21 +161,12 @@ def show_factor(axes, name, factor, code, numbers, values):
         axes.set_xticks(range(len(order)), order)
         numbers = jitter[0] + [order.index(k) for k in numbers]
     if unordered:
-        axes.set_yticks(np.unique(values) if len(np.unique(values)) <= NUMBERS else [])
+        axes.set_yticks(np.unique(values) if len(np.unique(values)) <= MOST_CLASSES else [])
         values = values + jitter[1]
     axes.scatter(numbers, values, s=4, color="C0", alpha=0.35, linewidths=0)
     axes.set_xlabel(code, fontsize=8)
     axes.set_ylabel(f"{name}, degrees" if angle else name, fontsize=8)
-    _frame(axes, f"{name} by its best code {code}: {words}", bars=True)
-
-
-def _heat_map(axes, values, highest, form, title):
-    axes.imshow(values, cmap="Blues", vmin=0, vmax=highest, aspect="auto", interpolation="nearest")
-    for (row, column), value in np.ndenumerate(values):
-        if value >= highest / 100 and max(values.shape) <= NUMBERS:
-            style = {"color": "white" if value > 0.55 * highest else INK, "size": 7}
-            axes.text(column, row, form.format(value), ha="center", va="center", **style)
-    _frame(axes, title)
+    frame(axes, f"{name} by its best code {code}: {words}", bars=True)
 
 
 def show_information(axes, result):
@@ -199,7 +179,7 @@ def show_information(axes, result):
             stroke = {"color": INK, "lw": 1.2, "zorder": 4}  # above the numbers
             axes.plot([code["entropy_nats"]] * 2, [row - 0.4, row + 0.4], **stroke)
     axes.set_xlabel("nats; the stroke is H(c)", fontsize=8)
-    _frame(axes, "Information L_I on generated images", bars=True)
+    frame(axes, "Information L_I on generated images", bars=True)
 
 
 def show_changes(axes, result):
@@ -210,7 +190,7 @@ def show_changes(axes, result):
     _bars(axes, bars, colors, "{:.3f}", 1.2 * max(*bars.values(), real, 1e-6))
     axes.axvline(real, color=INK, lw=1.2, ls="--", zorder=0)
     axes.set_xlabel("mean change of a pixel; dashed: two real images", fontsize=8)
-    _frame(axes, "Change of the image when this is drawn anew", bars=True)
+    frame(axes, "Change of the image when this is drawn anew", bars=True)
 
 
 def _bars(axes, bars, color, form, end):
@@ -238,16 +218,3 @@ def show_text(axes, result):
     words.set_in_layout(False)  # a long one would squeeze the pictures
     axes.axis("off")
     axes.set_title(f"{result['preset']} on {result['data']}", fontsize=11, loc="left", color=INK)
-
-
-def _fit_labels(axes, number):
-    if number > LEVEL:
-        axes.tick_params("x", rotation=90)
-        axes.tick_params(labelsize=min(8, 160 / number))
-
-
-def _frame(axes, title, bars=False):
-    axes.set_title(title, fontsize=9.5, color=INK)
-    axes.tick_params(length=0, labelsize=8)
-    hidden = ["top", "right"] if bars else ["top", "right", "bottom", "left"]
-    axes.spines[hidden].set_visible(False)

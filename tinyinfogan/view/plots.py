@@ -4,7 +4,7 @@ Images are (N, H, W, C) floats in [0, 1], C = 1 (grey) or 3 (red, green, blue), 
 No screen is needed: Matplotlib is imported only if something is drawn, and without pyplot.
 """
 
-import math
+import io
 
 import numpy as np
 
@@ -13,26 +13,17 @@ from tinyinfogan.storage import files
 
 INK, FAINT = "#222222", "#707070"
 DOTS_PER_INCH = 200
-TITLE_POINTS, LABEL_POINTS = 13, 8.5
-PANELS_PER_ROW, SPACE = 3, 44  # SPACE: pixels around each panel
+PANELS_PER_ROW, SPACE = 3, 22  # SPACE: pixels around each panel
+LEVEL, ROOM = 10, 40  # columns for which level labels have room; pixels for a number in a cell
 
 
 def tile(images, columns, gap=2):
     """Return images laid out row by row: (N, H, W, C) as one (H', W') or (H', W', 3) float array.
 
     `gap` white pixels are between neighbours: R rows are H' = R·H + (R - 1)·gap high, and W' is
-    likewise from the columns.  Cells left over are white.  Raises ValueError for images of another
-    shape or outside [0, 1], and for a bad grid.
+    likewise from the columns.  Cells left over are white.
     """
     images = np.asarray(images, float)
-    if images.ndim != 4 or not images.size or images.shape[3] not in (1, 3):
-        raise ValueError(f"images must be (N, H, W, 1 or 3) and not empty, got {images.shape}")
-    if columns < 1 or gap < 0:
-        raise ValueError(f"columns must be 1 or more and gap 0 or more, got {columns}, {gap}")
-    low, high = images.min(), images.max()
-    # Written so that NaN fails too; rounding may carry a sigmoid a little past 1.
-    if not (low >= -1e-3 and high <= 1 + 1e-3):
-        raise ValueError(f"pixels must lie in [0, 1], got {low:.4g} to {high:.4g}")
     N, H, W, C = images.shape
     rows = -(-N // columns)
     white = ((0, rows * columns - N), (0, gap), (0, gap), (0, 0))
@@ -58,7 +49,7 @@ def save_grid(path, images, columns, scale=None):
     """Write the tiled images (N, H, W, C) as a PNG, each pixel a square of `scale`² pixels.
 
     By default 28-pixel digits come out 3 times as large; images of 64 pixels and more as they are.
-    Raises ValueError as `tile` does, and OSError if the file cannot be written.
+    Raises OSError if the file cannot be written.
     """
     picture = tile(images, columns)
     _write_png(path, to_bytes(picture, scale or _magnification(images, target=84)))
@@ -67,75 +58,48 @@ def save_grid(path, images, columns, scale=None):
 def save_traversal(path, panels):
     """Write one PNG with a panel per code: across a panel the code changes, down it the noise.
 
-    panels: a list of (title, column_labels, row_labels, images), with images (R, K, H, W, C),
-    K column labels shown under the columns and R row labels at the left; None leaves labels out.
+    panels: a list of (title, column labels, row labels, images) as `show_grid` takes them.
     Compare figure 2 of the InfoGAN paper (arXiv 1606.03657).
-    Raises ValueError for no panels, images of another shape, and labels of another number.
     """
-    panels = [_Panel(*panel) for panel in panels]
-    if not panels:
-        raise ValueError("panels must hold at least one panel, got []")
-    columns = [panels[column::PANELS_PER_ROW] for column in range(PANELS_PER_ROW)]
-    rows = [panels[at : at + PANELS_PER_ROW] for at in range(0, len(panels), PANELS_PER_ROW)]
-    widths = [max(panel.width for panel in column) + SPACE for column in columns if column]
-    heights = [max(panel.height for panel in row) + SPACE for row in rows]
-    # Running sums: where the panels of each column and row begin, then the end.
-    lefts, tops = np.cumsum([SPACE, *widths]), np.cumsum([SPACE, *heights])
-    figure = new_figure(lefts[-1], tops[-1])
-    for row, top in zip(rows, tops):
-        for panel, left in zip(row, lefts):
-            panel.draw(figure, left, top)
-    save_figure(path, figure)
+    pictures = [_panel(*panel) for panel in panels]
+    height, width, _ = np.max([picture.shape for picture in pictures], axis=0)
+    cells = np.ones((len(pictures), height, width, 3))
+    for cell, picture in zip(cells, pictures):
+        cell[: len(picture), : picture.shape[1]] = picture
+    _write_png(path, to_bytes(tile(cells, min(len(cells), PANELS_PER_ROW), gap=0)))
 
 
-class _Panel:
-    """A panel of `save_traversal`.  width, height: in pixels, with its title and labels."""
+def _panel(title, columns, rows, images):
+    """Return a panel of `save_traversal` with white around it, (H', W', 3) floats in [0, 1]."""
+    from matplotlib.image import imread
+    from matplotlib.transforms import Bbox
 
-    def __init__(self, title, column_labels, row_labels, images):
-        images = np.asarray(images)
-        if images.ndim != 5:
-            raise ValueError(f"a panel's images must be (R, K, H, W, C), got {images.shape}")
-        R, K, H, W, C = images.shape
-        self.title = title
-        self.column_labels = [] if column_labels is None else list(map(str, column_labels))
-        self.row_labels = [] if row_labels is None else list(map(str, row_labels))
-        for labels, number in ((self.column_labels, K), (self.row_labels, R)):
-            if labels and len(labels) != number:
-                raise ValueError(f"panel {title!r} needs {number} labels, got {len(labels)}")
-        images = images.reshape(-1, H, W, C)
-        scale = _magnification(images, target=56)
-        # A colour map would shift some greys by one.
-        self.picture = in_colour(to_bytes(tile(images, K), scale))
-        self.cell_width, self.cell_height = scale * (W + 2), scale * (H + 2)
-        height, width, _ = self.picture.shape
-        widest = max(map(_text_width, self.column_labels), default=0)
-        self.upright = widest > self.cell_width - 6
-        below = widest + 16 if self.upright else 44 if self.column_labels else 0
-        beside = max((_text_width(label) + 18 for label in self.row_labels), default=0)
-        # A title wider than its pictures gets room on both sides of their middle.
-        overhang = math.ceil(max(0, _text_width(title, TITLE_POINTS) - width) / 2)
-        self.left, self.top = max(beside, overhang), 64
-        self.width, self.height = self.left + width + overhang, self.top + height + below
+    R, K, H, W, _ = np.shape(images)
+    scale = _magnification(images[0], target=56)
+    figure = new_figure(scale * (K * (W + 2) - 2), scale * (R * (H + 2) - 2))
+    axes = figure.add_axes((0, 0, 1, 1))
+    show_grid(axes, images, title, columns, rows)
+    axes.tick_params(labelcolor=FAINT)
+    if any(label.get_window_extent().width > scale * W for label in axes.get_xticklabels()):
+        axes.tick_params("x", rotation=90)
+    # With the title and the labels, which stand outside; in whole pixels, as the images are.
+    box = np.rint(figure.get_tightbbox().get_points() * DOTS_PER_INCH)
+    box = Bbox((box + [[-SPACE], [SPACE]]) / DOTS_PER_INCH)
+    figure.savefig(buffer := io.BytesIO(), format="png", bbox_inches=box)
+    buffer.seek(0)
+    return imread(buffer)[:, :, :3]
 
-    def draw(self, figure, left, top):
-        """Draw it with its upper left corner so many pixels from the figure's."""
-        total_width, total_height = figure.canvas.get_width_height()
-        left, top = left + self.left, top + self.top
-        height, width, _ = self.picture.shape
 
-        def write(x, y, text, points=LABEL_POINTS, color=FAINT, **style):
-            x, y = x / total_width, 1 - y / total_height
-            figure.text(x, y, text, size=points, color=color, **style)
-
-        # figimage copies pixels as they are, where axes would resample them.
-        figure.figimage(self.picture, left, total_height - top - height)
-        write(left + width / 2, top - 20, self.title, TITLE_POINTS, INK, ha="center", va="bottom")
-        for index, label in enumerate(self.column_labels):
-            x, rotation = left + (index + 0.48) * self.cell_width, 90 if self.upright else 0
-            write(x, top + height + 10, label, ha="center", va="top", rotation=rotation)
-        for index, label in enumerate(self.row_labels):
-            y = top + (index + 0.48) * self.cell_height
-            write(left - 14, y, label, ha="right", va="center")
+def show_grid(axes, images, title, columns, rows):
+    """Draw images (R, K, H, W, C) under a title, with K labels below and R at the left, or None."""
+    R, K, H, W, C = np.shape(images)
+    picture = tile(np.reshape(images, (-1, H, W, C)), K)
+    # A colour map would shift some greys by one.
+    axes.imshow(in_colour(picture), interpolation="nearest")
+    axes.set_anchor("N")
+    axes.set_xticks(np.arange(K) * (W + 2) + W / 2 - 0.5, [""] * K if columns is None else columns)
+    axes.set_yticks(np.arange(R) * (H + 2) + H / 2 - 0.5, [""] * R if rows is None else rows)
+    frame(axes, title)
 
 
 def save_curves(path, records, entropies):
@@ -143,10 +107,8 @@ def save_curves(path, records, entropies):
 
     records: the objects of metrics.jsonl in order (keys `step`, `d_loss`, `g_loss`, `mi_nats`: code
     name to nats, `code_accuracy`); what is missing, None or not finite is left out.  entropies:
-    code names to H(c) in nats, a dashed line, or to None.  Raises ValueError for no records.
+    code names to H(c) in nats, a dashed line, or to None.
     """
-    if not records:
-        raise ValueError("records must hold at least one record, got []")
     from matplotlib.ticker import MaxNLocator
 
     def column(records, key):
@@ -171,13 +133,12 @@ def save_curves(path, records, entropies):
             # A line through one point is invisible; a few points want to be seen as such.
             style = {"marker": "o" if kept.sum() < 40 else None, "markersize": 3, "linewidth": 1.4}
             axes.plot(steps[kept], values[kept], color=f"C{index}", label=name, **style)
-        axes.set_title(title, fontsize=11, color=INK)
-        axes.set_xlabel("training step")
-        axes.set_ylabel(unit)
+        frame(axes, title, bars=True)
+        axes.set_xlabel("training step", fontsize=8)
+        axes.set_ylabel(unit, fontsize=8)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.grid(color="#e8e8e8", linewidth=0.8)
         axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
         if title == "Mutual information":
             _draw_entropies(axes, entropies)
         if title == "Code accuracy":
@@ -199,57 +160,53 @@ def _draw_entropies(axes, entropies):
 
 
 def save_confusion(path, table, assignment):
-    """Write a heat map PNG of a (K, L) table of counts, a row per code, sorted by its class.
-
-    assignment: (K,) as of `clustering.assign_codes`; the cells of codes and their classes are
-    framed.  Shades are shares of a class.  Raises ValueError if it does not fit the table.
-    """
-    table, assignment, order = sort_codes(table, assignment)
-    from matplotlib.patches import Rectangle
-
-    K, L = table.shape
-    shares = table / np.maximum(table.sum(axis=0), 1)
-    cell = 20 * max(len(str(table.max())), 3) + 20
-    figure = new_figure(L * cell + 360, K * cell + 300, padding=(0.1, 0.1))
-    axes = figure.subplots()
-    axes.imshow(shares[order], cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
-    frame = {"fill": False, "edgecolor": INK, "linewidth": 1, "clip_on": False, "zorder": 3}
-    right = 0
-    for row, code in enumerate(order):
-        for column, count in enumerate(table[code]):
-            color = "white" if shares[code, column] > 0.55 else INK if count else "#bbbbbb"
-            axes.text(column, row, str(count), ha="center", va="center", color=color, size=8)
-        if assignment[code] >= 0:
-            right += table[code, assignment[code]]
-            axes.add_patch(Rectangle((assignment[code] - 0.5, row - 0.5), 1, 1, **frame))
-    named = ["none" if assignment[code] < 0 else assignment[code] for code in order]
-    axes.set_xticks(range(L))
-    axes.set_yticks(range(K), [f"{code} → {name}" for code, name in zip(order, named)])
-    axes.set_xlabel("class")
-    axes.set_ylabel("code → its class")
-    axes.tick_params(length=0, labelsize=8)
-    axes.spines[:].set_color("#cccccc")
-    axes.set_title(f"accuracy {100 * right / max(table.sum(), 1):.1f} %", fontsize=10, color=INK)
+    """Write a PNG of what `show_confusion` draws of a (K, L) table of counts."""
+    K, L = np.shape(table)
+    figure = new_figure(80 * L + 360, 80 * K + 300, padding=(0.1, 0.1))
+    show_confusion(figure.subplots(), table, assignment)
     save_figure(path, figure)
 
 
-def save_animation(path, pictures, milliseconds=120):
-    """Write a GIF that loops: each frame for `milliseconds`, the last one for about 2 seconds.
+def show_confusion(axes, table, assignment):
+    """Draw a heat map of a (K, L) table of counts: a row per code, sorted by its class.
+
+    Cells are in percent of a class; those of codes and the class that each is named after, as of
+    `clustering.assign_codes`, are framed.
+    """
+    from matplotlib.patches import Rectangle
+
+    table, assignment, order = sort_codes(table, assignment)
+    percents = 100 * table / np.maximum(table.sum(axis=0), 1)
+    named = order[assignment[order] >= 0]  # the first ones
+    accuracy = 100 * table[named, assignment[named]].sum() / max(table.sum(), 1)
+    title = f"Code accuracy {accuracy:.1f} %: % of each class"
+    heat_map(axes, percents[order], 100, "{:.0f}", title)
+    style = {"fill": False, "edgecolor": INK, "linewidth": 0.8, "clip_on": False, "zorder": 3}
+    for row, label in enumerate(assignment[named]):
+        axes.add_patch(Rectangle((label - 0.5, row - 0.5), 1, 1, **style))
+    axes.set_xticks(range(table.shape[1]))
+    axes.set_yticks(range(len(order)), name_codes(assignment, order))
+    fit_labels(axes, max(table.shape))
+    axes.set_xlabel("class", fontsize=8)
+    axes.set_ylabel("code → the class it is named after", fontsize=8)
+
+
+def name_codes(assignment, order):
+    """Return a label for each code, in an order: "4→9", "4→-" if it is named after no class."""
+    return [f"{k}→{assignment[k] if assignment[k] >= 0 else '-'}" for k in order]
+
+
+def save_animation(path, pictures):
+    """Write a GIF that loops, 120 ms a frame, the last one for 2 seconds.
 
     pictures: paths of image files of one size; wider ones than 500 pixels come out smaller, by a
-    whole factor.  Raises ValueError for no pictures, several sizes, and less than 20 milliseconds,
-    which browsers would not keep to.
+    whole factor.
     """
     from PIL import Image
 
-    frames = [Image.open(picture).copy() for picture in pictures]
-    sizes = sorted({frame.size for frame in frames})
-    if len(sizes) != 1:
-        raise ValueError(f"pictures must all be of one size, got {sizes}")
-    if milliseconds < 20:
-        raise ValueError(f"milliseconds must be 20 or more, got {milliseconds}")
+    frames = (Image.open(picture) for picture in pictures)
     first, *rest = (frame.reduce(-(-frame.width // 500)) for frame in frames)
-    durations = [int(milliseconds)] * len(rest) + [max(2000, int(milliseconds))]
+    durations = [120] * len(rest) + [2000]
     options = {"save_all": True, "append_images": rest, "duration": durations, "loop": 0}
     with files.replacing(path) as file:
         first.save(file, format="GIF", **options)
@@ -282,11 +239,29 @@ def save_figure(path, figure):
     _write_png(path, np.asarray(figure.canvas.buffer_rgba())[:, :, :3])
 
 
-def _text_width(text, points=LABEL_POINTS):
-    from matplotlib.textpath import TextPath
+def heat_map(axes, values, highest, form, title):
+    """Draw values (R, K) from 0 to `highest` as shades and, if there is room, as numbers."""
+    axes.imshow(values, cmap="Blues", vmin=0, vmax=highest, aspect="auto", interpolation="nearest")
+    width = axes.get_window_extent().width / values.shape[1]
+    for (row, column), value in np.ndenumerate(values):
+        if value >= highest / 100 and width >= ROOM:
+            style = {"color": "white" if value > 0.55 * highest else INK, "size": 7}
+            axes.text(column, row, form.format(value), ha="center", va="center", **style)
+    frame(axes, title)
 
-    width = TextPath((0, 0), text, size=points).get_extents().width if text.strip() else 0
-    return math.ceil(width * DOTS_PER_INCH / 72)
+
+def fit_labels(axes, number):
+    """Make the labels of so many columns or rows smaller, and those of columns upright."""
+    if number > LEVEL:
+        axes.tick_params("x", rotation=90)
+        axes.tick_params(labelsize=min(8, 160 / number))
+
+
+def frame(axes, title, bars=False):
+    """Give axes a title and no ticks; bars: leave the lines at the left and below."""
+    axes.set_title(title, fontsize=9.5, color=INK)
+    axes.tick_params(length=0, labelsize=8)
+    axes.spines[["top", "right"] + ([] if bars else ["bottom", "left"])].set_visible(False)
 
 
 def _magnification(images, target):
