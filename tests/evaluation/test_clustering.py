@@ -53,10 +53,8 @@ def test_confusion_table_counts_every_pair():
     table = clustering.confusion_table([0, 0, 1, 2, 2], [1, 1, 0, 0, 1], 4)
     assert table.tolist() == [[0, 2], [1, 0], [1, 1], [0, 0]]
     assert clustering.confusion_table([0], [1], 2, 5).shape == (2, 5)
-    assert clustering.confusion_table([], [], 2, 3).sum() == 0
-    # uint8 labels, as MNIST files have them, must not overflow in the cell's index.
-    table = clustering.confusion_table(np.full(7, 99, np.uint8), np.full(7, 9, np.uint8), 100, 10)
-    assert table[99, 9] == table.sum() == 7
+    table = clustering.confusion_table(np.full(300, 99, np.uint8), np.full(300, 9, np.uint8), 100)
+    assert table[99, 9] == table.sum() == 300
 
 
 def accuracy_of(codes, labels, number_of_codes):
@@ -132,27 +130,3 @@ def test_100_percent_is_said_only_where_nothing_is_missing():
     text = clustering.format_confusion([[9999, 0], [1, 9]], [0, 1])
     assert " 9999" in text and text.endswith("accuracy 99.9 % of 10009 images")
     assert " 99.9  100" in text  # recall
-
-
-@pytest.mark.parametrize(
-    "call, message",
-    [
-        (lambda: clustering.confusion_table([0, 1], [0], 2), "got 2, 1"),
-        (lambda: clustering.confusion_table([0, 5], [0, 0], 2), r"got 0\.\.5"),
-        (lambda: clustering.confusion_table([0, 1], [0, -1], 2), r"got -1\.\.0"),
-        (lambda: clustering.confusion_table([0.5], [0], 2), "got float64"),
-        (lambda: clustering.confusion_table([], [], 2), "got None"),
-        (lambda: clustering.confusion_table([0], [0], 0), "got 0"),
-        (lambda: clustering.assign_codes([1, 2]), r"shape \(2,\)"),
-        (lambda: clustering.assign_codes([[0.5]]), "got float64"),
-        (lambda: clustering.assign_codes([[-1]]), "counts of 0 or more"),
-        (lambda: clustering.code_accuracy([], [], [0]), "got 0, 0"),
-        (lambda: clustering.code_accuracy([3], [0], [0, 1]), r"got 3\.\.3"),
-        (lambda: clustering.format_confusion([[1]], [0, 1]), "got 2"),
-        (lambda: clustering.format_confusion([[1]], [4]), r"got 4\.\.4"),
-    ],
-)
-def test_bad_arguments_are_named(call, message):
-    with pytest.raises(ValueError, match=message) as caught:
-        call()
-    assert "\n" not in str(caught.value)
