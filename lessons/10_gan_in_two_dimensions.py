@@ -13,7 +13,7 @@ helps.
 possible discriminator is; what a loss of 1.386 means; why a generator collapses; and that a code
 with a reader, the idea of InfoGAN, happens to be one of the remedies.
 
-*Time*: 20 minutes to read; about a minute and a half to run, 3 seconds with ``--fast``.
+*Time*: 20 minutes to read, 3 minutes to run. A few seconds with FAST.
 
 *Builds on*: lessons 1 and 2 (gradients), 5 (losses from logits), 6 (Adam).
 """
@@ -23,8 +23,9 @@ import inspect
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.animation import FuncAnimation
+from tqdm import tqdm
 
-from tinyinfogan import LatentSpec
 from tinyinfogan.engine import Tensor, nn, no_grad, ops, optim
 from tinyinfogan.engine.nn import frozen
 from tinyinfogan.infogan import losses
@@ -81,8 +82,10 @@ print(inspect.getsource(losses.generator_loss))
 # the start D sees through every fake, D ≈ 0, and the first loss gives G a slope of 0 exactly when
 # it has most to learn. The second gives it a slope of 1.
 #
-# Here is the whole of it. Both players are small networks of the package's layers. ``code`` is for
-# later; without it this is a plain GAN.
+# Here is the whole of it. Both players are small networks of the package's layers. Two words are
+# new. ``fake.detach()`` is the same points cut off from the tape, so that D's step sends nothing to
+# G. And inside ``frozen(D)`` D's weights get no gradients: in G's step they are part of the ground,
+# not of the player. ``code`` is for later; without it this is a plain GAN.
 
 
 # %%
@@ -97,43 +100,57 @@ def network(inputs, outputs, rng):
     )
 
 
+def draw_latents(n, rng):
+    """Return noise (n, 16) and one of eight categories, one-hot, as (n, 24)."""
+    noise, code = rng.standard_normal((n, 16)), np.eye(8)[rng.integers(8, size=n)]
+    return np.concatenate([noise, code], axis=1).astype(np.float32)
+
+
+side = np.linspace(-3.2, 3.2, 81)
+plane = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2).astype(np.float32)
+
+
+def looked_at(G, D):
+    """Return 1,000 points of G, from always the same latents, and D on a grid."""
+    with no_grad():
+        points = G(Tensor(draw_latents(1000, np.random.default_rng(0)))).numpy()
+        return points, ops.sigmoid(D(Tensor(plane))).numpy().reshape(81, 81)
+
+
 def play(d_lr, g_lr, steps, watch=(), seed=1, code=False, batch=128):
-    """Train a GAN.  Returns (G, D, spec), G's points at steps `watch`, D's losses."""
+    """Train a GAN.  Returns G, D, how they looked at steps `watch`, D's losses."""
     rng = np.random.default_rng(seed)
-    spec = LatentSpec(noise=16, categorical=(8,), continuous=0)
-    G, D, Q = network(spec.dim, 2, rng), network(2, 1, rng), network(2, 8, rng)
+    G, D, Q = network(24, 2, rng), network(2, 1, rng), network(2, 8, rng)
     d_adam = optim.Adam(D.parameters() + Q.parameters(), d_lr)
     g_adam = optim.Adam(G.parameters(), g_lr)
     seen, d_losses = [], []
-    to_look = spec.sample(1000, np.random.default_rng(0))
 
-    def information(points, latents):
-        return (
-            losses.mutual_information(spec, Q(points), latents)["c0"]
-            if code
-            else 0.0
-        )
+    def reward(points, latents):
+        """How much better than guessing Q reads the category, in nats."""
+        log_q = ops.log_softmax(Q(points)) * latents[:, 16:]
+        return np.log(8) + ops.sum(log_q) * (1 / batch) if code else 0.0
 
-    for step in range(1, steps + 1):
-        latents = spec.sample(batch, rng)
+    for step in tqdm(range(1, steps + 1), leave=False):
+        latents = draw_latents(batch, rng)
         fake = G(Tensor(latents))
 
-        d_loss = losses.discriminator_loss(
-            D(Tensor(draw_real(batch, rng))), D(fake.detach())
+        real_logits, fake_logits = (
+            D(Tensor(draw_real(batch, rng))),
+            D(fake.detach()),
         )
-        (d_loss - information(fake.detach(), latents)).backward()
+        d_loss = losses.discriminator_loss(real_logits, fake_logits)
+        (d_loss - reward(fake.detach(), latents)).backward()
         d_adam.step()
         d_adam.zero_grad()
         with frozen(D), frozen(Q):
-            (losses.generator_loss(D(fake)) - information(fake, latents)).backward()
+            (losses.generator_loss(D(fake)) - reward(fake, latents)).backward()
         g_adam.step()
         g_adam.zero_grad()
 
         d_losses.append(d_loss.item())
         if step in watch:
-            with no_grad():
-                seen.append(G(Tensor(to_look)).numpy())
-    return (G, D, spec), seen, np.array(d_losses)
+            seen.append(looked_at(G, D))
+    return G, D, seen, np.array(d_losses)
 
 
 # %% [markdown]
@@ -142,6 +159,17 @@ def play(d_lr, g_lr, steps, watch=(), seed=1, code=False, batch=128):
 #
 # Three games that differ in nothing but the two learning rates and, in the third, the code. Time
 # runs from left to right.
+#
+# **Predict, then run.** In the first game G takes steps five times as long as D's, in the second
+# both are equally fast. In which will G find more of the eight heaps? And what will the other one
+# look like?
+#
+# <details><summary>Answer</summary>
+#
+# In the second. One might think that a G which learns faster is the better one; but in the first
+# game its points stay together and run about.
+#
+# </details>
 
 # %%
 steps = 150 if FAST else 4000
@@ -173,19 +201,51 @@ def draw_points(axes, points):
 
 
 figure, grid = plt.subplots(3, len(watch), figsize=(12.5, 5.8))
-for (name, (_, seen, _)), row in zip(results.items(), grid):
-    for axes, points, step in zip(row, seen, watch):
+for (name, (_, _, seen, _)), row in zip(results.items(), grid):
+    for axes, (points, _), step in zip(row, seen, watch):
         draw_points(axes, points)
         axes.set_title(f"step {step}: {heaps_found(points)} of 8", fontsize=9)
     row[0].set_ylabel(name, fontsize=10)
 plt.show()
+for name, (_, _, seen, _) in results.items():
+    counts = [heaps_found(points) for points, _ in seen]
+    print(f"{name}, heaps found of 8: {counts}".replace("\n", " "))
 
 # %% [markdown]
-# In the first row all thousand points, each from noise of its own, lie in one heap or one streak,
-# and it is never where it was. That is *mode collapse*. In the second row the ring fills up. In the
-# third, at the rates of the first, the points come in eight heaps and take their places one after
-# another. (How many of the eight differs from seed to seed; a count follows.)
+# In the first row the thousand points, each from noise of its own, lie in one streak, in an arc
+# once, and from step 2500 on in one heap, each time somewhere else. That is *mode collapse*. In the
+# second row most of the ring is found by step 1000; one of the eight heaps is lost again, and a few
+# points stay between the heaps. In the third, at the rates of the first, the points come in eight
+# heaps, one for each category, and take their places one after another. (How many of the eight
+# differs from seed to seed; a count follows.)
 #
+# Here is the first game in motion, 600 steps of it, with D behind the points: the lighter a place,
+# the more D takes it for real.
+
+# %%
+begin, every = (0, 30) if FAST else (2000, 10)
+moments = range(begin + every, begin + (4 if FAST else 60) * every + 1, every)
+_, _, chase, _ = play(steps=moments[-1], watch=moments, **games["G faster than D"])
+figure, ax = plt.subplots(figsize=(4, 4.2), dpi=80)
+frame_of_d = {"extent": (-3.2, 3.2) * 2, "origin": "lower", "vmin": 0, "vmax": 1}
+image = ax.imshow(chase[0][1], **frame_of_d)
+draw_points(ax, chase[0][0])
+dots = ax.lines[-1]
+
+
+def draw(frame):
+    points, height = chase[frame]
+    image.set_data(height)
+    dots.set_data(*points.T)
+    ax.set_title(f"step {moments[frame]}")
+
+
+animation = FuncAnimation(figure, draw, len(chase), interval=150)
+figure.canvas.draw()  # else it warns where there is no screen
+plt.show()
+animation
+
+# %% [markdown]
 # The best discriminator
 # ----------------------
 #
@@ -198,17 +258,18 @@ plt.show()
 # $$D^*(x) = p(x) / (p(x) + q(x))$$
 #
 # So D is not a judge of beauty. It estimates a ratio of densities, and only where points turn up.
-# If G is perfect, q = p, then D is 1/2 everywhere and its loss -log ½ - log ½ = 2 log 2 = 1.386. In
-# general it is 2 log 2 - 2 JS(p, q) (JS is the Jensen-Shannon divergence, the mean of the KL
-# divergences of p and of q from their middle), so that a D at its best measures how far q is from
-# p.
+# If G is perfect, q = p, then D is 1/2 everywhere and its loss -log ½ - log ½ = 2 log 2 = 1.386.
+# There neither player can do better by moving alone, which is called a **Nash equilibrium**. In
+# general D's least loss is 2 log 2 - 2 JS(p, q), where JS is the *Jensen-Shannon divergence*, which
+# is 0 for equal densities and log 2 for densities that do not meet. So a D at its best measures how
+# far q is from p.
 #
 # One dimension is enough to check: two known bells, and a D trained to tell them apart.
 
 
 # %%
 def train_d(steps, rng):
-    """Train a D on p = N(0, 1) and q = N(1.5, 0.7²).  Returns it, its last loss."""
+    """Train a D on N(0, 1) and N(1.5, 0.7²).  Returns it and its last loss."""
     D, history = network(1, 1, rng), []
     adam = optim.Adam(D.parameters(), 3e-3)
     for step in range(steps):
@@ -267,55 +328,39 @@ plt.show()
 # a new G from the start, and beside it look at the G that D grew up with.
 
 # %%
-(G, D, spec), _, _ = results["equally fast"]
+G, D, _, _ = results["equally fast"]
 rng = np.random.default_rng(1)
-new_G = network(spec.dim, 2, rng)
+new_G = network(24, 2, rng)
 adam = optim.Adam(new_G.parameters(), 1e-3)
 for _ in range(50 if FAST else 1500):
     with frozen(D):
-        losses.generator_loss(D(new_G(Tensor(spec.sample(128, rng))))).backward()
+        losses.generator_loss(D(new_G(Tensor(draw_latents(128, rng))))).backward()
     adam.step()
     adam.zero_grad()
 
-side = np.linspace(-3.2, 3.2, 161)
-plane = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2).astype(np.float32)
 figure, panels = plt.subplots(1, 2, figsize=(9, 4.4))
-with no_grad():
-    height = ops.sigmoid(D(Tensor(plane))).numpy().reshape(161, 161)
-    for axes, player, title in zip(
-        panels, (G, new_G), ("G and D grew up together", "a new G, D frozen")
-    ):
-        points = player(Tensor(spec.sample(1000, np.random.default_rng(0))))
-        loss = losses.generator_loss(D(points)).item()
-        image = axes.imshow(
-            height,
-            extent=(-3.2, 3.2) * 2,
-            origin="lower",
-            cmap="Greys",
-            vmin=0,
-            vmax=1,
-        )
-        draw_points(axes, points.numpy())
-        if player is new_G:  # so small a heap would be overlooked
-            axes.plot(
-                *points.numpy().mean(axis=0),
-                "o",
-                color="C3",
-                markersize=22,
-                mfc="none",
-            )
-        axes.set_title(
-            f"{title}\n{heaps_found(points.numpy())} of 8 heaps, loss {loss:.2f}"
-        )
-        print(f"{title}, heaps found of 8: {heaps_found(points.numpy())}")
-        print(f"{title}, loss of G: {loss:.3f}")
+players = {"G and D grew up together": G, "a new G, D frozen": new_G}
+for axes, (title, player) in zip(panels, players.items()):
+    points, height = looked_at(player, D)
+    with no_grad():
+        loss = losses.generator_loss(D(Tensor(points))).item()
+    image = axes.imshow(height, **frame_of_d | {"cmap": "Greys"})
+    draw_points(axes, points)
+    if player is new_G:  # so small a heap would be overlooked
+        middle = points.mean(axis=0)
+        axes.plot(*middle, "o", color="C3", markersize=22, mfc="none")
+    axes.set_title(
+        f"{title}\n{heaps_found(points)} of 8 heaps, loss of G {loss:.2f}"
+    )
+    print(f"{title}, heaps found of 8: {heaps_found(points)}")
+    print(f"{title}, loss of G: {loss:.3f}")
 figure.colorbar(image, ax=panels, label="D(x)", shrink=0.8)
 plt.show()
 
 # %% [markdown]
 # The new G puts all its points on one hill of D, in the red circle, and by its loss it is the
-# *better* player of the two. The hill need not be where data are: no real point was ever out there
-# to tell D how wrong it is.
+# *better* player of the two. The hill is the heap that the old G had missed. In another run it may
+# be a place where no data are at all: no real point was ever out there to tell D how wrong it is.
 #
 # With D moving, this becomes a chase. The heap arrives at a maximum of D; D learns that there are
 # fakes now, and the maximum moves elsewhere; all points follow. If G is quick compared with D, it
@@ -326,7 +371,7 @@ plt.show()
 # %%
 figure, axes = plt.subplots(figsize=(8, 3.2))
 window = max(1, steps // 80)
-for (name, (_, _, d_losses)), colour in zip(results.items(), ("C3", "C0", "C2")):
+for (name, (*_, d_losses)), colour in zip(results.items(), ("C3", "C0", "C2")):
     smooth = np.convolve(d_losses, np.ones(window) / window, "valid")
     axes.plot(
         np.arange(len(smooth)) + window,
@@ -355,9 +400,9 @@ plt.show()
 #
 # *Make points from different noise differ.* Give G, beside the noise, a category out of eight, and
 # let a third network Q guess it from the point. G is rewarded when Q is right. Then eight
-# categories in one heap are the worst G can do: Q has nothing to go by. This is InfoGAN's term, λ
-# L_I with λ = 1. It was not invented against collapse, but it forbids the collapse of the
-# categories onto one another. How the reward is computed is lesson 13.
+# categories in one heap are the worst G can do: Q has nothing to go by. This is InfoGAN's idea. It
+# was not invented against collapse, but it forbids the collapse of the categories onto one another.
+# What the reward measures is lesson 13.
 #
 # One seed proves little in a game, so here is a count over several.
 
@@ -369,10 +414,10 @@ for name, options in tries.items():
     found = []
     for seed in seeds:
         if seed == 1 and name in results:
-            found.append(heaps_found(results[name][1][-1]))
+            found.append(heaps_found(results[name][2][-1][0]))
         else:
-            _, seen, _ = play(steps=steps, watch=[steps], seed=seed, **options)
-            found.append(heaps_found(seen[-1]))
+            _, _, seen, _ = play(steps=steps, watch=[steps], seed=seed, **options)
+            found.append(heaps_found(seen[-1][0]))
     name = name.replace("\n", " ")
     print(f"{name}, heaps found of 8: {np.mean(found):.2f} (seed by seed: {found})")
 
@@ -380,19 +425,67 @@ for name, options in tries.items():
 # Exercises
 # ---------
 #
-# 1. Make D five times as fast as G (``d_lr=1e-3, g_lr=2e-4``). D's loss then lies well below
-#    2 log 2. What happens to the heaps, and why is that not the chase again?
-# 2. Let G use log(1 - D) in the first game. What changes early on?
-# 3. D's loss is 0 from the first step to the last. What has happened, and what does G learn?
+# 1. Compute the Jensen-Shannon divergence of the two bells above: the mean of the two integrals of
+#    $p \log (p/m)$ and $q \log (q/m)$, with $m = (p + q)/2$. Put it in place of the ``...``. The
+#    judge is the formula for D's least loss.
+
+
+# %%
+def jensen_shannon(p, q, dx):
+    m = (p + q) / 2  # noqa: F841
+    return ...
+
+
+try:
+    js = jensen_shannon(p, q, x[1] - x[0])
+    assert abs(2 * np.log(2) - 2 * js - best_loss) < 1e-6, f"{js} does not fit"
+    print("exercise 1: right")
+except TypeError:
+    print("exercise 1: not yet")
+
+# %% [markdown]
+# <details><summary>Answer 1</summary>
 #
-# *Answer 1.* G finds two or three heaps and stays there. It is too slow to reach the others: D is
-# near its best, is sure about all of G's points, and G creeps along the slope that is left. The
-# chase is a matter of a D that lags behind; this is one of a G that does.
+# ``0.5 * (p * np.log(p / m) + q * np.log(q / m)).sum() * dx``
 #
-# *Answer 2.* While D sees through the fakes, its sigmoid is near 0 and so is G's slope: G stands
-# still for longer.
+# </details>
 #
-# *Answer 3.* D tells real from fake without any doubt. The non-saturating loss still has a slope at
-# the logit, but D itself has become a cliff, flat everywhere G has points, so that little of that
-# slope gets through. Give D a lower rate, or blur what it sees: the augmentation in the package
-# does that, for images.
+# 2. Make D five times as fast as G (``d_lr=1e-3, g_lr=2e-4``). What happens to D's loss and to the
+#    heaps, and why is that not the chase again?
+
+# %%
+for seed in seeds[:2]:
+    fast_d = {"d_lr": 1e-3, "g_lr": 2e-4, "seed": seed}
+    _, _, seen, d_losses = play(steps=steps, watch=[steps // 2, steps], **fast_d)
+    counts = [heaps_found(points) for points, _ in seen]
+    late = d_losses[-steps // 10 :].mean()
+    print(f"D faster, seed {seed}: {counts} of 8 heaps half-way and at the end")
+    print(f"D faster, seed {seed}, D's loss at the end: {late:.2f}")
+
+# %% [markdown]
+# <details><summary>Answer 2</summary>
+#
+# D's loss goes down, to half of 2 log 2 or little more, and G finds two or three heaps and hardly
+# any more. It is too slow to reach the others: D is near its best, is sure about all of G's points,
+# and G creeps along the slope that is left. The chase is a matter of a D that lags behind; this is
+# one of a G that does.
+#
+# </details>
+#
+# 3. Let G use log(1 - D) in the first game. What changes early on?
+# 4. D's loss is 0 from the first step to the last. What has happened, and what does G learn?
+#
+# <details><summary>Answer 3</summary>
+#
+# While D sees through the fakes, its sigmoid is near 0 and so is G's slope: G stands still for
+# longer.
+#
+# </details>
+#
+# <details><summary>Answer 4</summary>
+#
+# D tells real from fake without any doubt. The non-saturating loss still has a slope at the logit,
+# but D itself has become a cliff, flat everywhere G has points, so that little of that slope gets
+# through. Give D a lower rate, or blur what it sees. Lesson 12 makes it happen, on digits.
+#
+# </details>
