@@ -13,7 +13,7 @@ helps.
 possible discriminator is; what a loss of 1.386 means; why a generator collapses; and that a code
 with a reader, the idea of InfoGAN, happens to be one of the remedies.
 
-*Time*: 20 minutes to read, 3 minutes to run. A few seconds with FAST.
+*Time*: 20 minutes to read, 4 minutes to run. A few seconds with FAST.
 
 *Builds on*: lessons 1 and 2 (gradients), 5 (losses from logits), 6 (Adam).
 """
