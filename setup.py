@@ -25,9 +25,13 @@ setup(
     extras_require={
         "test": [
             *("pytest", "ruff", "mypy", "hypothesis", "scipy", "scikit-learn", "tornado"),
+            "safetensors",
             *("mpi4py; sys_platform == 'linux'", "mpich; sys_platform == 'linux'"),
         ],
         "evaluate": ["scikit-learn"],
+        "cluster": ["scikit-learn>=1.6"],
+        "safetensors": ["safetensors"],
+        "svhn": ["scipy"],
         "web": ["tornado"],
         "bench": ["torch", "jax"],
         "docs": ["sphinx", "sphinx-gallery", "furo", "myst-parser", "sphinx-mathjax-offline"],

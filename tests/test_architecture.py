@@ -22,6 +22,7 @@ ALLOWED = {
     "cli": INFOGAN | BESIDE | {"evaluation", "view", "training", "train", "__init__"},
     "__main__": {"cli"},
     "__init__": INFOGAN | BESIDE | {"evaluation", "view", "training", "train"},
+    "cluster": {"__init__"},
 }
 SEAM = ("engine.seam", "engine.fast")  # the one import of the quick room by the plain engine
 

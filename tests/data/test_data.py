@@ -343,3 +343,28 @@ def test_relative_path_is_named_after_its_folder(tmp_path, monkeypatch):
     write_idx_folder(tmp_path)
     monkeypatch.chdir(tmp_path)
     assert load(Path(".")).name == tmp_path.name
+
+
+# EMNIST
+
+
+def test_emnist_under_its_published_names(tmp_path):
+    turned = TINY_IMAGES.swapaxes(1, 2)  # as it is published
+    for name in ("digits", "letters"):
+        for split, count in (("train", 2), ("test", 1)):
+            head = f"emnist-{name}-{split}"
+            images = gzip.compress(idx_bytes(np.ascontiguousarray(turned[:count])))
+            (tmp_path / f"{head}-images-idx3-ubyte.gz").write_bytes(images)
+            labels = gzip.compress(idx_bytes(TINY_LABELS[:count]))
+            (tmp_path / f"{head}-labels-idx1-ubyte.gz").write_bytes(labels)
+    error_of(tmp_path, "emnist-digits-, emnist-letters-", "give the train-images file of one")
+    dataset = load(tmp_path / "emnist-letters-train-images-idx3-ubyte.gz")
+    assert dataset.name == "emnist-letters"
+    np.testing.assert_array_equal(dataset.images[..., 0], TINY_IMAGES)
+    np.testing.assert_array_equal(dataset.test_images[..., 0], TINY_IMAGES[:1])
+    assert dataset.labels.tolist() == [7, 0] and dataset.test_labels.tolist() == [7]
+    for path in tmp_path.glob("*digits*"):
+        path.unlink()
+    assert load(tmp_path).name == "emnist-letters"
+    (tmp_path / "._emnist-digits-train-images-idx3-ubyte.gz").write_bytes(b"a Mac's")
+    np.testing.assert_array_equal(load(tmp_path).images[..., 0], TINY_IMAGES)

@@ -1,6 +1,7 @@
 """What the commands on a trained run share: opening it, its data, and the exit status."""
 
 import argparse
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -32,7 +33,7 @@ def run(parser, work, argv=None, failures=()):
         return 0
     except (UsageError, data.ChoiceError, DeviceError) as error:
         status, line = 2, error
-    except (data.DataError, checkpoint.CheckpointError, OSError, *failures) as error:
+    except (data.DataError, checkpoint.CheckpointError, OSError, ImportError, *failures) as error:
         status, line = 1, error
     except MemoryError as error:
         status, line = 1, f"not enough memory ({error}); ask for less at a time"
@@ -43,10 +44,15 @@ def run(parser, work, argv=None, failures=()):
 
 
 def replace_unencodable():
-    """Let letters that the terminal, or a file on Windows, cannot have become question marks."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
+    """Let letters that the terminal, or a file on Windows, cannot have become question marks.
+
+    Where the shell has closed stdout or stderr, what would go there goes nowhere.
+    """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))
+        if hasattr(getattr(sys, name), "reconfigure"):
+            getattr(sys, name).reconfigure(errors="replace")
 
 
 path = os.path.expanduser  # the type of options that are paths: a shell leaves --data=~/x as it is
@@ -63,6 +69,28 @@ def output(path):
         raise UsageError(f"{path} is a part of a run; give another name")
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
+
+
+class Unbroken:
+    """A stream that lets go nowhere what its reader is not there for any more."""
+
+    def __init__(self, stream):
+        self.stream = stream
+
+    def __getattr__(self, name):
+        return getattr(self.stream, name)
+
+    def write(self, text):
+        """Write the text, or drop it."""
+        with contextlib.suppress(OSError):
+            self.stream.write(text)
+
+    def flush(self):
+        """Flush what there is; if that cannot be, let the rest go nowhere."""
+        try:
+            self.stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
 
 
 class _Once(argparse._StoreAction):

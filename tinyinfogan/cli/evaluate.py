@@ -1,7 +1,9 @@
 """Measure a trained run: tinyinfogan evaluate --help"""
 
 import json
+import os
 import sys
+import tempfile
 from pathlib import Path
 
 from tinyinfogan.cli import common
@@ -19,13 +21,16 @@ def work(args):
     model, config = checkpoint.load_with_config(args.run, args.device)
     dataset = common.dataset_for(model, config, args.data, args.invert)
     folder = Path(args.run) if Path(args.run).is_dir() else Path(args.run).parent
-    result = evaluate(model, dataset, folder, args.seed)
-    text = json.dumps(result, indent=2)
-    with files.replacing(folder / "evaluation.json") as file:
-        file.write((text + "\n").encode())
-    figure.save(folder / "evaluation.png", model, dataset, result)
+    with tempfile.TemporaryDirectory() as other:
+        place = folder if os.access(folder, os.W_OK) else Path(other)
+        result = evaluate(model, dataset, place, args.seed)
+        text = json.dumps(result, indent=2)
+        with files.replacing(place / "evaluation.json") as file:
+            file.write((text + "\n").encode())
+        figure.save(place / "evaluation.png", model, dataset, result)
     print(text if args.json else as_text(result))
-    print(f"wrote {folder / 'evaluation.json'} and evaluation.png", file=sys.stderr)
+    wrote = f"wrote {folder / 'evaluation.json'} and evaluation.png"
+    print(wrote if place == folder else f"{folder} may not be written to", file=sys.stderr)
 
 
 def main(argv=None):

@@ -11,6 +11,7 @@ from tinyinfogan.cli.common import UsageError
 from tinyinfogan.training import checkpoint, folder
 from tinyinfogan.view import page, traversals
 from tinyinfogan.view.explorer import Explorer
+from tinyinfogan.view.plots import import_matplotlib
 
 SNAPSHOTS = 20
 NO_WINDOW = ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template")  # backends that only write
@@ -50,6 +51,8 @@ def snapshots(run, model):
 def start_matplotlib(web):
     """Choose where figures appear.  Raises UsageError if nothing can be shown."""
     try:
+        if web:
+            import_matplotlib()
         import matplotlib.pyplot as plt
 
         if web:
@@ -99,5 +102,5 @@ def main(argv=None):
     shown = p.add_mutually_exclusive_group()
     shown.add_argument("--web", action="store_true", help="open in a browser, not in a window")
     text = "write one web page in which the generator runs, and stop"
-    shown.add_argument("--export", metavar="PAGE.html", help=text)
+    shown.add_argument("--export", type=common.path, metavar="PAGE.html", help=text)
     return common.run(p, work, argv, failures=(page.ExportError,))

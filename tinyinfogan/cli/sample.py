@@ -1,5 +1,6 @@
 """Draw images from a trained run: tinyinfogan sample --help"""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,7 @@ def chosen_codes(spec, texts):
         except ValueError:
             number = float("nan")
         if code.size is None:
-            good, expected = abs(number) <= FURTHEST, f"a number from -{FURTHEST} to {FURTHEST}"
+            good, expected = math.isfinite(number), "a number, from -1 to 1 in training"
         else:
             good, expected = number in range(code.size), f"a category from 0 to {code.size - 1}"
         if not good:
@@ -134,5 +135,10 @@ def main(argv=None):
     p.add_argument("--count", type=int, default=10, help="images, or rows to vary (default: 10)")
     p.add_argument("--seed", type=int, default=0, help="of all that is drawn (default: 0)")
     text = "a grid as PATH.png, arrays as PATH.npz, or a folder for single PNGs"
-    p.add_argument("--out", metavar="PATH", help=f"{text} (default: sample.png, in RUN if given)")
+    p.add_argument(
+        "--out",
+        type=common.path,
+        metavar="PATH",
+        help=f"{text} (default: sample.png, in RUN if given)",
+    )
     return common.run(p, work, argv)

@@ -1,5 +1,6 @@
 """tinyinfogan train: train an InfoGAN."""
 
+import contextlib
 import errno
 import os
 import shlex
@@ -33,7 +34,10 @@ def main(argv=None):
         return common.run(parser(), lambda args: print(described(args)), argv)
     try:
         group = ranks.start_processes()
-        run(args, group)
+        out, err = common.Unbroken(sys.stdout), common.Unbroken(sys.stderr)
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            run(args, group)
+            out.flush()
     except BaseException as error:
         status, line = failure(error, args.resume or args.out)
         if status is None:

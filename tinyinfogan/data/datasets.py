@@ -21,7 +21,7 @@ from tinyinfogan.data.arrays import (
     of_masks,
 )
 from tinyinfogan.data.errors import ChoiceError, DataError, reading, say
-from tinyinfogan.data.idx import find_idx, read_idx
+from tinyinfogan.data.idx import find_idx, read_idx, sets_in
 from tinyinfogan.data.image_folder import KINDS, decode, list_images, size_of
 from tinyinfogan.data.pictures import (
     Preparation,
@@ -82,8 +82,9 @@ def load(
     folder `path` or, as Debian's package installs it, fashion-mnist is on this machine.
 
     Without a name, `path` is one of
-      - a folder with IDX files under MNIST's names, plain or gzip; only train-images-idx3-ubyte is
-        required, its labels and t10k's files are not;
+      - a folder with IDX files under MNIST's or EMNIST's names, plain or gzip; only
+        train-images-idx3-ubyte is required, its labels and t10k's files are not; if there are
+        several sets, that file of one;
       - an .npz file with `images` and, optionally, `labels`, as for `from_arrays`; any other list
         of as many numbers is a factor under its name, what else there is is left out, with a line
         on stderr;
@@ -101,10 +102,16 @@ def load(
     if path is None:
         return _prepared_arrays(_load_folder(BUNDLED_MNIST, "mnist"), pictures, invert)
     with reading(path, "a data set"):
-        if path.is_dir() and find_idx(path, "train-images", 3) is None:
+        folder = path if path.is_dir() else path.parent
+        sets = sets_in(folder) if folder.is_dir() else []
+        if path != folder:  # the file of one of several
+            sets = [s for s in sets if s and path.name.startswith(f"{s}train-images")]
+        if path.is_dir() and not sets:
             return _load_pictures(path, path.resolve().name, pictures, invert, liked)
-        if path.is_dir():
-            dataset = _load_folder(path, path.resolve().name)
+        if len(sets) > 1:
+            raise DataError(f"{path}: holds {', '.join(sets)}; give the train-images file of one")
+        if sets:
+            dataset = _load_folder(folder, sets[0].strip("-") or folder.resolve().name, sets[0])
         elif path.suffix.lower() == ".npz" and path.exists():
             dataset = _load_npz(path)
         else:
@@ -285,10 +292,10 @@ def _prepared_arrays(dataset, how, invert) -> Dataset:
     return dataset._replace(**parts, pictures=how)
 
 
-def _load_folder(folder: Path, name: str) -> Dataset:
-    """Return the IDX files of a folder."""
-    images, labels = _read_split(folder, "train")
-    test_images, test_labels = _read_split(folder, "t10k")
+def _load_folder(folder: Path, name: str, prefix: str = "") -> Dataset:
+    """Return the IDX files of a folder whose names begin with `prefix`."""
+    images, labels = _read_split(folder, f"{prefix}train")
+    test_images, test_labels = _read_split(folder, f"{prefix}t10k")
     if test_images is not None and test_images.shape[1:] != images.shape[1:]:
         found = f"{test_images.shape[1:]} but training images are {images.shape[1:]}"
         raise DataError(f"{folder}: test images are {found}; make both the same size")
@@ -300,6 +307,8 @@ def _read_split(folder: Path, split: str) -> tuple[np.ndarray | None, np.ndarray
     if images is None and labels is not None:
         raise DataError(f"{labels}: there are no images for it; add {split}-images or remove it")
     pixels = None if images is None else check_images(read_idx(images, axes=3), images)
+    if pixels is not None and split.startswith("emnist-"):
+        pixels = np.ascontiguousarray(pixels.swapaxes(1, 2))  # as published, columns come first
     if labels is None:
         return pixels, None
     return pixels, check_labels(read_idx(labels, axes=1), len(pixels), labels)

@@ -8,6 +8,7 @@ import gzip
 import hashlib
 import os
 import sys
+import tempfile
 import time
 import zlib
 from pathlib import Path
@@ -44,7 +45,10 @@ def cache_folder() -> Path:
         base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
     elif sys.platform == "darwin":
         base = "~/Library/Caches"
-    return Path(base).expanduser() / "tinyinfogan"
+    folder = Path(os.path.expanduser(base), "tinyinfogan")
+    near = next(place for place in (folder, *folder.parents) if place.exists())
+    # Where there is no home, as in a container, what is kept may go with the next start.
+    return folder if os.access(near, os.W_OK) else Path(tempfile.gettempdir(), "tinyinfogan")
 
 
 def fetch(wanted: tuple[File, ...], folder: Path) -> None:

@@ -7,6 +7,7 @@ as a big-endian 32-bit integer, and then the values, last axis fastest.
 
 import gzip
 import math
+import re
 import struct
 from pathlib import Path
 
@@ -17,12 +18,21 @@ from tinyinfogan.storage.npz import LARGEST_DEFLATE_RATIO
 from tinyinfogan.storage.space import require_memory
 
 
+def sets_in(folder: Path) -> list[str]:
+    """Return what is before "train-images" in names of files: "" or, in EMNIST, a set's name."""
+    names = (path.name for path in folder.iterdir() if not path.name.startswith("."))
+    found = [re.fullmatch(r"(.*)train-images[-.]idx3-ubyte(\.gz)?", name) for name in names]
+    return sorted({match[1] for match in found if match})
+
+
 def find_idx(folder: Path, stem: str, axes: int) -> Path | None:
     """Return the path of, for example, `train-images-idx3-ubyte.gz` in `folder`, or None.
 
-    The stem ("train-images") and "idx3-ubyte" may be joined by "-" or "."; ".gz" is optional.
+    The stem ("train-images") and "idx3-ubyte" may be joined by "-" or "."; ".gz" is optional, and
+    "t10k" may be "test".
     """
-    names = [f"{stem}{separator}idx{axes}-ubyte" for separator in "-."]
+    stems = dict.fromkeys((stem, stem.replace("t10k-", "test-")))
+    names = [f"{one}{separator}idx{axes}-ubyte" for one in stems for separator in "-."]
     paths = [folder / f"{name}{suffix}" for name in names for suffix in ("", ".gz")]
     return next((path for path in paths if path.is_file()), None)
 

@@ -4,7 +4,10 @@ Images are (N, H, W, C) floats in [0, 1], C = 1 (grey) or 3 (red, green, blue), 
 No screen is needed: Matplotlib is imported only if something is drawn, and without pyplot.
 """
 
+import contextlib
 import io
+import os
+import sys
 
 import numpy as np
 
@@ -71,6 +74,7 @@ def save_traversal(path, panels):
 
 def _panel(title, columns, rows, images):
     """Return a panel of `save_traversal` with white around it, (H', W', 3) floats in [0, 1]."""
+    import_matplotlib()
     from matplotlib.image import imread
     from matplotlib.transforms import Bbox
 
@@ -109,6 +113,7 @@ def save_curves(path, records, entropies):
     name to nats, `code_accuracy`); what is missing, None or not finite is left out.  entropies:
     code names to H(c) in nats, a dashed line, or to None.
     """
+    import_matplotlib()
     from matplotlib.ticker import MaxNLocator
 
     def column(records, key):
@@ -173,6 +178,7 @@ def show_confusion(axes, table, assignment):
     Cells are in percent of a class; those of codes and the class that each is named after, as of
     `clustering.assign_codes`, are framed.
     """
+    import_matplotlib()
     from matplotlib.patches import Rectangle
 
     table, assignment, order = sort_codes(table, assignment)
@@ -215,11 +221,27 @@ def save_animation(path, pictures):
 # --- figures --------------------------------------------------------------------------------------
 
 
+def import_matplotlib():
+    """Import Matplotlib, also where MPLBACKEND, as a notebook sets it, names what is not there."""
+    if "matplotlib" in sys.modules:
+        return
+    asked = os.environ.pop("MPLBACKEND", None)
+    try:
+        import matplotlib
+    finally:
+        if asked is not None:
+            os.environ["MPLBACKEND"] = asked
+    with contextlib.suppress(ValueError):
+        if asked:  # as Matplotlib does
+            matplotlib.rcParams["backend"] = asked
+
+
 def new_figure(width, height, padding=None):
     """Return a Matplotlib figure of so many pixels, without pyplot.
 
     padding: (w_pad, h_pad) in inches around axes that lay themselves out, None if laid out by hand.
     """
+    import_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
