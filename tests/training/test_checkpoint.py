@@ -43,11 +43,10 @@ def test_numpy_alone_reads_what_the_docstring_says(tmp_path):
     checkpoint.save(tmp_path / "a.npz", arrays)
     with np.load(tmp_path / "a.npz", allow_pickle=False) as file:
         found = dict(file)
-    checksums = json.loads(found.pop("checksums").item())
-    assert found.keys() == arrays.keys() == checksums.keys()
+    assert found.keys() == arrays.keys()
     for name, array in arrays.items():
         np.testing.assert_array_equal(found[name], array)
-        assert found[name].dtype == array.dtype and len(checksums[name]) == 64
+        assert found[name].dtype == array.dtype
     heads = {name.partition(".")[0] for name in found}
     assert heads == {"format", "step", "config", "model", "g_adam", "history"}
 
@@ -82,14 +81,14 @@ def test_every_bit_counts(tmp_path):
         checkpoint.read(path)
 
 
-def test_an_array_that_was_exchanged_is_named(tmp_path):
-    """Here the zip file's own checksums are right, and the seal is as well."""
+def test_an_array_that_was_exchanged_is_noticed(tmp_path):
+    """Here the zip file's own checksums are right."""
     path = tiny(tmp_path)
     with np.load(path) as file:
         arrays = dict(file)
     arrays["model.w"] = np.full(3, 2.0)
     np.savez(path, **arrays)
-    with pytest.raises(checkpoint.CheckpointError, match="model.w is not as its checksum says"):
+    with pytest.raises(checkpoint.CheckpointError, match="the file is not as its checksum says"):
         checkpoint.read(path)
 
 
