@@ -157,18 +157,3 @@ def test_a_factor_that_never_varies_is_left_out(factors):
     fixed[:, 0] = 1
     assert scores.mutual_information_gap(codes[:, 1:], fixed) > 0.99
     assert scores.factor_vae_score(codes, fixed, np.random.default_rng(0), votes=60) == 1
-
-
-@pytest.mark.parametrize(
-    ("codes", "factors", "words"),
-    [
-        (np.zeros(5), np.zeros((5, 1), int), r"\(5,\)"),
-        (np.zeros((5, 1)), np.zeros((4, 1), int), r"\(4, 1\)"),
-        (np.zeros((5, 1)), np.zeros((5, 1)), "float64"),
-        (np.zeros((5, 1)), np.zeros((5, 1), int), "more than one value"),
-        (np.full((5, 1), np.nan), np.arange(5)[:, None], "finite"),
-    ],
-)
-def test_bad_arrays_are_named(codes, factors, words):
-    with pytest.raises(ValueError, match=words):
-        scores.mutual_information_gap(codes, factors)

@@ -8,7 +8,7 @@ cut into `bins` equal intervals between its smallest and largest value, or kept 
 at most `bins` values.  `levels` does the same to a factor of many values, which theirs have not;
 then the line of SAP is one through the intervals.  All lie between 0 and 1, 1 being the best, and
 none can tell a code from its mirror image or one order of the codes from another.  A factor with
-one value is left out.  All raise ValueError for arrays of other shapes or kinds.
+one value is left out.
 """
 
 import numpy as np
@@ -38,7 +38,7 @@ def mutual_information(codes, factors, bins=BINS):
     I(c; v) = H(c) + H(v) - H(c, v).  Counts make I too large, by about
     (bins - 1)(values - 1) / 2N for a code that is independent of the factor (Miller 1955).
     """
-    codes, factors = _checked(codes, factors)
+    factors = _varying(factors)
 
     def information(code, factor):
         joint = _table(code, factor, bins) / len(code)
@@ -65,12 +65,9 @@ def modularity(codes, factors, bins=BINS):
 
     Ridgeway and Mozer 2018 (arXiv 1802.05312), section 3: 1 - Σ_f≠best I_f² / (I_best² (F - 1)).
     A code that knows nothing at all scores 0, but one with a trace of information can score high:
-    read it beside MIG.  Raises ValueError also for fewer than two factors.
+    read it beside MIG.  It takes two factors that vary, or more.
     """
-    information, _ = mutual_information(codes, factors, bins)
-    if information.shape[1] < 2:
-        raise ValueError("modularity compares factors: it takes at least 2 that vary")
-    squares = information**2
+    squares = mutual_information(codes, factors, bins)[0] ** 2
     best = squares.max(axis=1)
     others = (squares.sum(axis=1) - best) / (squares.shape[1] - 1)
     alive = best > 1e-12
@@ -85,7 +82,6 @@ def separated_attribute_predictability(codes, factors, categorical=(), bins=BINS
     `categorical`) as well as the balanced accuracy of thresholds on the code: each of the `bins`
     intervals names the factor's value that is most over-represented in it.
     """
-    codes, varying = _checked(codes, factors)
     columns = np.flatnonzero(np.ptp(factors, axis=0))
 
     def score(code, factor, column):
@@ -96,7 +92,7 @@ def separated_attribute_predictability(codes, factors, categorical=(), bins=BINS
             return shares.max(axis=1).sum() / shares.shape[1]
         return np.corrcoef(code, factor)[0, 1] ** 2 if code.std() > 0 else 0.0
 
-    scores = [[score(code, *pair) for pair in zip(varying.T, columns)] for code in codes.T]
+    scores = [[score(code, factors[:, column], column) for column in columns] for code in codes.T]
     return float(np.mean(_gap(scores)))
 
 
@@ -109,7 +105,7 @@ def factor_vae_score(codes, factors, rng, votes=800, batch=100):
     groups, the score its accuracy on as many others.  Constant codes never vote.  By chance the
     score is 1 / F.
     """
-    codes, factors = _checked(codes, factors)
+    factors = _varying(factors)
     groups = [[np.flatnonzero(column == v) for v in np.unique(column)] for column in factors.T]
     codes = codes[:, codes.std(axis=0) > 1e-8]
     variances = codes.var(axis=0)
@@ -141,20 +137,16 @@ def dci(codes, factors, depths=None, seed=0):
     give √(1 - R²).  Raises ImportError without scikit-learn.
 
     The forest is a regressor of 10 trees, as deep as `depths` has it for each factor (default: 4).
-    With 4, 2, 4, 2, 2 for shape, scale, orientation, x and y that is "RandomForestIBGAN" in the
-    code of Lin et al. 2020 (github.com/fjxmlzn/InfoGAN-CR, gan/metric.py; 10 trees were scikit-
-    learn's default then): IB-GAN's, whose row stands in their table 1 (arXiv 1906.06034; InfoGAN
-    .41, IB-GAN .67, theirs .71).  Their code scores with Lasso and two other forests besides and
-    the table does not say which it has.  They fit on 73,728 images, and R is all that they take.
+    With 4, 2, 4, 2, 2 for shape, scale, orientation, x and y that is IB-GAN's, one of four that the
+    code of Lin et al. 2020 scores with (github.com/fjxmlzn/InfoGAN-CR, gan/metric.py); their table
+    1 (arXiv 1906.06034; InfoGAN .41, IB-GAN .67, theirs .71) does not say which it has.
     """
     from sklearn.ensemble import RandomForestRegressor
 
-    depths = [4] * np.shape(factors)[-1] if depths is None else depths
-    depths = [depth for depth, varies in zip(depths, np.ptp(factors, axis=0)) if varies]
-    codes, factors = _checked(codes, factors)
     half = len(codes) // 2
     importances, explained = [], []
-    for factor, depth in zip(factors.T, depths):
+    for column in np.flatnonzero(np.ptp(factors, axis=0)):
+        factor, depth = factors[:, column], 4 if depths is None else depths[column]
         forest = RandomForestRegressor(10, max_depth=depth, random_state=seed)
         forest.fit(codes[:half], factor[:half])
         importances.append(forest.feature_importances_)
@@ -192,19 +184,6 @@ def _table(code, factor, bins):
     return confusion_table(cells, factor, cells.max() + 1)
 
 
-def _checked(codes, factors):
-    """Return both as arrays, without the factors that take one value only."""
-    codes, factors = np.asarray(codes, float), np.asarray(factors)
-    if codes.ndim != 2 or factors.ndim != 2 or len(codes) != len(factors) or len(codes) < 2:
-        raise ValueError(
-            "codes and factors must be (N, D) and (N, F) with N of 2 or more, "
-            f"got {codes.shape} and {factors.shape}"
-        )
-    if factors.dtype.kind not in "iu" or factors.min() < 0:
-        raise ValueError(f"factors must be whole numbers from 0, got {factors.dtype}")
-    if not np.isfinite(codes).all():
-        raise ValueError("codes must be finite numbers")
-    factors = factors[:, np.ptp(factors, axis=0) > 0].astype(np.int64)
-    if not factors.size:
-        raise ValueError("no factor takes more than one value; there is nothing to score")
-    return codes, factors
+def _varying(factors):
+    """Return the factors that take more than one value."""
+    return factors[:, np.ptp(factors, axis=0) > 0]
