@@ -29,7 +29,7 @@ import numpy as np
 from tinyinfogan.engine.device import resolve_device, to_device, to_host
 from tinyinfogan.infogan.model import InfoGAN
 from tinyinfogan.infogan.settings import from_saved
-from tinyinfogan.storage import files, npz, space
+from tinyinfogan.storage import files, npz, space, weights
 
 FORMAT = 2
 NAME = "checkpoint.npz"
@@ -150,7 +150,7 @@ def wrap_errors(path, what):
     """Raise CheckpointError for whatever the block raises: a strange file can provoke anything."""
     try:
         yield
-    except CheckpointError:
+    except (CheckpointError, ImportError):
         raise
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -167,13 +167,17 @@ def read(path):
 
     Raises CheckpointError if there is none, or it is truncated, damaged or not ours.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if path.is_dir():
         path = path / NAME
     if not path.is_file():
         advice = _advice(path) if older(path.parent) else "give a run's folder"
         raise CheckpointError(f"{path}: there is no checkpoint here; {advice}")
     with wrap_errors(path, "not a whole checkpoint"), open(path, "rb") as file:
+        if path.suffix == ".safetensors":
+            tensors, about = weights.read(path)
+            arrays = {f"model.{name}": tensor for name, tensor in tensors.items()}
+            return arrays | {"step": np.array(0), "config": np.array(about["config"])}
         arrays = npz.read_npz(file)
         if not {"format", "step", "config"} <= arrays.keys():
             raise CheckpointError(f"{path}: not a checkpoint of tinyinfogan; give a run's folder")
@@ -278,5 +282,6 @@ def load_with_config(path, device="auto"):
     device = resolve_device(device)  # before anything is read
     arrays = read(path)
     config, settings = config_of(arrays, path, {"image_shape": list})
-    model = model_of(arrays, path, settings, tuple(config["image_shape"]))
-    return model.to(device), config
+    model = model_of(arrays, path, settings, tuple(config["image_shape"])).to(device)
+    model.config = config
+    return model, config
