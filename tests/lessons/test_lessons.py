@@ -92,6 +92,8 @@ FULL = {
         ("lambda = 0, truth", 0.2, 0.35),
         ("lambda = 0.05, truth", 1.25, 1.39),
         ("lambda = 20, mass not where the data are, per cent", 30, 45),
+        ("fixed sigma, lambda = 3, mass not where the data are, per cent", 0, 5),
+        ("learnt sigma, lambda = 3, mass not where the data are, per cent", 15, 25),
     ],
     "10": [
         ("a new G, D frozen, heaps found of 8", 1, 1),
