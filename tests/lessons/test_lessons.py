@@ -110,6 +110,7 @@ FULL = {
         ("categories that stay, per cent", 98.8, 99.2),
         ("c1 moves by", 0.12, 0.14),
     ],
+    "b": [("matrix products of a step", 36, 38)],
     "05": [
         ("softmax once, accuracy on unseen digits", 0.9, 0.92),
         ("softmax twice, accuracy on unseen digits", 0.895, 0.91),
