@@ -95,7 +95,9 @@ def as_markup(app, docname, source):
             text = inline.sub(lambda match: f":math:`{formula(match)}`", text)
             link = r"`\1 <../_modules/\2.html>`__"
             parts[index] = re.sub(r"``((tinyinfogan/[\w/]+)\.py)``", link, text)
-    source[0] = "".join(parts).replace("<!-- playground -->", PLAYGROUND)
+    # Matplotlib's player takes the signs on its buttons from elsewhere; lessons.css has our own.
+    text = re.sub(r'<link rel="stylesheet"\s+href="https:[^>]*>', "", "".join(parts))
+    source[0] = text.replace("<!-- playground -->", PLAYGROUND)
 
 
 PLAYGROUND = """.. raw:: html
