@@ -53,6 +53,9 @@ def test_numpy_takes_a_tensor_as_its_array(asks, rng, tensor):
     assert_array_equal(np.argsort(x), np.argsort(data))
     assert_allclose(np.linalg.norm(x), np.linalg.norm(data))
     assert_array_equal(x, data)
+    for function in (np.sum, np.mean, np.max, np.transpose, np.argmax, np.ravel, np.median, np.std):
+        assert_allclose(np.asarray(function(x)), function(data), rtol=1e-5)
+    assert_allclose(np.asarray(np.max(x, axis=1, keepdims=True)), data.max(axis=1, keepdims=True))
     with pytest.raises(TypeError):
         np.exp(x)  # would lose the gradient in silence
 

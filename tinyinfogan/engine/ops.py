@@ -254,17 +254,18 @@ def getitem(x: Tensor, index: slice | int | tuple) -> Tensor:
     return record(u[index], (x,), backward)
 
 
-# The paper's formulas are written with operators; a Tensor's are the functions above.
+# A Tensor's operators and methods.  np.sum(x) and its like call methods with a dtype and an out.
 Tensor.__add__ = Tensor.__radd__ = add
 Tensor.__sub__, Tensor.__rsub__ = subtract, lambda a, b: subtract(b, a)
 Tensor.__mul__ = Tensor.__rmul__ = multiply
 Tensor.__truediv__, Tensor.__rtruediv__ = divide, lambda a, b: divide(b, a)
 Tensor.__neg__, Tensor.__abs__ = lambda x: multiply(x, -1), abs
 Tensor.__float__, Tensor.__bool__ = Tensor.item, lambda x: bool(x.item())
-Tensor.__pow__ = power
+Tensor.__pow__, Tensor.__getitem__ = power, getitem
 Tensor.__matmul__, Tensor.__rmatmul__ = matmul, lambda a, b: matmul(b, a)
-Tensor.__getitem__ = getitem
-Tensor.sum, Tensor.mean, Tensor.max = sum, mean, max
+Tensor.sum = lambda x, axis=None, keepdims=False, dtype=None, out=None: sum(x, axis, keepdims)
+Tensor.mean = lambda x, axis=None, keepdims=False, dtype=None, out=None: mean(x, axis, keepdims)
+Tensor.max = lambda x, axis=None, keepdims=False, dtype=None, out=None: max(x, axis, keepdims)
 Tensor.reshape, Tensor.transpose, Tensor.T = reshape, transpose, property(transpose)
 Tensor.__lt__, Tensor.__le__ = lambda a, b: a.data < _value(b), lambda a, b: a.data <= _value(b)
 Tensor.__gt__, Tensor.__ge__ = lambda a, b: a.data > _value(b), lambda a, b: a.data >= _value(b)
