@@ -247,7 +247,7 @@ def new_figure(width, height, padding=None):
 
     # Inches times dots per inch is rounded down, which would now and then lose a pixel.
     inches = ((width + 0.1) / DOTS_PER_INCH, (height + 0.1) / DOTS_PER_INCH)
-    layout = padding and "constrained"
+    layout = "constrained" if padding else "none"  # whatever the user's settings say
     figure = Figure(inches, dpi=DOTS_PER_INCH, facecolor="white", layout=layout)
     FigureCanvasAgg(figure)
     if padding:
