@@ -1,7 +1,6 @@
 """What the commands on a trained run share: opening it, its data, and the exit status."""
 
 import argparse
-import contextlib
 import os
 import sys
 from pathlib import Path
@@ -78,19 +77,15 @@ class Unbroken:
         self.stream = stream
 
     def __getattr__(self, name):
-        return getattr(self.stream, name)
+        method = getattr(self.stream, name)
 
-    def write(self, text):
-        """Write the text, or drop it."""
-        with contextlib.suppress(OSError):
-            self.stream.write(text)
+        def anyhow(*args):
+            try:
+                return method(*args)
+            except OSError:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
 
-    def flush(self):
-        """Flush what there is; if that cannot be, let the rest go nowhere."""
-        try:
-            self.stream.flush()
-        except OSError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
+        return anyhow if name in ("write", "flush") else method
 
 
 class _Once(argparse._StoreAction):

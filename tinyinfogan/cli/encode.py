@@ -10,6 +10,7 @@ import numpy as np
 
 from tinyinfogan import data
 from tinyinfogan.cli import common
+from tinyinfogan.data.arrays import of_masks
 from tinyinfogan.data.errors import say
 from tinyinfogan.data.image_folder import KINDS, decode, list_images
 from tinyinfogan.data.pictures import prepared
@@ -33,7 +34,8 @@ def from_files(model, config, paths, invert="auto"):
             raise data.DataError(f"{path}: no pictures ({KINDS}) in this folder, and no run")
         left.update(others)
         for member in members:
-            images, steps = prepared(decode(member, member), how, invert)
+            pixels = of_masks(decode(member, member), member)
+            images, steps = prepared(pixels, how, invert)
             done.update(steps)
             yield str(member), common.padded(model, data.Dataset(images[None])).images
     words = [f"{n} {step}" for step, n in done.items()]
@@ -71,7 +73,7 @@ def rows(model, encoding):
 def work(args):
     """Do what the parsed arguments say.  Raises the errors that `common.run` expects."""
     run = Path(args.run)
-    if run.suffix != ".npz" and not (run / checkpoint.NAME).exists():
+    if run.suffix not in (".npz", ".safetensors") and not (run / checkpoint.NAME).exists():
         args.images.insert(0, args.run)  # not a run: the first of the images
         args.run = checkpoint.TRAINED
     if bool(args.images) == (args.data is not None):

@@ -46,7 +46,7 @@ def cache_folder() -> Path:
     elif sys.platform == "darwin":
         base = "~/Library/Caches"
     folder = Path(os.path.expanduser(base), "tinyinfogan")
-    near = next(place for place in (folder, *folder.parents) if place.exists())
+    near = next(place for place in (folder, *folder.parents) if os.path.exists(place))
     # Where there is no home, as in a container, what is kept may go with the next start.
     return folder if os.access(near, os.W_OK) else Path(tempfile.gettempdir(), "tinyinfogan")
 

@@ -1,5 +1,6 @@
 """The one error that bad data raises."""
 
+import re
 import sys
 from contextlib import contextmanager
 
@@ -29,8 +30,9 @@ def reading(path, kind):
 
 
 def one_line(error):
-    """Return an error's message as one line, or its type if it has none."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """Return an error's message as one line, without addresses, or its type if it has none."""
+    text = re.sub(r" <[^>]* at 0x\w+>", "", str(error))
+    return " ".join(text.split()) or type(error).__name__
 
 
 def say(line):
