@@ -25,6 +25,17 @@ FULL_RUNS = os.environ.get("LESSONS") == "full"
 EXPECTED = {
     "01": [("dc/da, the tape", 4, 4)],
     "02": [("batch norm, variance forgotten: random u, relative error", 0.05, 2)],
+    "03": [
+        ("difference of the gradients", 0, 1e-12),
+        ("by hand and by the tape, largest difference", 0, 1e-12),
+        ("mean square of it", 1.5, 3),
+    ],
+    "04": [
+        ("numbers that are learnt", 101_770, 101_770),
+        ("started at 0, modules.0.weight moved by", 0, 0),
+        ("sigma = 0.088, after layer 10", 0.3, 3),
+        ("accuracy on unseen digits after", 85, 100),
+    ],
     "05": [
         ("softmax twice, smallest possible loss for 10 classes", 1.4611, 1.4613),
         ("softmax once, pull on the right logit at t = 2", -0.94, -0.94),
@@ -49,6 +60,11 @@ EXPECTED = {
         ("D's loss, best possible", 0.81, 0.812),
         ("D's loss, trained above best possible", -0.02, 0.1),
     ],
+    "11": [
+        ("together, mean logit of the fakes in D's step", -8.7, -8.5),
+        ("together, mean logit of the fakes in G's step", 1.9, 2.1),
+    ],
+    "12": [("weights that are finite after it, per cent", 0, 1)],
     "13": [
         ("sigma = 0.5, truth", 0.844, 0.846),
         ("sigma = 0.5, bound", 0.4, 0.846),
@@ -111,6 +127,7 @@ FULL = {
         ("c1 moves by", 0.12, 0.14),
     ],
     "b": [("matrix products of a step", 36, 38)],
+    "04": [("accuracy on unseen digits after", 95, 98)],
     "05": [
         ("softmax once, accuracy on unseen digits", 0.9, 0.92),
         ("softmax twice, accuracy on unseen digits", 0.895, 0.91),
