@@ -11,10 +11,12 @@ DARK = 16  # of 255: that no pixel is brighter is told, as it is seldom meant
 
 
 def is_factor(shape, dtype, count):
+    """Return whether that is a list of `count` numbers, a shape."""
     return shape == count and dtype.kind in "biuf"
 
 
 def check_factor(factor: str, values: np.ndarray, count: int, name: str) -> None:
+    """Raise DataError for what is not a list of `count` finite numbers."""
     if not is_factor(values.shape, values.dtype, (count,)):
         found = f"{values.dtype} of shape {values.shape}"
         raise DataError(f"{name}: {factor} is {found}; a factor is a list of {count} numbers")
