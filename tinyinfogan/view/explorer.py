@@ -49,7 +49,11 @@ class Explorer:
         self.height = max(5.2, controls + below)
         self.figure = plt.figure(figsize=(WIDTH, self.height), facecolor="white")
         self.figure.canvas.mpl_connect("key_press_event", self._on_key)
-        self._add_grid()
+        self._text(0.3, 0.45, "What does each code do?", 15, INK, weight="bold")
+        self._text(0.3, 0.7, f"preset {model.settings.preset}; each image has noise of its own")
+        picture = tile(np.ones((COLUMNS * ROWS, *model.image_shape)), COLUMNS)
+        self.grid = self._picture(0.3, 0.9, 5.0, self.height - 1.2, picture)
+        self.grid.axes.set_anchor("NW")
         top = self._add_controls()
         if images is not None:
             self._add_real(top)
@@ -73,34 +77,29 @@ class Explorer:
             self.reconstructed = self.model.decode(self.latents(1, self.predicted))[0]
             self.reconstruction.set_data(in_colour(self.reconstructed))
             changed += (self.reconstruction.axes,)
-        self._draw(self.grid.axes, *changed)
-
-    def _draw(self, *changed):
-        # Drawing the whole figure takes several times as long.  What is drawn alone here hides what
-        # was there before.
         canvas = self.figure.canvas
         if not hasattr(canvas, "buffer_rgba"):  # not one of the Agg canvases
             return canvas.draw_idle()
-        for axes in changed:
+        # Drawing the whole figure takes several times as long.  What is drawn alone here hides what
+        # was there before.
+        for axes in (self.grid.axes, *changed):
             self.figure.draw_artist(axes)
         canvas.blit(self.figure.bbox)
 
     def choose(self, name, value):
         """Give a code a value: a category or "all", or a number."""
         self.codes[name] = value
-        changed = [self.sliders[name].ax] if name in self.sliders else self._mark(name)
-        self.update(*changed)
+        self.update(*([self.sliders[name].ax] if name in self.sliders else self._mark(name)))
 
     def _mark(self, name):
         """Show which button of a code is chosen.  Return the axes of all of them."""
-        row = {key: button for key, button in self.buttons.items() if key[0] == name}
-        for (_, value), button in row.items():
+        row = [(key[1], button) for key, button in self.buttons.items() if key[0] == name]
+        for value, button in row:
             chosen = value == self.codes[name]
-            button.color = ACCENT if chosen else QUIET
-            button.hovercolor = ACCENT if chosen else HOVER
+            button.color, button.hovercolor = (ACCENT, ACCENT) if chosen else (QUIET, HOVER)
             button.ax.set_facecolor(button.color)
             button.label.set_color("white" if chosen else INK)
-        return [button.ax for button in row.values()]
+        return [button.ax for _, button in row]
 
     def new_noise(self, _=None):
         """Draw other noise for every image."""
@@ -116,12 +115,11 @@ class Explorer:
             self.figure.canvas.draw_idle()
 
     def predict(self):
-        """Predict the present real image's codes: self.encoding, and self.predicted for G."""
+        """Show the present real image and its codes, as Q predicts them: self.predicted."""
         image = self.images[self.index]
         self.real.set_data(in_colour(image))
-        self.encoding = self.model.encode(image[None])
-        probabilities = [p[0] for p in self.encoding.probabilities]
-        means = self.encoding.means[0].tolist()
+        encoding = self.model.encode(image[None])
+        probabilities, means = [p[0] for p in encoding.probabilities], encoding.means[0].tolist()
         values = [*(int(p.argmax()) for p in probabilities), *means]
         self.predicted = {f"c{i}": value for i, value in enumerate(values)}
         for bar, probability in zip(self.bars, itertools.chain(*probabilities)):
@@ -161,11 +159,11 @@ class Explorer:
         axes.set_navigate(False)
         return axes
 
-    def _picture(self, left, top, width, height, picture, title=None, aspect="equal"):
+    def _picture(self, left, top, width, height, picture, title=None):
         axes = self._axes(left, top, width, height)
         axes.axis("off")
         axes.set_title(title, fontsize=9, color=FAINT, pad=4)
-        return axes.imshow(in_colour(picture), aspect=aspect, interpolation="nearest")
+        return axes.imshow(in_colour(picture), interpolation="nearest")
 
     def _text(self, left, top, text, fontsize=9, color=FAINT, **style):
         x, y = left / WIDTH, 1 - top / self.height
@@ -179,14 +177,6 @@ class Explorer:
         button.ax.spines[:].set_visible(False)
         button.on_clicked(action)
         self.buttons[key] = button
-
-    def _add_grid(self):
-        self._text(0.3, 0.45, "What does each code do?", 15, INK, weight="bold")
-        preset = self.model.settings.preset
-        self._text(0.3, 0.7, f"preset {preset}; each image has noise of its own")
-        picture = tile(np.ones((COLUMNS * ROWS, *self.model.image_shape)), COLUMNS)
-        self.grid = self._picture(0.3, 0.9, 5.0, self.height - 1.2, picture)
-        self.grid.axes.set_anchor("NW")
 
     def _add_controls(self):
         """Add the widgets of all codes, and below them the buttons; return where these end."""
@@ -224,16 +214,11 @@ class Explorer:
             key = (code.name, value)
             self._button(key, box, str(value), lambda _, key=key: self.choose(*key), points)
         self._mark(code.name)
-        # One picture above the middle of each button, all with the same noise.
+        # A picture above each button, all with the same noise.
         zeros = self.latents(1, dict.fromkeys(self.codes, 0))
         (pictures,) = grid(self.model, zeros, code.name, range(code.size))
-        H, W, _ = self.model.image_shape
-        width = min(side, 0.45 * W / H)
-        height = width * H / W
-        strip = tile(pictures, code.size, round(W * (cell / width - 1)))
-        box = left + cell + (side - width) / 2, top + 0.45 - height
-        # The gaps are whole pixels: only nearly equal.
-        self._picture(*box, (code.size - 1) * cell + width, height, strip, aspect="auto")
+        for place, picture in enumerate(pictures, start=1):
+            self._picture(left + place * cell, top, side, 0.45, picture).axes.set_anchor("S")
 
     def _add_real(self, top):
         blank = np.zeros(self.model.image_shape)
@@ -248,12 +233,12 @@ class Explorer:
         height = max(0.7, 1.2 - depth) if depth else 1.4
         if sizes:
             axes = self._bar_axes(top, height, "its category")
-            places = np.arange(sum(sizes)) + np.repeat(np.arange(len(sizes)), sizes)
-            colors = np.repeat([f"C{i}" if i else ACCENT for i in range(len(sizes))], sizes)
-            self.bars = axes.bar(places, np.zeros(len(places)), color=colors)
+            for i, size in enumerate(sizes):
+                places = np.arange(size) + sum(sizes[:i]) + i
+                self.bars += axes.bar(places, 0, color=f"C{i}" if i else ACCENT)
             axes.set_ylim(0, 1)
-            if len(sizes) == 1 and sizes[0] <= 12:
-                axes.set_xticks(places, map(str, range(sizes[0])))
+            if len(sizes) == 1 and size <= 12:
+                axes.set_xticks(places)
         if depth:
             names = [code.name for code in self.spec.codes if code.size is None]
             axes = self._bar_axes(top + (height + 0.35 if sizes else max(0, 1.55 - depth)), depth)
