@@ -5,6 +5,7 @@ import os
 import zipfile
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
@@ -223,14 +224,15 @@ def _load_pictures(folder, name, how, invert, liked) -> Dataset:
     """Return the pictures in a folder and below, and say what was done with them."""
     from tqdm import tqdm
 
-    how, bar = how or Preparation(), {"delay": 1, "dynamic_ncols": True, "unit": "picture"}
+    how = how or Preparation()
+    watched = partial(tqdm, delay=1, dynamic_ncols=True, unit="picture")
     paths, labels, left = list_images(folder)
     left = f"; left out {', '.join(f'{n} {why}' for why, n in left.items())}" if left else ""
     if not paths:
         raise DataError(f"{folder}: no data found in this folder{left}; give {KNOWN_KINDS}")
     sizes, done, of = [], Counter(), ""
     if liked or not how.size:
-        sizes = [size_of(path) for path in tqdm(paths, desc="looking", **bar)]
+        sizes = [size_of(path) for path in watched(paths, desc="sizes")]
         found = min(sizes, key=math.prod), max(sizes, key=math.prod)
         of = " of " + " to ".join(dict.fromkeys(f"{W}x{H}" for H, W in found))
         if not how.size and not liked and len(set(sizes)) > 1:
@@ -241,11 +243,13 @@ def _load_pictures(folder, name, how, invert, liked) -> Dataset:
         how = how._replace(size=how.size or (liked(set(sizes)) if liked else sizes[0]))
     least = None if how.digits else tuple(4 * n for n in how.size)
     if how.channels is None:
-        colour = (decode(path, path, least).shape[2] == 3 for path in paths)
+        colour = (
+            decode(path, path, least).shape[2] == 3 for path in watched(paths, desc="colours")
+        )
         how = how._replace(channels=3 if any(colour) else 1)
 
     def each():
-        for path in paths:
+        for path in watched(paths, desc="decoding"):
             pixels, steps = prepared(decode(path, path, least), how, invert)
             done.update(steps)
             yield pixels

@@ -82,6 +82,8 @@ def decoded(name: str, path: Path | None) -> dict[str, np.ndarray]:
     path: the user's folder, or None for downloads.  The images are mapped from the disk.
     Raises DataError for files that are missing or damaged, and a cache that cannot be written.
     """
+    from tqdm import tqdm
+
     if path is None:
         place = cache_folder() / name / "decoded"
     else:
@@ -89,7 +91,9 @@ def decoded(name: str, path: Path | None) -> dict[str, np.ndarray]:
 
     def decode():
         arrays = getattr(decoders, name)(*sources(name, path))
-        return arrays if isinstance(arrays, dict) else {"images": arrays}
+        if isinstance(arrays, dict):
+            return arrays
+        return {"images": tqdm(arrays, desc=f"decoding {name}", dynamic_ncols=True)}
 
     return cached(place, decode, path or place)
 
@@ -136,9 +140,6 @@ def cached(place: Path, decode, source: Path) -> dict[str, np.ndarray]:
 
 def _write_pictures(file, pictures):
     """Write equal uint8 pictures one by one as .npy and return their number."""
-    from tqdm import tqdm
-
-    pictures = tqdm(pictures, desc="decoding", dynamic_ncols=True)
     count, header = 0, {"descr": "|u1", "fortran_order": False}
     for count, picture in enumerate(pictures, 1):
         if count == 1:
