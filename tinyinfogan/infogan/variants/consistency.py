@@ -1,7 +1,6 @@
 """Consistency of Q on real images: what its category of one tells of its category of a like one.
 
-Not in the paper: L_I knows only generated images, which early in training are nothing like digits,
-and says nothing of how Q is to group real ones.  Here the same quantity, mutual information, is
+Not in the paper: L_I says nothing of how Q is to group real images.  Here mutual information is
 taken between Q's categories of the two images of a pair: a real image and one of those most like it
 in the data, each moved by a map of its own (Ji et al. 2019, "Invariant information clustering",
 arXiv 1807.06653, where both are one image).  It is large if the two agree and all categories are
@@ -32,8 +31,7 @@ def number_at(neighbours: int, done: float) -> int:
     """Return how many of the nearest images count as like an image after a share of the run.
 
     From all `neighbours` down to one, in equal ratios: far ones first, which tell what a small
-    group of images, such as sevens with a bar, is most like; near ones later, for the border
-    between two categories.
+    group of images is most like; near ones later, for the border between two categories.
     """
     return max(1, round(neighbours ** (1 - done)))
 

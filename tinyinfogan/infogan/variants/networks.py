@@ -4,17 +4,8 @@ import math
 from functools import partial
 
 from tinyinfogan.engine import Tensor, nn, ops
-from tinyinfogan.infogan.networks import (
-    LRELU,
-    RELU,
-    Discriminator,
-    Plan,
-    conv,
-    fc,
-    mnist,
-    row,
-    up_conv,
-)
+from tinyinfogan.infogan import networks as paper
+from tinyinfogan.infogan.networks import LRELU, RELU, Discriminator, Plan, conv, fc, up_conv
 
 
 class Affine(nn.Module):
@@ -57,7 +48,7 @@ class UpsamplingConv2d(nn.ConvTranspose2d):
         return y if self.bias is None else y + self.bias
 
 
-upsampling = partial(row, UpsamplingConv2d)
+upsampling = partial(paper.row, UpsamplingConv2d)
 
 
 def levels(plan: Plan, number: int) -> tuple[nn.Module, Discriminator]:
@@ -91,9 +82,8 @@ def faces(plan: Plan) -> tuple[nn.Module, Discriminator]:
     """Return table 4, faces: MNIST's networks for 32×32×1, so that G starts from 8·8·128.
 
     D and Q "only have separate output units at the last layer" (appendix C.4): Q's head is linear.
-    In the authors' code D's fully connected layer has no batch norm, here and in `chairs`.
     """
-    return mnist(plan, q_hidden=0)
+    return paper.mnist(plan, q_hidden=0)
 
 
 def svhn(plan: Plan) -> tuple[nn.Module, Discriminator]:
@@ -126,9 +116,8 @@ def chairs(plan: Plan) -> tuple[nn.Module, Discriminator]:
 
     A 4×4 kernel with stride 1 cannot keep the size of an image with the same padding on all sides.
     Such rows come in twos, and one takes the pixel away that the other adds: 8×8 pass through 9×9.
-    (The authors' TensorFlow pads one side more than the other and keeps 8×8.)  The last
-    up-convolution has stride 2, which the table leaves out, as table 1 does: 8 · 2³ = 64.  Q's
-    head is linear, as in `faces` (appendix C.5).
+    The last up-convolution has stride 2, which the table leaves out, as table 1 does: 8 · 2³ = 64.
+    Q's head is linear, as in `faces` (appendix C.5).
     """
     spec, (H, W, C), c, hidden, q_outputs, rng = plan
     flat = H // 8 * (W // 8) * 4 * c

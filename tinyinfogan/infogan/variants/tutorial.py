@@ -98,8 +98,8 @@ class WholeImageConv2d(nn.Conv2d):
     (N, size, size, C) -> (N, size, size, 1), with size / 2 - 1 zeros before and size / 2 after:
     y[n, i, j] = Σ_kl x[n, i + k - size / 2 + 1, j + l - size / 2 + 1] · weight[k, l].
 
-    Image and kernel are alike in the sum, so they change places: the N images slide as kernels over
-    one image, the weight.  That makes N times fewer patches, and y comes out back to front.
+    Image and kernel change places: the N images slide as kernels over one image, the weight.  That
+    makes N times fewer patches, and y comes out back to front.
     """
 
     def __init__(self, channels: int, size: int, rng: Rng):
