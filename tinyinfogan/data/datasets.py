@@ -243,10 +243,9 @@ def _load_pictures(folder, name, how, invert, liked) -> Dataset:
         how = how._replace(size=how.size or (liked(set(sizes)) if liked else sizes[0]))
     least = None if how.digits else tuple(4 * n for n in how.size)
     if how.channels is None:
-        colour = (
-            decode(path, path, least).shape[2] == 3 for path in watched(paths, desc="colours")
-        )
-        how = how._replace(channels=3 if any(colour) else 1)
+        with watched(paths, desc="colours") as some:
+            colour = any(decode(path, path, least).shape[2] == 3 for path in some)
+        how = how._replace(channels=3 if colour else 1)
 
     def each():
         for path in watched(paths, desc="decoding"):
