@@ -237,7 +237,7 @@ def _resumed(args):
     }
     refused = [text for name, text in changes.items() if name not in {"steps", "data", *OPTIONS}]
     if refused:
-        may = ", ".join(f"--{n.replace('_', '-')}" for n in ("steps", "epochs", "data", *OPTIONS))
+        may = ", ".join(f"--{n.replace('_', '-')}" for n in ("steps", "epochs", *OPTIONS, "data"))
         what = f"{', '.join(refused)}; leave that out; only {may} may change"
         raise UsageError(f"a resumed run keeps its settings: {what}")
     if source:  # moved: the checksum tells whether they are the same
