@@ -126,6 +126,11 @@ FULL = {
         ("categories that stay, per cent", 98.8, 99.2),
         ("c1 moves by", 0.12, 0.14),
     ],
+    "a": [
+        ("the paper's, L_I(c0) changes with lambda by", 0.1, 0.25),
+        ("third step, lambda = 1, L_I(c0) at the end", 2.05, 2.15),
+        ("third step, lambda = 1, rate 1e-3, L_I(c0) at the end", 2.25, 2.31),
+    ],
     "b": [("matrix products of a step", 36, 38)],
     "04": [("accuracy on unseen digits after", 95, 98)],
     "05": [
@@ -259,7 +264,8 @@ def test_package_code_that_a_lesson_prints_is_short_and_whole(lesson):
         found = re.fullmatch(r"print\(inspect\.getsource\(([\w.]+)\)\)", line)
         assert found, f"{lesson.name} does not print a function as it is: {line.strip()}"
         first, *others = found[1].split(".")
-        imported = re.search(rf"^from (\S+) import .*\b{first}\b", text, re.MULTILINE)
+        imports = rf"^from (\S+) import (?:\([^)]*|.*)\b{first}\b"
+        imported = re.search(imports, text, re.MULTILINE)
         function = getattr(importlib.import_module(imported[1]), first, None)
         function = function or importlib.import_module(f"{imported[1]}.{first}")
         for name in others:
