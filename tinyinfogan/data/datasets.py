@@ -235,6 +235,7 @@ def _load_pictures(folder, name, how, invert, liked) -> Dataset:
         sizes = [size_of(path) for path in watched(paths, desc="sizes")]
         found = min(sizes, key=math.prod), max(sizes, key=math.prod)
         of = " of " + " to ".join(dict.fromkeys(f"{W}x{H}" for H, W in found))
+        of += " (width x height)"
         if not how.size and not liked and len(set(sizes)) > 1:
             other = next(i for i, size in enumerate(sizes) if size != sizes[0])
             (H, W), (height, width) = sizes[other], sizes[0]
@@ -263,7 +264,7 @@ def _load_pictures(folder, name, how, invert, liked) -> Dataset:
     if done or left or len(set(sizes)) > 1:
         steps = ", ".join(f"{n:,} {step}" for step, n in done.items()) or "as kept in the cache"
         colour = "grey" if how.channels == 1 else "colour"
-        say(f"{folder}: {len(paths):,} pictures{of} (width x height), {colour}: {steps}{left}")
+        say(f"{folder}: {len(paths):,} pictures{of}, {colour}: {steps}{left}")
     if labels is not None and labels.max() >= CLASSES:
         say(f"{folder}: {labels.max() + 1:,} sub-folders are no classes, {CLASSES} are the most")
         labels = None
