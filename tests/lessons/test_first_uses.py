@@ -8,8 +8,7 @@ import pytest
 LESSONS = sorted((Path(__file__).resolve().parents[2] / "lessons").glob("[0-9]*_*.py"))
 TEXTS = {path.stem[:2]: path.read_text(encoding="utf-8") for path in LESSONS}
 APPENDICES = {
-    path.stem[0]: path.read_text(encoding="utf-8")
-    for path in LESSONS[0].parent.glob("[ab]_*.py")
+    path.stem[0]: path.read_text(encoding="utf-8") for path in LESSONS[0].parent.glob("[ab]_*.py")
 }
 
 # A term, and the lesson in which it stands in bold first.

@@ -242,7 +242,8 @@ def test_a_lesson_is_a_notebook_whose_cells_can_be_run_twice(lesson, tmp_path):
 @each_lesson
 def test_a_lesson_has_the_common_head(lesson):
     text = lesson.read_text(encoding="utf-8")
-    for part in ("*You will know*", "*Builds on*", "\n# Exercises\n# ---", "\n# **Predict, then run.**"):
+    predict, exercises = "\n# **Predict, then run.**", "\n# Exercises\n# ---"
+    for part in ("*You will know*", "*Builds on*", predict, exercises):
         assert part in text, f"{lesson.name}: {part!r} is missing"
     assert re.search(r"^\*Time\*: \d+ minutes to read, \d+ (second|minute)s? to run\.", text, re.M)
     assert text.count("<details>") == text.count("</details>") > 0
