@@ -111,22 +111,34 @@ def test_cuda_that_is_not_there_says_what_is_missing(capsys, images, tmp_path, m
     [
         ("import", "CuPy does not work (libcublas.so.13: cannot open"),
         ("device", "sees no GPU"),
-        ("product", "CuPy does not work (the driver is too old)"),
+        ("no device", "sees no GPU"),
+        ("old driver", '".[cuda12]"'),
+        ("memory", "the GPU's memory is full"),
+        ("full", "the GPU's memory is full"),
+        ("pathfinder", "is too old, 14 is expected"),
+        ("product", "CuPy does not work (something else)"),
     ],
 )
 def test_a_cupy_that_does_not_work(broken, words, monkeypatch, gpu):
     """One line says why and which one to install."""
 
     def fail(*args):
-        raise RuntimeError("the driver is too old\nand more")
+        raise RuntimeError("something else\nand more")
 
+    text = "libcublas.so.13: cannot open shared object file"
+    errors = {
+        "import": ImportError(text),
+        "no device": gpu.cuda.runtime.CUDARuntimeError(100),
+        "old driver": gpu.cuda.runtime.CUDARuntimeError(35),  # what is_available() would not tell
+        "memory": gpu.cuda.runtime.CUDARuntimeError(2),
+        "full": MemoryError("out of memory allocating 512 bytes"),
+        "pathfinder": ModuleNotFoundError("No module named 'cuda'", name="cuda"),
+    }
     if broken == "product":
         monkeypatch.setattr(gpu, "ones", fail)
-    elif broken == "device":
-        monkeypatch.setattr(gpu.cuda, "is_available", lambda: False)
     else:
-        text = "libcublas.so.13: cannot open shared object file"
-        monkeypatch.setattr(gpu.cuda, "is_available", mock.Mock(side_effect=ImportError(text)))
+        count = mock.Mock(return_value=0, side_effect=errors.get(broken))
+        monkeypatch.setattr(gpu.cuda.runtime, "getDeviceCount", count)
     with pytest.raises(DeviceError) as caught:
         resolve_device("cuda")
     assert words in str(caught.value) and "\n" not in str(caught.value)

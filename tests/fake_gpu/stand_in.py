@@ -14,6 +14,7 @@ import operator
 import sys
 import time
 import types
+import weakref
 
 import numpy as np
 import on_cpu
@@ -45,13 +46,105 @@ def _to_host(array):
     return array._array.copy()
 
 
+# --- memory ---------------------------------------------------------------------------------------
+
+
+class CUDARuntimeError(RuntimeError):
+    def __init__(self, status):
+        super().__init__(f"CUDA's status {status}")
+        self.status = status
+
+
+class Memory:
+    """What a pool gets from the device: as much as is free."""
+
+    def __init__(self, size):
+        if size > MemoryPool.capacity - sum(pool.total for pool in MemoryPool.every):
+            raise CUDARuntimeError(2)
+
+
+class MemoryPool:
+    """Counts bytes as CuPy's does, as if blocks that are free always fitted what is asked for."""
+
+    capacity, every = 1 << 33, weakref.WeakSet()
+
+    def __init__(self, allocator=lambda size: Memory(size)):
+        self.allocator, self.used, self.total = allocator, 0, 0
+        MemoryPool.every.add(self)
+
+    def malloc(self, size):
+        if (more := self.used + size - self.total) > 0:
+            try:
+                self.allocator(more)
+            except CUDARuntimeError:
+                if _tape is not None:
+                    raise AssertionError("blocks freed that a graph's work may use") from None
+                self.free_all_blocks()
+                raise MemoryError(f"Out of memory allocating {size:,} bytes") from None
+            self.total += more
+        self.used += size
+        return self
+
+    def free_all_blocks(self):
+        self.total = self.used
+
+    def free_bytes(self):
+        return self.total - self.used
+
+    def used_bytes(self):
+        return self.used
+
+    def total_bytes(self):
+        return self.total
+
+
+def _mem_info():
+    return MemoryPool.capacity - sum(p.total for p in MemoryPool.every), MemoryPool.capacity
+
+
+_pool = MemoryPool()
+_allocator = _pool.malloc
+_blocks = weakref.WeakValueDictionary()  # by the id of the NumPy array that has the memory
+
+
+class _Block:
+    """The memory of an array and its views: free when the last of them is gone."""
+
+    def __init__(self, array):
+        self.array, self.size = array, -(-array.nbytes // 512) * 512
+        self.pool = _allocator(self.size)
+
+    def __del__(self):
+        if hasattr(self, "pool"):
+            self.pool.used -= self.size
+
+
+def _block_of(array):
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    block = _blocks.get(id(array))
+    if block is None:
+        block = _blocks[id(array)] = _Block(array)
+    return block
+
+
+@contextlib.contextmanager
+def using_allocator(allocator):
+    global _allocator
+    before, _allocator = _allocator, allocator
+    try:
+        yield
+    finally:
+        _allocator = before
+
+
 # --- arrays ---------------------------------------------------------------------------------------
 
 
 class ndarray:
     """An array "on the device".  Its attributes are those of cupy.ndarray."""
 
-    __slots__ = ("_array", "__weakref__")
+    __slots__ = ("_array", "_block", "__weakref__")
     __array_ufunc__ = None  # NumPy's operators leave it to ours, and its ufuncs refuse
     __hash__ = None
 
@@ -138,6 +231,7 @@ def _wrap(value):
     if isinstance(value, (np.ndarray, np.generic)):
         array = object.__new__(ndarray)
         array._array = np.asarray(value)
+        array._block = _block_of(array._array)
         return array
     return type(value)(map(_wrap, value)) if type(value) in (list, tuple) else value
 
@@ -211,6 +305,9 @@ class Graph:
         for work in self._tape:
             work()
 
+    def upload(self, stream=None):
+        pass
+
 
 class Stream:
     """Work on it is done at once, so that streams need no order."""
@@ -238,6 +335,10 @@ class Stream:
         global _tape
         tape, _tape = _tape, None
         return Graph(tape)
+
+
+_null = Stream()
+_null.ptr = 0
 
 
 class Event:
@@ -352,23 +453,22 @@ def module():
     runtime = _Namespace(
         "cupy.cuda.runtime", getDeviceCount=lambda: 1, getDevice=lambda: 0,
         driverGetVersion=lambda: 13000, runtimeGetVersion=lambda: 13000,
-        memGetInfo=lambda: (1 << 33, 1 << 33),
+        memGetInfo=_mem_info, CUDARuntimeError=CUDARuntimeError,
         getDeviceProperties=lambda device: {"name": b"the stand-in", "major": 0, "minor": 0},
     )  # fmt: skip
     cuda = _Namespace(
         "cupy.cuda", is_available=lambda: True, runtime=runtime, Stream=Stream,
-        get_current_stream=lambda: Stream.current[-1] if Stream.current else Stream,
+        get_current_stream=lambda: Stream.current[-1] if Stream.current else _null,
         Event=Event, get_elapsed_time=lambda start, end: 1e3 * (end.time - start.time),
-        MemoryPool=lambda: types.SimpleNamespace(malloc=None),
-        using_allocator=contextlib.nullcontext,
+        MemoryPool=MemoryPool, Memory=Memory, MemoryPointer=lambda memory, offset: memory,
+        using_allocator=using_allocator,
     )  # fmt: skip
-    pool = types.SimpleNamespace(free_bytes=lambda: 0, used_bytes=lambda: 1 << 20)
     tricks = _Namespace("cupy.lib.stride_tricks", np.lib.stride_tricks)
     return _Namespace(
         "cupy", np, ndarray=ndarray, RawModule=RawModule, cuda=cuda, asnumpy=_to_host,
         lib=_Namespace("cupy.lib", stride_tricks=tricks), asarray=_asarray, __version__="stand-in",
         array=lambda a, dtype=None, copy=True: _asarray(a, dtype, copy),
-        get_default_memory_pool=lambda: pool,
+        get_default_memory_pool=lambda: _pool,
     )  # fmt: skip
 
 

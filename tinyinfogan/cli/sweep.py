@@ -267,7 +267,8 @@ def main(argv=None):
 def _train_all(jobs, args, group):
     """Train the jobs, keep what they give in sweep.json and print it.  Return the exit status."""
     if group.size == 1:
-        context = ThreadPoolExecutor(args.jobs)  # the runs are processes; threads wait for them
+        ranks.share_gpus(group)
+    context = ThreadPoolExecutor(args.jobs)  # the runs are processes; threads wait for them
     else:
         from mpi4py.futures import MPICommExecutor
 

@@ -77,12 +77,12 @@ def run(args, group):
     """Do what the parsed arguments say, as one process of a group.  Raises what `failure` knows."""
 
     def begin():
+        if args.device != "cpu":
+            ranks.take_gpu(group)  # before one is looked for, which takes memory there
         if args.device:
             resolve_device(args.device)  # raises before anything is read or written
         dataset, config, out, resume = prepare(args, group)
         device = resolve_device(config["options"]["device"])
-        if device == "cuda":
-            ranks.take_gpu(group)
         return dataset, config, out, resume, device
 
     dataset, config, out, resume, device = agreed(begin, group)
@@ -90,11 +90,15 @@ def run(args, group):
     how = {"device": device, "replay": not args.no_graph, "group": group}
     cublas.tf32 = args.tf32
     try:
+        try:
+            train(dataset, config, out, resume=resume, **how)
+            return
+        except TrainingError as error:
+            if config["options"]["on_nan"] == "stop" or "rollback" in config:
+                raise
+            resume = roll_back(config, out, error, group)
+        # Not inside `except`: the error has the first run's arrays.
         train(dataset, config, out, resume=resume, **how)
-    except TrainingError as error:
-        if config["options"]["on_nan"] == "stop" or "rollback" in config:
-            raise
-        train(dataset, config, out, resume=roll_back(config, out, error, group), **how)
     except MemoryError as error:
         error.advice = memory.advice(config, len(dataset.images), device)
         raise

@@ -16,6 +16,17 @@ Array: TypeAlias = Any  # of NumPy or of CuPy, for which Python has no common ty
 CUDA_INSTALL = 'pip install -e ".[cuda13]" (or ".[cuda12]" for a CUDA 12 driver)'
 
 
+# What CUDA's own errors mean, by their status.
+_NO_MEMORY = "the GPU's memory is full; end what else is there (nvidia-smi), or take --device cpu"
+_MEANINGS = {
+    2: _NO_MEMORY,
+    35: 'there is no NVIDIA driver, or one too old for this CuPy; nvidia-smi shows up to which CUDA '
+    'it goes: install a newer one, or for 12 the CuPy of pip install -e ".[cuda12]"',
+    100: "CuPy is installed but sees no GPU; nvidia-smi shows those there are, CUDA_VISIBLE_DEVICES "
+    "hides some",
+}
+
+
 class DeviceError(RuntimeError):
     """The device asked for is not there; the message says what is missing and what to install."""
 
@@ -40,13 +51,16 @@ def missing_for_cuda() -> str | None:
     try:
         import cupy
 
-        if not cupy.cuda.is_available():
-            return (
-                "CuPy is installed but sees no GPU; install the NVIDIA driver (nvidia-smi shows "
-                "whether it works, and up to which CUDA), or use --device cpu"
-            )
+        if not cupy.cuda.runtime.getDeviceCount():  # is_available() would not say why
+            return _MEANINGS[100]
         primitives["matmul"](*[cupy.ones((2, 2), np.float32)] * 2).get()  # CUDA's libraries work
+    except MemoryError:
+        return _NO_MEMORY
     except Exception as error:  # a CuPy built for another CUDA fails in many ways
+        if meaning := _MEANINGS.get(getattr(error, "status", None)):
+            return meaning
+        if (getattr(error, "name", None) or "").startswith("cuda"):  # cuda.pathfinder
+            return f"CuPy {cupy.__version__} is too old, 14 is expected; {CUDA_INSTALL}"
         reason = str(error).partition("\n")[0]
         return f"CuPy does not work ({reason}); install the one for your driver: {CUDA_INSTALL}"
     return None

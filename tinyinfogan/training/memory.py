@@ -7,6 +7,7 @@ import numpy as np
 
 from tinyinfogan.engine import Tensor, no_grad
 from tinyinfogan.engine.device import to_device
+from tinyinfogan.engine.fast.cuda import cublas
 from tinyinfogan.infogan.model import InfoGAN
 from tinyinfogan.infogan.settings import Settings
 from tinyinfogan.storage import space
@@ -17,21 +18,31 @@ PER_OUTPUT = 3
 is within a quarter of what was measured on the CPU for both MNIST presets, batches of 32 to 512."""
 
 
-def free_memory(device):
-    """Return the bytes of memory that can still be had on `device`, or None if not known."""
+def free_memory(device, ended=False):
+    """Return the bytes of memory that can still be had on `device`, or None if not known.
+
+    ended: on a GPU, that can be had when this process has ended.
+    """
     if device == "cuda":
         import cupy
 
-        return cupy.cuda.runtime.memGetInfo()[0] + cupy.get_default_memory_pool().free_bytes()
+        pool = cupy.get_default_memory_pool()
+        ours = pool.total_bytes() if ended else pool.free_bytes()
+        return cupy.cuda.runtime.memGetInfo()[0] + ours
     return space.free_memory()
 
 
-def training_memory(model, batch_size):
+def training_memory(model, batch_size, device="cpu"):
     """Return about how many bytes training takes on top of the model and the optimisers.
 
-    For gradients, the copy that a checkpoint is written from, and the outputs of all layers.
+    For gradients and the outputs of all layers; on the CPU for the copy that a checkpoint is
+    written from, on a GPU for im2col's patches and cuBLAS's workspaces, with a graph and without.
     """
-    return 4 * _weights(model) + PER_OUTPUT * batch_size * _outputs(model)
+    outputs, patches = _outputs(model)
+    each, fixed = PER_OUTPUT * outputs, 4 * _weights(model)
+    if device == "cuda":
+        each, fixed = each + patches, _weights(model) + 2 * cublas.WORKSPACE
+    return fixed + batch_size * each
 
 
 def _weights(model):
@@ -40,20 +51,25 @@ def _weights(model):
 
 
 def _outputs(model):
-    """Return the bytes of what a model's layers put out for one example."""
+    """Return the bytes of what a model's layers put out for one example, and of most patches."""
     model.eval()  # running statistics stay as they are
     x, outputs = Tensor(to_device(model.spec.sample(1, np.random.default_rng(0)), model.device)), 0
+    patches = 0
     with no_grad():
         for layer in [*model.generator.modules, *model.discriminator.trunk.modules]:
-            x = layer(x)
+            before, x = x.shape, layer(x)
             outputs += x.data.nbytes
+            kernel = layer.weight.shape if hasattr(layer, "weight") else ()
+            if len(kernel) == len(before) == 4:  # a convolution, or one backwards
+                places = min(math.prod(before[1:3]), math.prod(x.shape[1:3]))
+                patches = max(patches, places * math.prod(kernel[:3]) * x.data.itemsize)
     model.train()
-    return outputs
+    return outputs, patches
 
 
 def check(model, batch_size, out):
     """Say if training will not fit into memory.  Raises OSError if a run will not fit in `out`."""
-    need, free = training_memory(model, batch_size), free_memory(model.device)
+    need, free = training_memory(model, batch_size, model.device), free_memory(model.device)
     if free is not None and need > free:
         print(
             f"train: about {in_units(need)} of memory are needed and {in_units(free)} are free; it "
@@ -70,20 +86,16 @@ def advice(config, images, device):
     """
     model = InfoGAN(Settings(**config["settings"]), config["image_shape"])
     batch, other = model.settings.batch_size, "give a smaller --batch-size, --channels or --hidden"
-    fixed = 7 * _weights(model) + images * math.prod(model.image_shape)
-    each = PER_OUTPUT * _outputs(model)
+    fixed = training_memory(model, 0, device)
+    each = training_memory(model, 1, device) - fixed
+    fixed += 3 * _weights(model) + images * math.prod(model.image_shape)
     need = f"batches of {batch} need about {in_units(fixed + each * batch)}"
-    free = free_memory(device)
+    free = free_memory(device, ended=True)
     if free is None:
         return f"{need}; {other}"
-    if device == "cuda":
-        import cupy
-
-        free += cupy.get_default_memory_pool().used_bytes()  # ours, and free again after the end
     need += f", {in_units(free)} can be had"
-    fits = int((0.8 * free - fixed) / each)  # the estimate may be a quarter too low
-    if fits >= batch:
-        return f"{need}: start again, or {other}"
+    # The estimate may be a quarter too low, and this batch did not fit, whatever it says.
+    fits = min(int((0.8 * free - fixed) / each), batch // 2)
     if fits >= 2:
         return f"{need}; --batch-size {fits} should fit"
     return f"{need}; no batch fits: give a smaller --channels or --hidden, or --device cpu"

@@ -5,6 +5,7 @@ Gradients and batch norm's statistics are those of the whole process group, and 
 random numbers, so R processes follow one with the whole batch, but for rounding.
 """
 
+import importlib.util
 import os
 
 import numpy as np
@@ -92,11 +93,32 @@ def start_processes():
     return ProcessGroup(MPI.COMM_WORLD)
 
 
-def take_gpu(group):
-    """Give each process of a machine a GPU of its own, in turns if there are fewer."""
-    if group.size > 1:
-        import cupy
-        from mpi4py import MPI
+def share_gpus(group):
+    """Return the number of this process's GPU: each of a machine's has another, or in turns.
 
-        here = group.communicator.Split_type(MPI.COMM_TYPE_SHARED)
-        cupy.cuda.Device(here.rank % cupy.cuda.runtime.getDeviceCount()).use()
+    What it starts will see that one only.  None if there is one process, or no GPU.  It must be
+    called before anything else is done on a GPU, and does nothing there.
+    """
+    if group.size == 1 or importlib.util.find_spec("cupy") is None:
+        return None
+    import cupy
+    from mpi4py import MPI
+
+    here = group.communicator.Split_type(MPI.COMM_TYPE_SHARED)
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except Exception:  # resolve_device will say why
+        return None
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(count)))
+    number = here.rank % count if count else None
+    if count:
+        os.environ["CUDA_VISIBLE_DEVICES"] = seen.split(",")[number]
+    return number
+
+
+def take_gpu(group):
+    """Let this process work on its GPU, see share_gpus, and on no other."""
+    if (number := share_gpus(group)) is not None:
+        import cupy
+
+        cupy.cuda.Device(number).use()

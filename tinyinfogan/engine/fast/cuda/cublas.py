@@ -10,7 +10,8 @@ import functools
 _FUNCTIONS = {
     "float32": ("cublasSgemm_v2", ctypes.c_float), "float64": ("cublasDgemm_v2", ctypes.c_double)
 }  # fmt: skip
-_TF32, _WORKSPACE = 3, 32 << 20  # CUBLAS_TF32_TENSOR_OP_MATH; bytes, as NVIDIA advises for Hopper
+_TF32, _ALLOC_FAILED = 3, 3  # CUBLAS_TF32_TENSOR_OP_MATH, CUBLAS_STATUS_ALLOC_FAILED
+WORKSPACE = 32 << 20  # bytes, as NVIDIA advises for Hopper
 
 tf32 = False
 """Whether float32 products may round their inputs to TF32's 10 bits, for the sake of speed."""
@@ -25,7 +26,8 @@ def _library():
 
 def _call(name, *arguments):
     if status := getattr(_library(), name)(*arguments):
-        raise RuntimeError(f"{name.removesuffix('_v2')} failed with status {status}")
+        kind = MemoryError if status == _ALLOC_FAILED else RuntimeError
+        raise kind(f"{name.removesuffix('_v2')} failed with status {status}")
 
 
 @functools.cache
@@ -34,8 +36,8 @@ def _handle(cupy, library, device, stream, tf32):
 
     Each has a workspace of its own: cuBLAS would allocate one in the middle of a capture.
     """
-    handle, workspace = ctypes.c_void_p(), cupy.empty(_WORKSPACE, "uint8")
-    place, size = ctypes.c_void_p(workspace.data.ptr), ctypes.c_size_t(_WORKSPACE)
+    handle, workspace = ctypes.c_void_p(), cupy.empty(WORKSPACE, "uint8")
+    place, size = ctypes.c_void_p(workspace.data.ptr), ctypes.c_size_t(WORKSPACE)
     _call("cublasCreate_v2", ctypes.byref(handle))
     _call("cublasSetStream_v2", handle, ctypes.c_void_p(stream))
     _call("cublasSetWorkspace_v2", handle, place, size)
@@ -47,7 +49,7 @@ def _handle(cupy, library, device, stream, tf32):
 def matmul(a, b):
     """Return a @ b, of CuPy arrays (M, K) and (K, N), both float32 or both float64.
 
-    Raises RuntimeError if cuBLAS fails.
+    Raises RuntimeError if cuBLAS fails, MemoryError if for lack of memory.
     """
     import cupy
 
