@@ -5,8 +5,6 @@ Under mpiexec, rank 0 hands runs to the others: mpiexec -n 5 tinyinfogan sweep -
 """
 
 import argparse
-import contextlib
-import functools
 import itertools
 import json
 import math
@@ -103,43 +101,24 @@ def views_for(every):
     return widest if any(widest) else augmentation_of(MNIST)
 
 
-@functools.cache
-def _held_out(name, path, pad):
-    """Return what `views.held_out` does of a data set, read once for all runs on it."""
-    config = {"dataset": name, "data": path, "settings": {"pad": pad}}
-    return views.held_out(data.of_run(config))
-
-
-def scored(folder, augmentation, known):
+def scored(folder, augmentation):
     """Return the score of a complete run, a dict that json can write, or {"error": a line}.
 
-    known: what this returned for that folder before, or {}; it is returned again if it is "of" the
-    same checkpoint and views.  Scores compare within a "group": the same codes on the same data.
+    Scores compare within a "group": the same codes on the same data.
     """
     try:
-        of = [(Path(folder) / checkpoint.NAME).stat().st_mtime_ns, *augmentation]
-        if known.get("of") == of:
-            return known
         model, config = checkpoint.load_with_config(folder, "cpu")
-        source, spec = (config.get("dataset"), config.get("data")), model.spec
-        images = _held_out(*source, model.settings.pad)
+        images, spec = views.held_out(data.of_run(config)), model.spec
         # The same generator for all runs: they are shown the same views.
         nats = views.view_information(model, images, augmentation, np.random.default_rng(0))
         if not math.isfinite(nats):
             raise ValueError(f"it would be {nats}")
+        source = config.get("dataset"), config.get("data")
         group = [*source, *spec.categorical, spec.continuous]
         accuracy = read_log(folder)[-1]["code_accuracy"]
-        return {"of": of, "nats": nats, "group": group, "code_accuracy": accuracy}
+        return {"nats": nats, "group": group, "code_accuracy": accuracy}
     except Exception as error:  # the sweep goes on
         return {"error": " ".join(str(error).split()) or type(error).__name__}
-
-
-def _known_scores(path):
-    """Return {folder: score} of the sweep.json of an earlier sweep, {} if there is none of ours."""
-    with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
-        rows = json.loads(path.read_text())
-        return {folder: dict(score) for row in rows for folder, score in row["scores"].items()}
-    return {}
 
 
 def to_keep(scores):
@@ -147,20 +126,20 @@ def to_keep(scores):
 
     scores: {folder: as of `scored`}.
     """
-    lines, found = [], {f: score for f, score in scores.items() if "nats" in score}
-    for group in dict.fromkeys(str(score["group"]) for score in found.values()):
-        members = {f: score for f, score in found.items() if str(score["group"]) == group}
-        best = max(members, key=lambda f: members[f]["nats"])
+    lines, groups = [], {}
+    for folder, score in scores.items():
+        if "nats" in score:
+            groups.setdefault(str(score["group"]), {})[folder] = score
+    for members in groups.values():
+        best = max(members, key=lambda folder: members[folder]["nats"])
         line = f"keep {best}: its score is {members[best]['nats']:.3f} nats"
-        accuracies = {f: score["code_accuracy"] for f, score in members.items()}
+        accuracies = {folder: score["code_accuracy"] for folder, score in members.items()}
         if None not in accuracies.values():
-            other = max(accuracies, key=accuracies.get)
-            more, ours = accuracies[other], accuracies[best]
-            if more > ours:
-                shares = f"{100 * more:.1f} % against {100 * ours:.1f} %"
-                line += f" (labels would have chosen {other}: {shares})"
-            else:
-                line += "; labels would have chosen the same"
+            other, ours = max(accuracies, key=accuracies.get), accuracies[best]
+            shares = f"{100 * accuracies[other]:.1f} % against {100 * ours:.1f} %"
+            more = accuracies[other] > ours
+            told = f" (labels would have chosen {other}: {shares})"
+            line += told if more else "; labels would have chosen the same"
         lines.append(line)
     return lines
 
@@ -182,8 +161,8 @@ def summary(jobs, errors, scores):
         row = {"setting": setting, "done": len(last), "accuracies": found}
         if found:
             row |= {"median": statistics.median(found), "worst": min(found), "best": max(found)}
-        failed = {f: errors[f] for f in folders if errors.get(f)}
-        row |= {"mi_nats": [r["mi_nats"] for r in last], "errors": failed}
+        row["mi_nats"] = [r["mi_nats"] for r in last]
+        row["errors"] = {f: errors[f] for f in folders if errors.get(f)}
         rows.append(row | {"scores": {f: scores[f] for f in folders if f in scores}})
     return rows
 
@@ -266,22 +245,20 @@ def main(argv=None):
 
 def _train_all(jobs, args, group):
     """Train the jobs, keep what they give in sweep.json and print it.  Return the exit status."""
-    if group.size == 1:
-        ranks.share_gpus(group)
+    ranks.share_gpus(group)
     context = ThreadPoolExecutor(args.jobs)  # the runs are processes; threads wait for them
-    else:
+    if group.size > 1:
         from mpi4py.futures import MPICommExecutor
 
         context = MPICommExecutor(group.communicator, root=0)
     path, errors, scores = Path(args.out) / NAME, {}, {}
-    known = _known_scores(path)
     with context as pool:
         if pool is None:  # not rank 0: has worked for it
             return 0
         for error, job in zip(tqdm(pool.map(train_one, jobs), total=len(jobs), unit="run"), jobs):
             errors[folder := job[1]] = error
             if error is None:
-                scores[folder] = scored(folder, args.views, known.get(folder, {}))
+                scores[folder] = scored(folder, args.views)
             rows = summary(jobs, errors, scores)
             with files.replacing(path) as file:
                 file.write((json.dumps(rows, indent=2) + "\n").encode())
