@@ -55,8 +55,3 @@ def test_maps_keep_within_their_bounds(rng):
 
 def test_no_augmentation_is_the_identity(rng):
     np.testing.assert_array_equal(draw_maps(Augmentation(), 2, rng), [IDENTITY] * 2)
-
-
-def test_a_map_for_each_image(rng, tensor):
-    with pytest.raises(ValueError, match=r"maps are \(1, 2, 3\), expected \(2, 2, 3\)"):
-        warp(tensor(rng.random((2, 4, 4, 1))), IDENTITY[None])

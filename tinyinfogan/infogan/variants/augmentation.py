@@ -1,9 +1,8 @@
 """Small random shifts, turns and zooms of everything that the discriminator sees.
 
 Real and generated images pass through the same random maps, and the gradient passes back through
-them to the generator (Zhao et al. 2020, "Differentiable Augmentation", arXiv 2006.10738).  So the
-maps do not show in what G learns, and a private pattern between G and Q, which a shift by a pixel
-would upset, is no way to tell Q the code.
+them to G (Zhao et al. 2020, "Differentiable Augmentation", arXiv 2006.10738).  So the maps do not
+show in what G learns, and a pattern that a shift upsets is no way to tell Q the code.
 """
 
 import copy
@@ -47,13 +46,10 @@ def warp(images: Tensor, maps: Array) -> Tensor:
     """Return images (N, H, W, C), each moved by its own affine map: bilinear, and 0 outside.
 
     maps: (N, 2, 3): the pixel at (i, j), counted from the image's centre, takes its value from
-    (i, j, 1) · mapᵀ.  Raises ValueError if the maps are not as many as the images.
+    (i, j, 1) · mapᵀ.
 
     y = Σ_k w_k x[at_k] over the four neighbours k of that place, so that dx[at_k] += w_k g.
     """
-    if maps.shape != (len(images), 2, 3):
-        expected = f"expected {(len(images), 2, 3)}: one per image"
-        raise ValueError(f"warp: maps are {maps.shape}, {expected}")
     x, maps = images.data, to_device(maps, device_of(images.data))
     return record(primitives.warp(x, maps), (images,), lambda g: (primitives.warp_grad(g, maps),))
 
