@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from tinyinfogan.cli import common
+from tinyinfogan.evaluation.measures import code_values
 from tinyinfogan.storage import files
 from tinyinfogan.training import checkpoint
 from tinyinfogan.view import plots
@@ -57,15 +58,6 @@ def draw(spec, codes, vary, count, rng):
         latents = np.repeat(latents, len(values), axis=0)
         spec.set_code(latents, vary.name, np.tile(values, count))
     return latents
-
-
-def code_values(spec, latents):
-    """Return {code name: (N,)}: categories of categorical codes, numbers of continuous ones."""
-    values = {}
-    for code in spec.codes:
-        columns = latents[:, spec.noise :][:, code.columns]
-        values[code.name] = columns[:, 0] if code.size is None else columns.argmax(axis=1)
-    return values
 
 
 def save_grid(path, spec, images, values, codes, vary, count):
@@ -135,10 +127,6 @@ def main(argv=None):
     p.add_argument("--count", type=int, default=10, help="images, or rows to vary (default: 10)")
     p.add_argument("--seed", type=int, default=0, help="of all that is drawn (default: 0)")
     text = "a grid as PATH.png, arrays as PATH.npz, or a folder for single PNGs"
-    p.add_argument(
-        "--out",
-        type=common.path,
-        metavar="PATH",
-        help=f"{text} (default: sample.png, in RUN if given)",
-    )
+    text += " (default: sample.png, in RUN if given)"
+    p.add_argument("--out", type=common.path, metavar="PATH", help=text)
     return common.run(p, work, argv)

@@ -152,9 +152,8 @@ def code_table(model, dataset, limit=10_000):
     Assigned on the training images of `data_split`, scored on its test images, `limit` at most.
     """
     images, labels, test_images, test_labels = (spread(a, limit) for a in data_split(dataset))
-    classes = int(max(labels.max(), test_labels.max())) + 1
-    size = model.spec.categorical[0]
-    known, codes = model.predict(images), model.predict(test_images)
-    assignment = assign_codes(confusion_table(known, labels, size, classes))
+    size, classes = model.spec.categorical[0], int(max(labels.max(), test_labels.max())) + 1
+    codes = model.predict(test_images)
+    assignment = assign_codes(confusion_table(model.predict(images), labels, size, classes))
     table = confusion_table(codes, test_labels, size, classes)
     return CodeTable(table, assignment, code_accuracy(codes, test_labels, assignment))

@@ -51,9 +51,7 @@ def _fidelity(model, dataset, assignment, path, rng):
     classifier = fidelity.cached_classifier(path, images, labels, model.device, progress)
     n = min(IMAGES, len(images), len(test_images))
     latents = model.spec.sample(n, rng)
-    categories = None
-    if assignment is not None:
-        categories = latents[:, model.spec.noise :][:, : len(assignment)].argmax(axis=1)
+    categories = measures.code_values(model.spec, latents).get("c0")
     real = (clustering.spread(part, n) for part in (test_images, test_labels, images))
     generated = model.decode(latents)
     return fidelity.fidelity(classifier, generated, categories, assignment, *real)
@@ -69,13 +67,13 @@ def _factors(model, dataset, rng):
     encoding = model.encode(dataset.images[chosen])
     predicted = [*encoding.probabilities, *encoding.means.T]
     codes = dict(zip((code.name for code in model.spec.codes), predicted))
-    known = {name: values[chosen] for name, values in dataset.factors.items()}
-    read = dict(known)
-    if dataset.labels is not None:
-        same = any(np.array_equal(values, dataset.labels) for values in dataset.factors.values())
-        read |= {} if same else {"labels": dataset.labels[chosen]}
+    read = {name: values[chosen] for name, values in dataset.factors.items()}
+    known = {name: values for name, values in read.items() if np.unique(values).size > 1}
+    labels = dataset.labels
+    same = any(np.array_equal(values, labels) for values in dataset.factors.values())
+    if labels is not None and not same:
+        read["labels"] = labels[chosen]
     result = {"factors": factors.read_factors(codes, read)}
-    known = {name: values for name, values in known.items() if np.unique(values).size > 1}
     if known:
         kinds = [result["factors"][name]["kind"] for name in known]
         columns = [code.argmax(axis=1) if code.ndim == 2 else code for code in predicted]

@@ -55,12 +55,11 @@ def _read_factor(codes, name, values):
     features = {code: _features(numbers, kind) for code, numbers in codes.items()}
     values = values.astype(float)
     radians = np.radians(values)
+    target = _standard(values)[:, None]
     if kind == "category":
         target = _indicators(values)
-    elif kind == "angle":
+    if kind == "angle":
         target = np.stack([np.sin(radians), np.cos(radians)], axis=1)
-    else:
-        target = _standard(values)[:, None]
     unseen = target[half:]
 
     def score(read):
@@ -74,17 +73,18 @@ def _read_factor(codes, name, values):
         apart = np.degrees(np.arctan2(*read.T) - radians[half:])
         return float(np.mean(abs((apart + 180) % 360 - 180)))
 
-    alone = {code: _linear(columns, target, half) for code, columns in features.items()}
-    together = _linear(np.concatenate([*features.values()], axis=1), target, half)
+    def reading(columns):
+        return _linear(columns, target, half)
+
     guess = np.broadcast_to(target[:half].mean(axis=0), unseen.shape)
-    result = {"kind": kind, "all_codes": score(together)}
-    result["codes"] = {code: score(read) for code, read in alone.items()}
+    together = np.concatenate([*features.values()], axis=1)
+    result = {"kind": kind, "all_codes": score(reading(together))}
+    result["codes"] = {code: score(reading(columns)) for code, columns in features.items()}
     if kind == "category":
         result["guess"] = score(guess)
     if kind == "angle":
         named = {code: _indicators(p.argmax(axis=1)) for code, p in codes.items() if p.ndim == 2}
-        named = {code: _linear(columns, target, half) for code, columns in named.items()}
-        result["error_degrees"] = {code: degrees(read) for code, read in named.items()}
+        result["error_degrees"] = {code: degrees(reading(p)) for code, p in named.items()}
         result["guess_degrees"] = degrees(guess)
     return result
 

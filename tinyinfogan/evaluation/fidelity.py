@@ -40,21 +40,17 @@ class Classifier(nn.Sequential):
         super().__init__(trunk, nn.Linear(128, classes, rng=rng))
 
     def read(self, images):
-        """Return (features (N, 128), log-probabilities (N, classes)), NumPy arrays.
-
-        images: (N, H, W, C), floats in [0, 1] or uint8.
-        """
+        """Return (features (N, 128), log-probabilities (N, classes)), NumPy arrays."""
         trunk, head = self.modules
-        features, scores = [], []
+        found = []
         self.eval()
         with no_grad():
             for start in range(0, len(images), 500):
                 batch = as_float(images[start : start + 500])
                 seen = trunk(Tensor(to_device(batch, device_of(head.weight.data))))
-                features.append(seen.numpy())
-                scores.append(ops.log_softmax(head(seen)).numpy())
+                found.append((seen.numpy(), ops.log_softmax(head(seen)).numpy()))
         self.train()
-        return np.concatenate(features), np.concatenate(scores)
+        return tuple(map(np.concatenate, zip(*found)))
 
 
 def train_classifier(images, labels, classes, device="cpu", seed=0, progress=iter):
@@ -89,8 +85,7 @@ def cached_classifier(path, images, labels, device="cpu", progress=iter):
 
     A file there that is damaged, or of other data, is replaced.  Raises OSError.
     """
-    classes = int(labels.max()) + 1
-    parts = map(np.ascontiguousarray, (images, labels))
+    classes, parts = int(labels.max()) + 1, map(np.ascontiguousarray, (images, labels))
     digest = "".join(hashlib.sha256(part).hexdigest() for part in parts)
     classifier = Classifier(images.shape[1:], classes)
     try:
@@ -150,11 +145,8 @@ def frechet_distance(a, b):
 
     |μ_a - μ_b|² + tr(A + B - 2 (A B)^½) (Dowson and Landau 1982; Heusel et al. 2017, arXiv
     1706.08500, equation 6); tr (A B)^½ = tr (A^½ B A^½)^½.  Few images make it too large.
-    Raises ValueError for arrays that are not (N, D) and (M, D) with N and M of 2 or more.
     """
     a, b = np.asarray(a, float), np.asarray(b, float)
-    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or min(len(a), len(b)) < 2:
-        raise ValueError(f"features must be (N, D) and (M, D), got {a.shape} and {b.shape}")
     A, B = (np.atleast_2d(np.cov(x, rowvar=False)) for x in (a, b))
     values, vectors = np.linalg.eigh(A)
     root = vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T  # A^½; rounding may go below 0

@@ -39,13 +39,8 @@ def measure(model, images, rng, n=1000):
     for code in model.spec.codes:
         codes[code.name] = {"categories": code.size, "information_nats": nats[code.name]}
         codes[code.name] |= {"entropy_nats": code.entropy, "change": change[code.name]}
-    return {
-        "codes": codes,
-        "noise_change": change["noise"],
-        "everything_change": change["everything"],
-        "real_difference": difference,
-        "categories": categories,
-    }
+    found = {"codes": codes, "categories": categories, "real_difference": difference}
+    return found | {f"{name}_change": change[name] for name in ("noise", "everything")}
 
 
 def information(model, n, rng):
@@ -71,12 +66,11 @@ def changes(model, n, rng):
     spec = model.spec
     latents = spec.sample(n, rng)
     images, result = model.decode(latents), {}
-    for code in spec.codes:
+    for code, now in zip(spec.codes, code_values(spec, latents).values()):
         other = latents.copy()
         if code.size is None:
             values = rng.uniform(-1, 1, n)
         else:
-            now = latents[:, spec.noise :][:, code.columns].argmax(axis=1)
             values = (now + rng.integers(1, code.size, n)) % code.size
         spec.set_code(other, code.name, values)
         result[code.name] = _difference(images, model.decode(other))
@@ -85,6 +79,15 @@ def changes(model, n, rng):
     fresh[:, spec.noise :] = latents[:, spec.noise :]
     result["noise"] = _difference(images, model.decode(fresh))
     return result
+
+
+def code_values(spec, latents):
+    """Return {code name: (N,)}: categories of categorical codes, numbers of continuous ones."""
+    values = {}
+    for code in spec.codes:
+        columns = latents[:, spec.noise :][:, code.columns]
+        values[code.name] = columns[:, 0] if code.size is None else columns.argmax(axis=1)
+    return values
 
 
 def _difference(images, others):
@@ -157,22 +160,17 @@ def mixed_classes(table, assignment, name="c0"):
     """
     sentences, told = [], []
     shares = table / np.maximum(table.sum(axis=0), 1)  # of each class
-
-    def percent(k, label):
-        return f"{100 * shares[k, label]:.0f} %"
-
-    for k in range(len(table)):
-        sharing = np.flatnonzero(shares[k] >= SHARED)
+    for k, row in enumerate(shares):
+        sharing = np.flatnonzero(row >= SHARED)
         if len(sharing) > 1:
             told.append(set(sharing))
-            listed = " and ".join(f"{percent(k, label)} of {label}" for label in sharing)
+            listed = " and ".join(f"{100 * row[label]:.0f} % of {label}" for label in sharing)
             sentences.append(f"Classes share a category: {name}={k} holds {listed}.")
-    for label in range(table.shape[1]):
-        parts = np.flatnonzero(shares[:, label] >= SPLIT)
+    for label, column in enumerate(shares.T):
         # A category that is chiefly another class's is shared, which has been said.
-        parts = [k for k in parts if table[k].argmax() == label]
+        parts = [k for k in np.flatnonzero(column >= SPLIT) if table[k].argmax() == label]
         if len(parts) > 1:
-            listed = " and ".join(f"{name}={k} ({percent(k, label)})" for k in parts)
+            listed = " and ".join(f"{name}={k} ({100 * column[k]:.0f} %)" for k in parts)
             sentences.append(f"A class is split: images of {label} are read as {listed}.")
     category_of = {label: k for k, label in enumerate(assignment) if label >= 0}
     pairs = []
@@ -182,9 +180,7 @@ def mixed_classes(table, assignment, name="c0"):
         if share >= MIXED and not any({a, b} <= classes for classes in told):
             pairs.append((share, f"{a} and {b} ({100 * share:.0f} %)"))
     if pairs:
-        worst = [words for _, words in sorted(pairs, reverse=True)]
-        more = f" and {len(worst) - 4} pairs more" if len(worst) > 4 else ""
-        sentences.append(
-            f"Classes are mixed, images of each read as the other: {', '.join(worst[:4])}{more}."
-        )
+        worst = ", ".join(words for _, words in sorted(pairs, reverse=True)[:4])
+        worst += f" and {len(pairs) - 4} pairs more" if len(pairs) > 4 else ""
+        sentences.append(f"Classes are mixed, images of each read as the other: {worst}.")
     return sentences

@@ -27,11 +27,11 @@ def view_information(model, images, augmentation, rng):
     """Return the information, in nats, between what Q predicts for two views of each image.
 
     images: (n, H, W, C), as for `model.q_output`.  Views are the image moved by two maps that `rng`
-    draws from an `augmentation.Augmentation`; only runs scored with the same ones compare.
+    draws from an `augmentation.Augmentation`.
 
     It is that of `category_information`, summed over the categorical codes as L_I is: up to Σ log K
-    nats, for codes that no view upsets and that use all their categories.  So runs with unlike
-    codes do not compare.  Without a categorical code it is the sum of `level_information`.
+    nats; without a categorical code, of `level_information`.  Only runs with the same codes, scored
+    with the same views, compare.
 
     What it cannot see: a category that two classes share, or halves of a class, as long as no view
     upsets it.  A Q that is less sure scores less, though its likeliest categories may be as good.
