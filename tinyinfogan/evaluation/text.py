@@ -13,11 +13,10 @@ def as_text(result):
         shares = "".join(f"{100 * share:6.1f}" for share in category["shares"])
         parts.append(f"Real images read as each category of {name}, %; {balance}\n{shares}")
     if "confusion" in result:
-        confusion = format_confusion(**result["confusion"])
-        parts.append(f"Real test images by the category that Q predicts\n{confusion}")
         nmi, ari = result["nmi"], result["ari"]
-        known = f"NMI {_number(nmi)}, ARI {_number(ari)}"
-        parts[-1] += "\n" + (f"NMI and ARI: {NEEDS}" if nmi is None else known)
+        known = f"NMI and ARI: {NEEDS}" if nmi is None else f"NMI {nmi:.3f}, ARI {ari:.3f}"
+        confusion = format_confusion(**result["confusion"])
+        parts.append(f"Real test images by the category that Q predicts\n{confusion}\n{known}")
     elif result["categories"] and "fidelity" not in result:
         parts.append(
             f"Code accuracy and fidelity need labels, and {result['data']} has none; give labelled "
@@ -63,11 +62,8 @@ def _codes(result):
         kind = f"{name}, {size} categories" if size else f"{name}, continuous"
         entropy = f"{code['entropy_nats']:.3f}" if size else "-"
         lines.append(f"{kind:<22}{nats:>10.3f}{entropy:>8}{code['change']:>20.3f}")
-    changes = {
-        "new noise": "noise_change",
-        "new noise and codes": "everything_change",
-        "two real images": "real_difference",
-    }
+    changes = {"new noise": "noise_change", "new noise and codes": "everything_change"}
+    changes["two real images"] = "real_difference"
     lines += [f"{label:<40}{result[key]:>20.3f}" for label, key in changes.items()]
     return "\n".join(lines)
 
@@ -78,11 +74,10 @@ def fidelity(f):
     lines = [f"Fidelity, by a classifier that names {share} of the real test images rightly"]
     if f["agreement"] is not None:
         lines.append(f"  generated images named as their category is: {100 * f['agreement']:.1f} %")
-    lines += [
-        f"  mean confidence: {f['confidence']:.3f} (real images {f['real_confidence']:.3f})",
-        f"  Fréchet distance in its features: {f['frechet_distance']:.2f} (real training images "
-        f"against real test images {f['frechet_distance_of_real']:.2f})",
-    ]
+    real = f"real images {f['real_confidence']:.3f}"
+    lines.append(f"  mean confidence: {f['confidence']:.3f} ({real})")
+    real = f"real training images against real test images {f['frechet_distance_of_real']:.2f}"
+    lines.append(f"  Fréchet distance in its features: {f['frechet_distance']:.2f} ({real})")
     return "\n".join(lines)
 
 
