@@ -474,7 +474,10 @@ programs = {
     "the paper, as reported": [95],
     "this lesson, half as wide": [100 * float(result["accuracy"])],
     "preset paper-mnist, 5 epochs": [76.4, 73.8, 88.3],
-    "the default, 4.3 epochs": [98.8, 98.6, 88.3, 98.6, 98.6],
+    "the default, 4.3 epochs": [
+        *(98.7, 98.4, 98.7, 98.2, 98.5),
+        *(98.2, 98.6, 98.7, 98.5, 98.5),
+    ],
 }
 
 
