@@ -312,7 +312,7 @@ left.set(xlabel="step", title="Loss of each batch, and smoothed")
 at = np.arange(len(accuracies)) * max(1, steps // 20)
 right.plot(at, 100 * np.array(accuracies), "o-", ms=3, color="tab:green")
 right.axhline(95, color="grey", ls=":")
-right.set(xlabel="step", ylim=(0, 100), title="Accuracy on unseen digits, %")
+right.set(xlabel="step", ylim=(0, 100), title="Accuracy on 2,000 unseen digits, %")
 plt.show()
 
 # %% [markdown]
@@ -331,15 +331,17 @@ for lr in (0.001, 0.01, 0.1, 1.0):
 # What has it learnt?
 # -------------------
 #
-# Each hidden unit has 784 weights, as many as a picture has pixels. Drawn as pictures, they show
-# what the unit looks for: it says yes to ink on blue, and no to ink on red.
+# Each hidden unit has 784 weights, as many as a picture has pixels. Take away the random ones that
+# it began with, and draw the rest, what was learnt: the unit says yes to ink on blue, and no to ink
+# on red.
 
 # %%
-first = network.modules[0].weight.data
+start = make_network(128, np.random.default_rng(0)).modules[0].weight.data
+learnt = network.modules[0].weight.data - start
 order = np.argsort(-np.abs(network.modules[2].weight.data).sum(axis=1))
 figure, grid = plt.subplots(2, 8, figsize=(9.5, 2.6))
 for unit, ax in zip(order, grid.flat):
-    ax.imshow(first[:, unit].reshape(28, 28), cmap="RdBu", vmin=-0.25, vmax=0.25)
+    ax.imshow(learnt[:, unit].reshape(28, 28), cmap="RdBu", vmin=-0.1, vmax=0.1)
     ax.set(xticks=[], yticks=[])
 plt.show()
 
@@ -399,8 +401,8 @@ for hidden in (2, 8, 32):
 # %% [markdown]
 # <details><summary>Answer 2</summary>
 #
-# With two it cannot be done: ten answers hang on two numbers. Eight do surprisingly well, and from
-# 32 on more units bring little, at this number of steps.
+# With two it cannot be done: ten answers hang on two numbers, and 36 % are right. With eight it is
+# 83 %, with 32 already 92 %, as with 128 after so few steps.
 #
 # </details>
 #
