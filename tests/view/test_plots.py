@@ -123,7 +123,7 @@ def record(step, **more):
     ],
 )
 def test_curves(tmp_path, records, panels):
-    plots.save_curves(tmp_path / "curves.png", records, {"c0": math.log(10), "c1": None})
+    plots.save_curves(tmp_path / "curves.png", records, [math.log(10)] * 2)
     assert opened(tmp_path / "curves.png").size == (960 * panels, 720)
 
 

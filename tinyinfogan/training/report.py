@@ -18,11 +18,9 @@ def summary(settings, values):
     means = {name: float(array.mean()) for name, array in values.items()}
     nats = {code.name: means[code.name] for code in settings.spec.codes}
     nats = measures.best_bounds(settings.spec, settings.q_sigma, nats)
-    return {
-        "d_loss": round(means["d_loss"], 4),
-        "g_loss": round(means["g_loss"], 4),
-        "mi_nats": {name: round(value, 4) for name, value in nats.items()},
-    }
+    nats = {name: round(value, 4) for name, value in nats.items()}
+    losses = {name: round(means[name], 4) for name in ("d_loss", "g_loss")}
+    return losses | {"mi_nats": nats}
 
 
 def one_line(spec, record):
@@ -52,7 +50,7 @@ def finish(out, model, dataset):
     found = measures.measure(model, dataset.images, np.random.default_rng(0), n=300)
     for sentence in measures.failures(model.spec, found, table, assignment):
         print(f"warning: {sentence}")
-    entropies = {code.name: code.entropy if code.size else None for code in model.spec.codes}
+    entropies = [code.entropy for code in model.spec.codes if code.size]
     plots.save_curves(out / "curves.png", read_log(out), entropies)
     plots.save_animation(out / "training.gif", pictures(out))
     print(f"pictures: {out / 'traversal.png'}, {out / 'curves.png'}, {out / 'training.gif'}")

@@ -7,17 +7,8 @@ import numpy as np
 from tinyinfogan.evaluation import text
 from tinyinfogan.evaluation.clustering import sort_codes
 from tinyinfogan.infogan.model import as_float
-from tinyinfogan.view.plots import (
-    INK,
-    fit_labels,
-    frame,
-    heat_map,
-    name_codes,
-    new_figure,
-    save_figure,
-    show_confusion,
-    show_grid,
-)
+from tinyinfogan.view import plots
+from tinyinfogan.view.plots import INK, frame
 from tinyinfogan.view.traversals import centre, grid
 
 ROWS = 8  # of images in a grid
@@ -27,20 +18,20 @@ WORDS = 700  # pixels
 
 def save(path, model, dataset, result):
     """Write the page as a PNG.  result: what `evaluate` gives.  Raises OSError."""
-    grids = [_generated(model, result), _traversed(model), _real(model, dataset, result)]
-    above = [content for content in grids if content]
-    panels = {"confusion": _show_confusion, "factors": show_factors}
-    below = [show for key, show in panels.items() if key in result]
-    below += [show_information, show_changes]
+    above = [_generated(model, result), _traversed(model), _real(model, dataset, result)]
+    above = [content for content in above if content]
+    below = [show_information, show_changes]
+    for key, show in (("factors", show_factors), ("confusion", show_confusion)):
+        below = [show, *below] if key in result else below
     columns = max(len(above), len(below))
     known = _best_codes(model, dataset, result, 2 * columns) if "factors" in result else []
     width, rows = 780 * columns, [1.1, 1] + [1] * -(-len(known) // columns)
-    figure = new_figure(width + WORDS, 160 + 800 * len(rows), padding=(0.15, 0.12))
+    figure = plots.new_figure(width + WORDS, 160 + 800 * len(rows), padding=(0.15, 0.12))
     pictures, words = figure.subfigures(1, 2, width_ratios=(width, WORDS))
     top, bottom, *lowest = pictures.subfigures(len(rows), 1, height_ratios=rows)
     for axes, content in zip(top.subplots(1, len(above), squeeze=False)[0], above):
-        show_grid(axes, *content)
-        fit_labels(axes, content[0].shape[1])
+        plots.show_grid(axes, *content)
+        plots.fit_labels(axes, content[0].shape[1])
     for axes, show in zip(bottom.subplots(1, len(below)), below):
         show(axes, result)
     panels = [axes for row in lowest for axes in row.subplots(1, columns)]
@@ -49,7 +40,7 @@ def save(path, model, dataset, result):
     for axes in panels[len(known) :]:
         axes.axis("off")
     show_text(words.subplots(), result)
-    save_figure(path, figure)
+    plots.save_figure(path, figure)
 
 
 # --- what the grids show: (images (R, K, H, W, C), title, column labels, row labels) --------------
@@ -60,7 +51,7 @@ def _order(result):
     if "confusion" not in result:
         return [range(result["codes"]["c0"]["categories"])] * 2
     _, assignment, order = sort_codes(**result["confusion"])
-    return order, name_codes(assignment, order)
+    return order, plots.name_codes(assignment, order)
 
 
 def _generated(model, result):
@@ -102,9 +93,9 @@ def _real(model, dataset, result):
 
 
 def _best_codes(model, dataset, result, most):
-    """Return what `show_factor` takes for each factor and the code that tells it best, a list.
+    """Return what `show_factor` takes for at most `most` factors and the code that tells each best.
 
-    At most `most` factors, and no labels: these have the confusion.
+    Not for labels: these have the confusion.
     """
     chosen = np.random.default_rng(0).permutation(len(dataset.images))[:2000]
     encoding = model.encode(dataset.images[chosen])
@@ -123,8 +114,9 @@ def _best_codes(model, dataset, result, most):
 # --- the panels -----------------------------------------------------------------------------------
 
 
-def _show_confusion(axes, result):
-    show_confusion(axes, **result["confusion"])
+def show_confusion(axes, result):
+    """Draw the confusion of c0 with the labels."""
+    plots.show_confusion(axes, **result["confusion"])
 
 
 def show_factors(axes, result):
@@ -132,11 +124,11 @@ def show_factors(axes, result):
     factors = result["factors"]
     scores = [[*factor["codes"].values(), factor["all_codes"]] for factor in factors.values()]
     title = "Factors read from codes: R² or accuracy"
-    heat_map(axes, np.array(scores, float).T, 1, "{:.2f}", title)
+    plots.heat_map(axes, np.array(scores, float).T, 1, "{:.2f}", title)
     axes.set_xticks(range(len(factors)), list(factors), rotation=20)
     axes.set_yticks(range(len(scores[0])), [*result["codes"], "all codes"])
     axes.axhline(len(scores[0]) - 1.5, color="white", lw=4)
-    fit_labels(axes, len(factors))
+    plots.fit_labels(axes, len(factors))
 
 
 def show_factor(axes, name, factor, code, numbers, values):
@@ -172,13 +164,8 @@ def show_factor(axes, name, factor, code, numbers, values):
 def show_information(axes, result):
     """Draw L_I of each code as a bar, and H(c) of a categorical one as a stroke."""
     nats = {name: code["information_nats"] for name, code in result["codes"].items()}
-    entropies = [code["entropy_nats"] for code in result["codes"].values()]
-    _bars(axes, nats, "C0", "{:.2f}", 1.15 * max(1, *nats.values(), *entropies))
-    for row, code in enumerate(result["codes"].values()):
-        if code["categories"]:
-            stroke = {"color": INK, "lw": 1.2, "zorder": 4}  # above the numbers
-            axes.plot([code["entropy_nats"]] * 2, [row - 0.4, row + 0.4], **stroke)
-    axes.set_xlabel("nats; the stroke is H(c)", fontsize=8)
+    entropies = [code["categories"] and code["entropy_nats"] for code in result["codes"].values()]
+    _bars(axes, nats, entropies, "{:.2f}", "nats; the stroke is H(c)")
     frame(axes, "Information L_I on generated images", bars=True)
 
 
@@ -186,21 +173,21 @@ def show_changes(axes, result):
     """Draw the mean change of a pixel by each code, by the noise and by all of them."""
     bars = {name: code["change"] for name, code in result["codes"].items()}
     bars |= {"noise": result["noise_change"], "all of them": result["everything_change"]}
-    colors, real = ["C0"] * len(result["codes"]) + ["#999999"] * 2, result["real_difference"]
-    _bars(axes, bars, colors, "{:.3f}", 1.2 * max(*bars.values(), real, 1e-6))
-    axes.axvline(real, color=INK, lw=1.2, ls="--", zorder=0)
-    axes.set_xlabel("mean change of a pixel; dashed: two real images", fontsize=8)
+    unit = "mean change of a pixel; the stroke: two real images"
+    _bars(axes, bars, [None] * (len(bars) - 1) + [result["real_difference"]], "{:.3f}", unit)
     frame(axes, "Change of the image when this is drawn anew", bars=True)
 
 
-def _bars(axes, bars, color, form, end):
-    """Draw {name: number} as bars with the numbers beside them, on an axis from 0 to `end`."""
-    axes.barh(list(bars), np.maximum(0, [*bars.values()]), color=color, height=0.6)
+def _bars(axes, bars, strokes, form, unit):
+    """Draw {name: number} as bars with the numbers beside them, and a stroke or None on each."""
+    axes.barh(list(bars), np.maximum(0, [*bars.values()]), height=0.6)
     style = {"va": "center", "size": 8, "color": INK, "textcoords": "offset points"}
-    style["bbox"] = {"boxstyle": "square,pad=0.1", "color": "white"}  # above a dashed line
-    for row, value in enumerate(bars.values()):
-        axes.annotate(form.format(value), (max(0, value), row), (4, 0), **style)
-    axes.set_xlim(0, end)
+    for row, (value, stroke) in enumerate(zip(bars.values(), strokes)):
+        axes.annotate(form.format(value), (max(0, value, stroke or 0), row), (4, 0), **style)
+        if stroke is not None:
+            axes.plot([stroke] * 2, [row - 0.4, row + 0.4], color=INK, lw=1.2, zorder=4)
+    axes.set_xlim(0, 1.15 * axes.get_xlim()[1])
+    axes.set_xlabel(unit, fontsize=8)
     axes.invert_yaxis()
     axes.locator_params(axis="x", nbins=5)
 

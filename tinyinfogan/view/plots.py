@@ -74,13 +74,12 @@ def save_traversal(path, panels):
 
 def _panel(title, columns, rows, images):
     """Return a panel of `save_traversal` with white around it, (H', W', 3) floats in [0, 1]."""
-    import_matplotlib()
-    from matplotlib.image import imread
-    from matplotlib.transforms import Bbox
-
     R, K, H, W, _ = np.shape(images)
     scale = _magnification(images[0], target=56)
     figure = new_figure(scale * (K * (W + 2) - 2), scale * (R * (H + 2) - 2))
+    from matplotlib.image import imread
+    from matplotlib.transforms import Bbox
+
     axes = figure.add_axes((0, 0, 1, 1))
     show_grid(axes, images, title, columns, rows)
     axes.tick_params(labelcolor=FAINT)
@@ -111,27 +110,25 @@ def save_curves(path, records, entropies):
 
     records: the objects of metrics.jsonl in order (keys `step`, `d_loss`, `g_loss`, `mi_nats`: code
     name to nats, `code_accuracy`); what is missing, None or not finite is left out.  entropies:
-    code names to H(c) in nats, a dashed line, or to None.
+    H(c) in nats of each categorical code, a dashed line.
     """
-    import_matplotlib()
-    from matplotlib.ticker import MaxNLocator
 
-    def column(records, key):
+    def column(key, records=records):
         return np.array([record.get(key) for record in records], float)  # None becomes NaN
 
     information = [record.get("mi_nats") or {} for record in records]
-    names = dict.fromkeys(name for nats in information for name in nats)
-    accuracy = 100 * column(records, "code_accuracy")
-    losses = {"discriminator": column(records, "d_loss"), "generator": column(records, "g_loss")}
-    nats = {name: column(information, name) for name in names}
+    nats = {name: column(name, information) for nats in information for name in nats}
+    losses = {"discriminator": column("d_loss"), "generator": column("g_loss")}
+    steps, accuracy = column("step"), 100 * column("code_accuracy")
     panels = [
         ("Losses", "loss (nats)", losses),
         ("Mutual information", "lower bound on I(c; x) (nats)", nats),
     ]
     if np.isfinite(accuracy).any():
         panels.append(("Code accuracy", "images named rightly (%)", {"accuracy": accuracy}))
-    steps = np.array([record["step"] for record in records])
     figure = new_figure(960 * len(panels), 720, padding=(0.1, 0.1))
+    from matplotlib.ticker import MaxNLocator
+
     for axes, (title, unit, curves) in zip(figure.subplots(1, len(panels)), panels):
         for index, (name, values) in enumerate(curves.items()):
             kept = np.isfinite(values)
@@ -145,23 +142,14 @@ def save_curves(path, records, entropies):
         axes.grid(color="#e8e8e8", linewidth=0.8)
         axes.set_axisbelow(True)
         if title == "Mutual information":
-            _draw_entropies(axes, entropies)
+            for entropy in sorted(set(entropies)):
+                style = {"color": INK, "linestyle": "--", "linewidth": 1}
+                axes.axhline(entropy, label=f"H(c) = {entropy:.2f}", **style)
         if title == "Code accuracy":
             axes.set_ylim(0, 102)
         elif axes.lines:
             axes.legend(fontsize=8, frameon=False, ncols=1 + len(axes.lines) // 7)
     save_figure(path, figure)
-
-
-def _draw_entropies(axes, entropies):
-    """Draw one dashed line per entropy, which names the codes that have it."""
-    names_of = {}
-    for name, entropy in (entropies or {}).items():
-        if entropy is not None:
-            names_of.setdefault(round(entropy, 6), []).append(name)
-    for entropy, names in names_of.items():
-        label = f"H({', '.join(names[:3] + ['...'] * (len(names) > 3))}) = {entropy:.2f}"
-        axes.axhline(entropy, color=INK, linestyle="--", linewidth=1, label=label)
 
 
 def save_confusion(path, table, assignment):
@@ -178,7 +166,6 @@ def show_confusion(axes, table, assignment):
     Cells are in percent of a class; those of codes and the class that each is named after, as of
     `clustering.assign_codes`, are framed.
     """
-    import_matplotlib()
     from matplotlib.patches import Rectangle
 
     table, assignment, order = sort_codes(table, assignment)
