@@ -24,18 +24,15 @@ def finite_values(history, done, parts, last_good, group=SINGLE_PROCESS):
     Raises TrainingError, in all processes alike, if any number is not finite, with the step, the
     term, the first array concerned and the gradient norms of the last steps.
     """
-    names = list(history[-1]) if history else []
-    rows = [[row[name] for name in names] for row in history if list(row) == names]
-    if not rows:
+    if not history:
         return {}
+    names, arrays = list(history[-1]), {}
+    rows = [[*row.values()] for row in history if list(row) == names]
     xp = array_module(rows[0][0])
-    table = to_host(xp.stack([xp.stack(row) for row in rows]))
-    table = group.sum(table) / group.size
-    arrays = {
-        f"{part}.{name}": xp.isfinite(array).all()
-        for part, state in parts.items()
-        for name, array in state.state_dict().items()
-    }
+    table = group.sum(to_host(xp.stack([xp.stack(row) for row in rows]))) / group.size
+    for part, state in parts.items():
+        for name, array in state.state_dict().items():
+            arrays[f"{part}.{name}"] = xp.isfinite(array).all()
     good = group.sum(to_host(xp.stack(list(arrays.values()))).astype(int)) == group.size
     bad = next((name for name, fine in zip(arrays, good) if not fine), None)
     if np.isfinite(table).all() and bad is None:
@@ -52,12 +49,9 @@ def _what_happened(names, table, done, array):
         what = f"{names[column]} is {table[row, column]} in step {done - end + row + 1}"
         what += f", {array} the first array not finite" if array else ", all weights are finite"
         end = row + 1
-    norms = ", ".join(
-        f"{name} {' '.join(f'{value:.3g}' for value in values[max(0, end - 5) : end])}"
-        for name, values in zip(names, table.T)
-        if name.endswith("_norm")
-    )
-    return f"{what}; gradient norms of the last steps: {norms}"
+    last = {n: values[max(0, end - 5) : end] for n, values in zip(names, table.T) if "_norm" in n}
+    norms = (f"{name} {' '.join(f'{value:.3g}' for value in last[name])}" for name in last)
+    return f"{what}; gradient norms of the last steps: {', '.join(norms)}"
 
 
 def check_images(images, done, last_good):

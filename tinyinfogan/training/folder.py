@@ -12,14 +12,9 @@ from tinyinfogan.storage import files
 from tinyinfogan.training import checkpoint
 
 CONFIG, LOG = "config.json", "metrics.jsonl"
-OPTIONS = {  # of a run, with their defaults: they may change when it goes on
-    "device": "auto",
-    "checkpoint_every": 500,
-    "log_every": 100,
-    "keep": 1,
-    "on_nan": "stop",
-    "sync_bn": True,
-}
+# Of a run, with their defaults: they may change when it goes on.
+OPTIONS = {"device": "auto", "checkpoint_every": 500, "log_every": 100, "keep": 1}
+OPTIONS |= {"on_nan": "stop", "sync_bn": True}
 KINDS = ("step", int), ("seconds", int | float), ("mi_nats", dict)  # what lines of the log have
 OF_A_RUN = (CONFIG, checkpoint.NAME, LOG, "traversal.png", "curves.png", "training.gif")
 OF_A_RUN += ("confusion.png", "confusion.txt", "evaluation.json", "evaluation.png")
@@ -55,9 +50,8 @@ def start_run(out, config, fresh):
     (out / "samples").mkdir(parents=True, exist_ok=True)
     files.remove_temporaries(out)
     files.remove_temporaries(out / "samples")
-    if fresh:
-        for path in existing_run_files(out):
-            path.unlink()
+    for path in existing_run_files(out) if fresh else ():
+        path.unlink()
     with files.replacing(out / CONFIG) as file:
         file.write((json.dumps(config, indent=2) + "\n").encode())
 
