@@ -37,13 +37,27 @@ def pictures(model, config, found, name):
 
 
 def in_order(model, config, found):
-    """Return c0's categories in the order of a known angle's means, or else of their classes."""
+    """Return c0's categories in the order of a known angle's means, or of their classes.
+
+    Where neither is to be had, in that of where their mean picture is bright, from left to right.
+    """
     for name, factor in found.get("factors", {}).items():
         if factor["kind"] == "angle":
             dataset = data.of_run(config)
             predicted, angle = model.predict(dataset.images), dataset.factors[name]
             return np.argsort([angle[predicted == k].mean() for k in range(predicted.max() + 1)])
-    return sort_codes(**found["confusion"])[2]
+    if named(found):
+        return sort_codes(**found["confusion"])[2]
+    latents = model.spec.sample(64, np.random.default_rng(0))
+    images = traversals.grid(model, latents, "c0", range(model.spec.categorical[0]))
+    columns = images.mean(axis=(0, 2, 4))  # of each category, (K, W)
+    return np.argsort(columns @ np.arange(columns.shape[1]) / columns.sum(axis=1))
+
+
+def named(found):
+    """Return whether each class has a category that can be named after it."""
+    codes, classes = np.shape(found.get("confusion", {}).get("table", [[0, 0]]))
+    return codes >= classes
 
 
 def number(found):
@@ -56,7 +70,7 @@ def number(found):
                 words.append(f"{name} within ±{error:.0f}°")
         elif factor["kind"] == "number":
             words.append(f"{name}: R² {factor['all_codes']:.2f}")
-    if not words and "code_accuracy" in found:
+    if not words and named(found):
         words = [f"{100 * found['code_accuracy']:.1f} % named rightly"]
     return ", ".join(words)
 
