@@ -4,7 +4,6 @@ The run to keep is named by a score that uses no label, see `evaluation.views`.
 Under mpiexec, rank 0 hands runs to the others: mpiexec -n 5 tinyinfogan sweep --seeds 8
 """
 
-import argparse
 import itertools
 import json
 import math
@@ -114,7 +113,7 @@ def scored(folder, augmentation):
         if not math.isfinite(nats):
             raise ValueError(f"it would be {nats}")
         source = config.get("dataset"), config.get("data")
-        group = [*source, *spec.categorical, spec.continuous]
+        group = [*source, *model.image_shape, *spec.categorical, spec.continuous]
         accuracy = read_log(folder)[-1]["code_accuracy"]
         return {"nats": nats, "group": group, "code_accuracy": accuracy}
     except Exception as error:  # the sweep goes on
@@ -193,13 +192,15 @@ def parsed(argv):
         "are those of tinyinfogan train.  Runs that are complete are not repeated, and those that "
         "were cut off go on."
     )
-    p = argparse.ArgumentParser(prog="tinyinfogan sweep", allow_abbrev=False, description=text)
+    p = common.Parser(prog="tinyinfogan sweep", allow_abbrev=False, description=text)
     add = p.add_argument
     add("--seeds", type=int, default=5, help="how many, from 0 on (default: 5)")
     text = "an option of train and its values: lambda-categorical=0.1,0.2; may be repeated"
     add("--vary", action="append", default=[], metavar="OPTION=VALUE,VALUE…", help=text)
     add("--jobs", type=int, default=1, help="runs at a time, without MPI (default: 1)")
-    add("--out", default="runs/sweep", metavar="DIR", help="(default: runs/sweep)")
+    add(
+        "--out", type=common.path, default="runs/sweep", metavar="DIR", help="(default: runs/sweep)"
+    )
     common.replace_unencodable()
     args, passed_on = p.parse_known_args(argv)
     vary = {}
