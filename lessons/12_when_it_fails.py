@@ -420,6 +420,13 @@ print(
     f"weights that are finite before that step, per cent: {100 * finite[first - 1]:.0f}"
 )
 print(f"weights that are finite after it, per cent: {100 * finite[first]:.0f}")
+figure, (left, right) = plt.subplots(1, 2, figsize=(8, 2.8), sharex=True)
+left.plot(range(1, steps + 1), d_losses, "o-", color="C3")
+left.axvline(first + 1, color="black", ls=":")
+left.set(xlabel="step", ylim=(0, None), title="D's loss, and then nothing")
+right.plot(range(1, steps + 1), 100 * finite, "o-")
+right.set(xlabel="step", ylim=(0, 105), title="Weights that are numbers, %")
+plt.show()
 
 # %% [markdown]
 # A single picture, (0 - 0) / (0 - 0). Batch norm takes a mean over the batch, so the nan is in
