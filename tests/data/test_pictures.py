@@ -303,6 +303,16 @@ def test_backgrounds_and_digits_are_known():
     assert not are_digits(np.roll(mnist.images[:500], 5, axis=1))
 
 
+def test_a_digit_that_is_enlarged_comes_back_to_where_mnist_has_it():
+    dataset = load()
+    how = Preparation((28, 28), "crop", 1, 0, True)
+    assert how.digits
+    images = dataset.test_images[:100]
+    back = [prepared(image.repeat(3, axis=0).repeat(3, axis=1), how)[0] for image in images]
+    # By one pixel off, the mean difference is above 20 grey levels.
+    assert np.mean(abs(np.array(back, float) - images)) < 8
+
+
 def test_digits_of_the_data_stay_as_they_are_and_inverted_ones_come_back():
     images, how = load().test_images[:300], Preparation((28, 28), "crop", 1, 0, True)
     for image in images:

@@ -10,6 +10,7 @@ import numpy as np
 FITS = {"crop": "cropped", "pad": "padded", "stretch": "stretched"}
 INVERT = ("auto", "yes", "no")
 FIELD, BOX = 28, 20  # pixels: MNIST fits the ink into a box and centres it in a field, by its mass
+CENTRE = 14.5  # pixels from the left or top: the middle of MNIST's pixel 14, counted from 0
 WEAKEST_INK = 0.2  # of the strongest, that counts
 CELLS = 64  # along the longer side of a picture
 
@@ -167,7 +168,7 @@ def _is_as_mnist(ink):
     if ink is None or ink.shape != (FIELD, FIELD):
         return False
     longest = max(part.stop - part.start for part in _box(ink))
-    return BOX - 3 <= longest <= BOX and np.allclose(_centre(ink), FIELD / 2, atol=1)
+    return BOX - 3 <= longest <= BOX and np.allclose(_centre(ink), CENTRE, atol=0.6)
 
 
 def _as_mnist(ink):
@@ -177,7 +178,7 @@ def _as_mnist(ink):
     size = tuple(max(1, round(n * scale)) for n in part.shape)
     small = resized(np.rint(255 * part).astype(np.uint8)[..., None], size, "stretch")[..., 0]
     small = np.rint(small * (255 / small.max()))  # thin strokes are pale now
-    at = [round(FIELD / 2 - c) for c in _centre(small)]
+    at = [int(CENTRE + 0.5 - c) for c in _centre(small)]
     top, left = (min(max(a, 0), FIELD - n) for a, n in zip(at, small.shape))
     image = np.zeros((FIELD, FIELD, 1), np.uint8)
     image[top : top + size[0], left : left + size[1], 0] = small
