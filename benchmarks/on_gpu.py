@@ -1,82 +1,213 @@
-"""All that needs a GPU, in ten minutes, into one JSON file: for a short time on a borrowed card.
+"""All that needs a GPU, in nine minutes, into one JSON file: for a short time on a borrowed card.
 
-    python -m benchmarks.on_gpu [--out benchmarks/results/on_gpu.json] [--minutes 10]
+    python -m benchmarks.on_gpu [--out on_gpu.json] [--minutes 8]
     python -m benchmarks.on_gpu --dry-run       # tiny sizes, to see that it works
 
-The parts, most wanted first: what there is and whether CPU and GPU agree (tinyinfogan doctor); the
-training step against PyTorch's (benchmarks.step); ten epochs of paper-mnist, timed, with their code
-accuracy; 500 steps as they are, with --no-graph and with --tf32; the tests.  Each has what time is
-left, and a part that fails is noted with its last lines and does not keep the others from running.
-The file is written anew after each part.  The exit status is 1 if one has failed.
+Each part, a process group of its own, has a cap and writes what it has as it goes: one that fails
+or runs out keeps that, is noted with its last lines, and the next one starts.  The file is written
+anew after each.  The exit status is 1 if one has failed.
 """
 
+import contextlib
 import importlib.util
 import json
+import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import common
+import numpy as np
+
+from benchmarks import common, problem, sides
 from tinyinfogan.engine.device import missing_for_cuda
 
 ROOT = Path(__file__).parents[1]
-SMALL = "--channels 4 --hidden 16 --batch-size 8 --steps 8 --log-every 4".split()
+TESTS = [f"tests/engine/test_{name}.py" for name in ("ops", "conv", "norm", "optim", "fast")]
+TESTS += [f"tests/engine/test_{name}.py" for name in ("kernels", "nn", "tensor")]
+TESTS += ["tests/training/test_on_gpu.py", "tests/training/test_checkpoint.py"]
+TESTS += [f"tests/infogan/test_{name}.py" for name in ("losses", "models", "augment")]
+SMALL = "--channels 4 --hidden 16 --batch-size 8 --log-every 4".split()
+CAPS = {  # seconds
+    "doctor": 60,
+    "tests": 120,
+    "step": 40,
+    "kernels": 20,
+    "pytorch": 150,
+    "paper-mnist": 40,
+    "mnist": 30,
+    "resume": 20,
+}
 
 
-def parts(folder, dry):
-    """Return {name: (arguments of python -m, function from its output to a result)}."""
-    torch = importlib.util.find_spec("torch") is not None
-    sides = [] if dry else ["plain", *(["pytorch", "compile", "graphs"] if torch else [])]
-    preset = ["--preset", "paper-mnist"]
-    step = ["benchmarks.step", "--device", "cuda", *preset, "--out", folder, "--sides", *sides]
-    step += ["--batch", "8", "--rounds", "1", "--steps", "3"] if dry else ["--batch", "128", "512"]
-
-    def training(name, *options):
-        out = Path(folder, name)
-        command = ["tinyinfogan.train", "--device", "cuda", "--out", out, *preset, *options]
-        return command + (SMALL if dry else []), lambda text: run_result(out)
-
-    few = [] if dry else ["--steps", "500"]
-    return {
-        "doctor": (["tinyinfogan", "doctor"], str.splitlines),
-        "step": (step, lambda text: common.load("step_cuda", folder)["results"]),
-        "paper-mnist, 10 epochs": training("epochs", *([] if dry else ["--epochs", "10"])),
-        "500 steps": training("graph", *few),
-        "500 steps, no graph": training("plain", "--no-graph", *few),
-        "500 steps, TF32": training("tf32", "--tf32", *few),
-        "tests": (
-            ["pytest", "-q", "--device", "cuda", *(["tests/engine/test_norm.py"] if dry else [])],
-            lambda text: text.splitlines()[-1],
-        ),
+def commands(folder, dry):
+    """Return {part: arguments of python}, in the order in which they are wanted."""
+    ours = {name: ["-m", "benchmarks.on_gpu", "--part", name, "--folder", folder] for name in CAPS}
+    for command in ours.values() if dry else ():
+        command.append("--dry-run")
+    tests = ["tests/engine/test_kernels.py"] if dry else TESTS
+    run = ["-m", "tinyinfogan.train", "--device", "cuda", "--neighbours", "1"] if dry else []
+    run = run or ["-m", "tinyinfogan.train", "--device", "cuda"]
+    few = [*SMALL, "--steps", "8"] if dry else []
+    return ours | {
+        "doctor": ["-m", "tinyinfogan", "doctor"],
+        "tests": ["-m", "pytest", "-q", "-p", "no:cacheprovider", "--device", "cuda", *tests],
+        **{
+            name: [*run, "--preset", name, "--out", f"{folder}/{name}", *few]
+            for name in ("paper-mnist", "mnist")
+        },
     }
 
 
-def run_result(out):
-    """Return a run's last log record, and its time per step without the steps before the first."""
-    records = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    first, last = records[0], records[-1]
+# --- the parts that are not commands of others ----------------------------------------------------
+
+
+def problems(dry):
+    """Yield (key, Problem) of both presets at both batches, the smaller ones first."""
+    for batch in (4,) if dry else (128, 512):
+        for preset in ("paper-mnist",) if dry else ("paper-mnist", "mnist"):
+            asked = problem.mnist(preset, batch, device="cuda")
+            if dry:
+                small = replace(asked.settings, channels=2, hidden=8)
+                asked = asked._replace(settings=small)
+            yield f"{preset}/{batch}", asked
+
+
+def step(save, dry):
+    """Time our step plain, with kernels, as a graph and with TF32, by events; count memory."""
+    import cupy
+
+    from tinyinfogan.engine.fast.cuda import cublas
+
+    number, pool = 1 if dry else 100, cupy.get_default_memory_pool()
+    for key, asked in problems(dry):
+        for way in ("CUDA graph", "CUDA graph, TF32", "kernel by kernel", "plain"):
+            cublas.tf32, plain = "TF32" in way, way == "plain"
+            how = {} if plain else {"how": way.partition(",")[0]}
+            ask = sides.prepare("plain" if plain else "ours", how, asked)
+            ask("time", 3)  # two steps before a graph
+            free = cupy.cuda.runtime.memGetInfo()[0]
+            save(f"{key}, {way}", {
+                "ms": ask("time", number), "pool": pool.total_bytes(), "device free": free
+            })  # fmt: skip
+            del ask
+            pool.free_all_blocks()
+
+
+def kernels(save, dry):
+    """Profile replays of paper-mnist by kernel, with CuPy's own profiler; count a graph's nodes."""
+    import cupy
+
+    from benchmarks import ours
+
+    _, asked = next(problems(dry))
+    take_step, _ = ours.start(asked, problem.draw_batches(asked), "CUDA graph")
+    for _ in range(4):
+        take_step(0)
+    cupy.cuda.get_current_stream().synchronize()
+    save("replayed", 4)
+    if dry:
+        return
+    from cupyx.profiler import benchmark
+
+    save("20 replays", str(benchmark(take_step, (0,), n_repeat=20, n_warmup=2)))
+
+
+def pytorch(save, dry):
+    """Time PyTorch's step, eager and with CUDA graphs, with fused Adam in both memory formats."""
+    if dry or importlib.util.find_spec("torch") is None:
+        save("skipped", "a dry run, or PyTorch is not installed")
+        return
+    for key, asked in problems(dry):
+        for side in ("graphs", "pytorch"):
+            for layout in ("NCHW", "channels_last"):
+                variant = {"layout": layout, "adam": "fused"}
+                ask = sides.prepare(side, variant, asked)
+                ask("time", 5)
+                save(f"{key}, {sides.title(side, variant)}", {"ms": ask("time", 100)})
+                del ask
+
+
+def resume(save, dry):
+    """Compare, bit by bit, 5 steps and 7 after a resumption with 12: replays with eager steps."""
+    from tinyinfogan.training import checkpoint
+
+    with tempfile.TemporaryDirectory() as folder:
+        few = ["--device=cuda", "--neighbours=1", *(SMALL if dry else [])]
+        command = [sys.executable, "-m", "tinyinfogan.train"]
+        whole, parts = Path(folder, "whole"), Path(folder, "parts")
+        for arguments in (
+            [f"--out={whole}", "--steps=12", *few],
+            [f"--out={parts}", "--steps=5", *few],
+            [f"--resume={parts}", "--steps=12"],
+        ):
+            subprocess.run([*command, *arguments], cwd=ROOT, check=True)
+        a, b = (checkpoint.read(path) for path in (whole, parts))
+    names = [n for n in a if n.partition(".")[0] in ("model", "d_adam", "g_adam")]
+    unlike = [name for name in names if not np.array_equal(a[name], b[name])]
+    save("arrays that differ", unlike)
+    if unlike:
+        raise ArithmeticError(f"not the same bits: {', '.join(unlike)}")
+
+
+OWN = {"step": step, "kernels": kernels, "pytorch": pytorch, "resume": resume}
+
+
+def run_part(name, folder, dry):
+    """Run one of OWN here, with what it has found so far in folder/NAME.json."""
+    found = {}
+
+    def save(key, value):
+        found[key] = value
+        text, path = json.dumps(found), Path(folder, f"{name}.json")
+        path.with_suffix(".new").write_text(text)
+        path.with_suffix(".new").replace(path)
+
+    OWN[name](save, dry)
+
+
+def found_by(name, folder):
+    """Return what a part has left in its folder: its results, or a run's log; None for nothing."""
+    own, log = Path(folder, f"{name}.json"), Path(folder, name, "metrics.jsonl")
+    if own.exists():
+        return json.loads(own.read_text())
+    if not log.exists():
+        return None
+    lines = [line for line in log.read_text().splitlines() if line.endswith("}")]
+    if not lines:
+        return None
+    first, last = (json.loads(line) for line in (lines[0], lines[-1]))
     steps = max(1, last["step"] - first["step"])
     return {**last, "ms per step": 1e3 * (last["seconds"] - first["seconds"]) / steps}
 
 
-def perform(command, seconds):
-    """Return (whether it worked, its output, seconds taken) of `python -m` with these arguments."""
+# --- the command ----------------------------------------------------------------------------------
+
+
+def perform(arguments, seconds):
+    """Return (whether it worked, its output, seconds taken) of Python with these arguments.
+
+    At the end of the time all of its process group is killed.
+    """
     since = time.perf_counter()
-    command = [sys.executable, "-m", *map(str, command)]
-    try:
-        done = subprocess.run(
-            command,
-            cwd=ROOT,
-            timeout=seconds,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        worked, text = done.returncode == 0, done.stdout
-    except subprocess.TimeoutExpired as error:
-        worked, text = False, (error.stdout or b"").decode() + "\nstopped: no time is left"
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(
+            [sys.executable, *arguments], cwd=ROOT, stdout=output, stderr=output,
+            stdin=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        try:
+            worked, end = process.wait(seconds) == 0, ""
+        except subprocess.TimeoutExpired:
+            worked, end = False, f"\nstopped after {seconds:.0f} s"
+        finally:
+            with contextlib.suppress(OSError):  # nobody is left
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        output.seek(0)
+        text = output.read().decode(errors="replace") + end
     return worked, text, time.perf_counter() - since
 
 
@@ -84,23 +215,29 @@ def main(argv=None):
     """Run the command.  Returns the exit status."""
     parser = common.parser("on_gpu", __doc__)
     parser.add_argument("--out", default=common.RESULTS / "on_gpu.json", metavar="FILE", type=Path)
-    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--minutes", type=float, default=8)
     parser.add_argument("--dry-run", action="store_true")
+    parser.add_argument("--part", choices=OWN, help="one part, in this process")
+    parser.add_argument("--folder", default=".", help="where a part leaves what it finds")
     args = parser.parse_args(argv)
     missing = missing_for_cuda()
     if missing:
         parser.error(missing)
+    if args.part:
+        run_part(args.part, args.folder, args.dry_run)
+        return 0
     until = time.perf_counter() + 60 * args.minutes
     results, failed = {"machine": common.machine()}, []
     with tempfile.TemporaryDirectory() as folder:
-        for name, (command, read) in parts(folder, args.dry_run).items():
-            worked, text, taken = perform(command, max(1, until - time.perf_counter()))
-            results[name] = {"seconds": round(taken, 1)}
-            if worked:
-                results[name]["result"] = read(text)
-            else:
+        asked = commands(folder, args.dry_run)
+        for name, cap in CAPS.items():
+            left = until - time.perf_counter()
+            worked, text, taken = perform(asked[name], max(1, min(cap, left)))
+            results[name] = {"seconds": round(taken, 1), "result": found_by(name, folder)}
+            results[name]["lines"] = text.splitlines()[-20:]
+            if not worked:
                 failed.append(name)
-                results[name]["failed"] = text.splitlines()[-15:]
+                results[name]["failed"] = True
             print(f"{name}: {'done' if worked else 'FAILED'} in {taken:.0f} s", flush=True)
             args.out.write_text(json.dumps(results, indent=1) + "\n")
     print(f"written: {args.out}" + (f"; failed: {', '.join(failed)}" if failed else ""))

@@ -1,6 +1,7 @@
 """The benchmarks: all sides compute the same; the work is counted right; tables are printed."""
 
 import json
+import os
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -379,32 +380,57 @@ def test_importing_a_benchmark_imports_no_other_library():
     assert answer.stdout.strip() == "set()", answer.stderr
 
 
-def test_all_that_needs_a_gpu_is_noted_in_one_file(gpu, tmp_path, monkeypatch, capsys):
-    """A part that fails, or has no time left, is noted and does not keep the next from running."""
-    commands = {
-        "good": (["json.tool", "--help"], lambda text: text.split()[0]),
-        "bad": (["json.tool", "--nonsense"], None),
-        "slow": (["asyncio", "--help"], str.splitlines),
-    }
-    monkeypatch.setattr(on_gpu, "parts", lambda folder, dry: commands)
+def test_parts_on_a_gpu_that_hang_or_fail_leave_the_others_whole(gpu, tmp_path, monkeypatch):
+    """Each keeps what it had written, and what it started ends with it."""
+    write = "import json, sys, time, subprocess; open(sys.argv[1], 'w').write(json.dumps({'a': 1}))"
+    hang = "; child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])"
+    hang += "; print(child.pid, flush=True); time.sleep(60)"
+    codes = {"doctor": "print('fine')", "step": write + "; 1 / 0", "kernels": write + hang}
+    codes["resume"] = write
+
+    def commands(folder, dry):
+        return {n: ["-c", code, str(Path(folder, f"{n}.json"))] for n, code in codes.items()}
+
+    monkeypatch.setattr(on_gpu, "commands", commands)
+    monkeypatch.setattr(on_gpu, "CAPS", dict.fromkeys(codes, 30) | {"kernels": 3})
     out = tmp_path / "results.json"
     assert on_gpu.main(["--out", str(out)]) == 1
     found = json.loads(out.read_text())
-    assert found["good"]["result"] == "usage:" and "--nonsense" in found["bad"]["failed"][-1]
-    assert list(found) == ["machine", *commands]
-    assert on_gpu.perform(["timeit", "-n1", "-r1", "import time; time.sleep(9)"], 0.1)[0] is False
+    assert list(found) == ["machine", *codes]
+    assert [name for name in codes if "failed" in found[name]] == ["step", "kernels"]
+    assert all(found[name]["result"] == {"a": 1} for name in ("step", "kernels", "resume"))
+    assert "ZeroDivisionError" in found["step"]["lines"][-1]
+    assert found["kernels"]["lines"][-1] == "stopped after 3 s" and found["kernels"]["seconds"] < 20
+    child = Path("/proc", found["kernels"]["lines"][0], "stat")
+    assert not child.exists() or child.read_text().split()[2] == "Z"
 
 
-def test_the_parts_of_a_run_on_a_gpu_have_commands_that_exist(tmp_path):
+def test_the_caps_of_a_run_on_a_gpu_are_nine_minutes(tmp_path):
+    assert sum(on_gpu.CAPS.values()) <= 540
     for dry in (False, True):
-        for name, (command, _) in on_gpu.parts(str(tmp_path), dry).items():
-            module, *arguments = map(str, command)
+        asked = on_gpu.commands(str(tmp_path), dry)
+        assert asked.keys() == on_gpu.CAPS.keys()
+        for name, (_, module, *arguments) in asked.items():
             if module == "tinyinfogan.train":
                 assert parser().parse_args(arguments), name
-    assert on_gpu.run_result.__doc__
+    assert all((ROOT / path).exists() for path in on_gpu.TESTS)
     log = [{"step": 100, "seconds": 5.0}, {"step": 300, "seconds": 6.0, "code_accuracy": 0.9}]
-    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in log))
-    assert on_gpu.run_result(tmp_path) == {**log[1], "ms per step": 5.0}
+    (tmp_path / "mnist").mkdir()
+    text = "".join(json.dumps(r) + "\n" for r in log) + '{"step": 4'  # cut off
+    (tmp_path / "mnist" / "metrics.jsonl").write_text(text)
+    assert on_gpu.found_by("mnist", tmp_path) == {**log[1], "ms per step": 5.0}
+
+
+@pytest.mark.parametrize("name", on_gpu.CAPS)
+def test_each_part_of_a_dry_run_on_the_stand_in(name, gpu, tmp_path, monkeypatch):
+    if gpu.__version__ == "stand-in":
+        fake = ROOT / "tests" / "fake_gpu"
+        monkeypatch.setenv("PYTHONPATH", f"{fake / 'as_cupy'}{os.pathsep}{fake}")
+    asked = on_gpu.commands(str(tmp_path), True)[name]
+    worked, text, _ = on_gpu.perform(asked, 110)
+    assert worked, text
+    own = name in on_gpu.OWN or name in ("paper-mnist", "mnist")
+    assert bool(on_gpu.found_by(name, tmp_path)) == own, text
 
 
 def test_our_sides_on_a_gpu(gpu):

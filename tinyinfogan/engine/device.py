@@ -16,15 +16,10 @@ Array: TypeAlias = Any  # of NumPy or of CuPy, for which Python has no common ty
 CUDA_INSTALL = 'pip install -e ".[cuda13]" (or ".[cuda12]" for a CUDA 12 driver)'
 
 
-# What CUDA's own errors mean, by their status.
-_NO_MEMORY = "the GPU's memory is full; end what else is there (nvidia-smi), or take --device cpu"
-_MEANINGS = {
-    2: _NO_MEMORY,
-    35: 'there is no NVIDIA driver, or one too old for this CuPy; nvidia-smi shows up to which CUDA '
-    'it goes: install a newer one, or for 12 the CuPy of pip install -e ".[cuda12]"',
-    100: "CuPy is installed but sees no GPU; nvidia-smi shows those there are, CUDA_VISIBLE_DEVICES "
-    "hides some",
-}
+_FULL = "the GPU's memory is full; end what else is there (nvidia-smi), or take --device cpu"
+_OLD = 'no NVIDIA driver, or too old a one for this CuPy; see nvidia-smi: for CUDA 12 ".[cuda12]"'
+_NONE = "CuPy is installed but sees no GPU; nvidia-smi and CUDA_VISIBLE_DEVICES tell which it may"
+_BY_STATUS = {2: _FULL, 35: _OLD, 100: _NONE}  # of CUDA's errors
 
 
 class DeviceError(RuntimeError):
@@ -52,14 +47,13 @@ def missing_for_cuda() -> str | None:
         import cupy
 
         if not cupy.cuda.runtime.getDeviceCount():  # is_available() would not say why
-            return _MEANINGS[100]
+            return _NONE
         primitives["matmul"](*[cupy.ones((2, 2), np.float32)] * 2).get()  # CUDA's libraries work
-    except MemoryError:
-        return _NO_MEMORY
     except Exception as error:  # a CuPy built for another CUDA fails in many ways
-        if meaning := _MEANINGS.get(getattr(error, "status", None)):
-            return meaning
-        if (getattr(error, "name", None) or "").startswith("cuda"):  # cuda.pathfinder
+        status = 2 if isinstance(error, MemoryError) else getattr(error, "status", None)
+        if status in _BY_STATUS:
+            return _BY_STATUS[status]
+        if "'cuda" in str(error):  # no module of that name: cuda.pathfinder
             return f"CuPy {cupy.__version__} is too old, 14 is expected; {CUDA_INSTALL}"
         reason = str(error).partition("\n")[0]
         return f"CuPy does not work ({reason}); install the one for your driver: {CUDA_INSTALL}"
