@@ -52,7 +52,7 @@ def main(argv=None):
     with ThreadPoolExecutor(args.jobs) as pool:
         ended = list(tqdm(pool.map(train_one, jobs), total=len(jobs), unit="run"))
     errors = {folder: error for (_, folder, _), error in zip(jobs, ended)}
-    rows = sweep.summary(sorted(jobs, key=lambda job: list(VARIANTS).index(job[0])), errors)
+    rows = sweep.summary(sorted(jobs, key=lambda job: list(VARIANTS).index(job[0])), errors, {})
     print(sweep.as_text(rows))
     results = {}
     for row in rows:
