@@ -14,7 +14,6 @@ from tinyinfogan.engine import seam
 from tinyinfogan.engine.device import array_module
 from tinyinfogan.engine.fast.cuda import cublas
 
-
 OUT_OF_MEMORY = 2  # cudaErrorMemoryAllocation
 
 
@@ -104,7 +103,9 @@ def capture(function):
         try:
             yield
         except cupy.cuda.runtime.CUDARuntimeError as error:
-            raise MemoryError(str(error)) if error.status == OUT_OF_MEMORY else error
+            if error.status != OUT_OF_MEMORY:
+                raise
+            raise MemoryError(str(error)) from error
 
     @memory_errors()
     def allocate(size):
