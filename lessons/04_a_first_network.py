@@ -49,7 +49,8 @@ def as_rows(images):
     return rows / 255
 
 
-examples, answers = as_rows(mnist.images), mnist.labels
+number = 10_000 if FAST else 60_000
+examples, answers = as_rows(mnist.images[:number]), mnist.labels[:number]
 unseen, unseen_answers = as_rows(mnist.test_images), mnist.test_labels
 print("to learn from:", examples.shape)
 print("never shown in training:", unseen.shape)
@@ -102,7 +103,7 @@ def train(network, steps, lr=0.1, batch=64):
     return losses, accuracies
 
 
-steps = 300 if FAST else 3000
+steps = 200 if FAST else 3000
 network = make_network(128, np.random.default_rng(0))
 before = accuracy(network, unseen, unseen_answers)
 losses, accuracies = train(network, steps)
@@ -187,7 +188,7 @@ print(
     f"two layers without a bend are one, difference: {np.abs(difference).max():.0e}"
 )
 
-short = 100 if FAST else 600
+short = 50 if FAST else 600
 bent = make_network(128, np.random.default_rng(0))
 flat = make_network(128, np.random.default_rng(0))
 flat = nn.Sequential(*flat.modules[::2])
@@ -322,7 +323,7 @@ plt.show()
 # %%
 for lr in (0.001, 0.01, 0.1, 1.0):
     walker = make_network(128, np.random.default_rng(0))
-    trace, _ = train(walker, 100 if FAST else 300, lr=lr)
+    trace, _ = train(walker, 30 if FAST else 300, lr=lr)
     share = accuracy(walker, unseen, unseen_answers)
     print(f"lr = {lr}, loss at the end: {trace[-1]:.2g}")
     print(f"lr = {lr}, accuracy: {100 * share:.1f} %")
@@ -394,7 +395,7 @@ except TypeError:
 # %%
 for hidden in (2, 8, 32):
     narrow = make_network(hidden, np.random.default_rng(0))
-    train(narrow, 100 if FAST else 600)
+    train(narrow, 30 if FAST else 600)
     share = accuracy(narrow, unseen, unseen_answers)
     print(f"{hidden} hidden units, accuracy: {100 * share:.1f} %")
 
