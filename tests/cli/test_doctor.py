@@ -32,9 +32,19 @@ def short(monkeypatch):
 def test_with_a_gpu(gpu, capsys, short):
     assert doctor.main([]) == 0
     lines = capsys.readouterr().out.splitlines()
-    names = ["Python", "NumPy", "BLAS", "threads", "CuPy", "driver", "GPU", "memory", "check"]
+    names = "Python NumPy BLAS threads CuPy driver GPU memory check check".split()
     assert [line.split()[0] for line in lines] == names
-    assert "CPU and GPU agree, small: within" in lines[-1]
+    assert "CPU and GPU agree, small: within" in lines[-2]
+    assert "a CUDA graph gives its steps' bits, small" in lines[-1]
+
+
+def test_a_graph_that_does_something_else_is_found(gpu, capsys, short, monkeypatch):
+    def twice(step, adams):
+        return lambda *arrays: [step(*arrays), step(*arrays)][1]
+
+    monkeypatch.setattr(doctor.graph, "replayed", twice)
+    assert doctor.main([]) == 1
+    assert "DIFFERS FROM ITS STEPS" in capsys.readouterr().out
 
 
 def test_a_difference_is_found(gpu, capsys, short, monkeypatch):
