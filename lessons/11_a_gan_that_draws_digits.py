@@ -307,7 +307,7 @@ squares = (pool**2).sum(axis=1)
 
 
 def distances(pictures):
-    """Return the distances of pictures to all real ones, (N, number of real ones)."""
+    """Return the distances of N pictures to all real ones, (N, real ones)."""
     rows = pictures.reshape(-1, 784)
     squared = (rows**2).sum(axis=1)[:, None] - 2 * rows @ pool.T + squares
     return np.sqrt(np.maximum(squared, 0))
@@ -436,9 +436,7 @@ for name, rows in (
     ("real", pool[:64]),
     ("noise", rng.random((64, 784), np.float32)),
 ):
-    print(
-        f"batch norm last, mean logit of {name}: {last(Tensor(rows)).data.mean():.5f}"
-    )
+    print(f"batch norm last, mean of {name}: {last(Tensor(rows)).data.mean():.5f}")
 
 # %% [markdown]
 # <details><summary>Answer 2</summary>

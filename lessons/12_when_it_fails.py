@@ -357,9 +357,7 @@ for ax, window in zip(panels, (3, 4)):
     ax.set(title=f"{window}×{window} windows", xticks=[], yticks=[])
     kinds = spread[2:14, 2:14].reshape(6, 2, 6, 2).mean(axis=(0, 2))
     ratio = kinds.max() / kinds.min()
-    print(
-        f"{window}x{window}, even and odd places, largest over smallest: {ratio:.2f}"
-    )
+    print(f"{window}x{window}, kinds of places, largest over smallest: {ratio:.2f}")
 plt.show()
 
 # %% [markdown]
@@ -393,7 +391,7 @@ few[123] = 0
 
 
 def train_on_few(steps, stretched, seed=0):
-    """Return D's losses and the share of weights that are finite, after each step."""
+    """Return D's losses and the share of finite weights, after each step."""
     rng = np.random.default_rng(seed)
     model = InfoGAN(SMALL, (16, 16, 1))
     model.generator = make_generator(model.spec.dim, rng)
@@ -416,10 +414,8 @@ with np.errstate(invalid="ignore"):  # we know
     d_losses, finite = train_on_few(steps, stretched)
 first = int(np.flatnonzero(~np.isfinite(d_losses))[0])
 print(f"D's loss is nan from step: {first + 1}")
-print(
-    f"weights that are finite before that step, per cent: {100 * finite[first - 1]:.0f}"
-)
-print(f"weights that are finite after it, per cent: {100 * finite[first]:.0f}")
+print(f"weights that are finite before, per cent: {100 * finite[first - 1]:.0f}")
+print(f"weights that are finite after, per cent: {100 * finite[first]:.0f}")
 figure, (left, right) = plt.subplots(1, 2, figsize=(8, 2.8), sharex=True)
 left.plot(range(1, steps + 1), d_losses, "o-", color="C3")
 left.axvline(first + 1, color="black", ls=":")

@@ -67,8 +67,8 @@ EXPECTED = {
     "12": [
         ("D wins, D's loss at the end", 0, 0.01),
         ("D wins, categories that 1 % of the real digits or more get", 7, 7),
-        ("3x3, even and odd places, largest over smallest", 2, 3),
-        ("weights that are finite after it, per cent", 0, 30),
+        ("3x3, kinds of places, largest over smallest", 2, 3),
+        ("weights that are finite after, per cent", 0, 30),
     ],
     "13": [
         ("sigma = 0.5, truth", 0.844, 0.846),
