@@ -31,10 +31,10 @@ LINES = {
     "engine/norm.py": 80,
     "engine/optim.py": 85,
     "engine/primitives.py": 150,
-    "engine/device.py": 95,
+    "engine/device.py": 85,
     "train.py": 180,
 }
-ENGINE_LINES, INFOGAN_LINES, CORE_LINES, PACKAGE_LINES = 1320, 600, 2000, 9500
+ENGINE_LINES, INFOGAN_LINES, CORE_LINES, PACKAGE_LINES = 1306, 600, 2000, 10200
 FILE_LINES, FUNCTION_LINES = 350, 45
 
 
@@ -228,7 +228,7 @@ BROKEN = [
     (over_budget, {"engine.norm": "x = 1\n" * 81}),
     (over_budget, {f"engine.a{i}": "x = 1\n" * 340 for i in range(4)}),
     (over_budget, {f"infogan.a{i}": "x = 1\n" * 340 for i in range(2)}),
-    (over_budget, {f"view.a{i}": "x = 1\n" * 340 for i in range(28)}),
+    (over_budget, {f"view.a{i}": "x = 1\n" * 340 for i in range(31)}),
     (over_budget, {"view.plots": "x = 1\n" * 351}),
     (over_budget, {"infogan.step": LONG}),
     (untyped, {"engine.ops": "def f(x) -> int:\n    return 1\n"}),

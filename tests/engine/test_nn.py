@@ -247,7 +247,7 @@ def kept_in_an_object(one, two, scale):
 def test_parameters_are_refused_where_they_are_not_found(make):
     module = with_attribute(make)
     for look in (module.parameters, module.state_dict, module.eval, lambda: module.to("cpu")):
-        with pytest.raises(TypeError, match=r"held.*parameters in a.*use a list or dict"):
+        with pytest.raises(TypeError, match=r"held.*parameters in a.*use list or dict"):
             look()
 
 

@@ -61,8 +61,7 @@ def conv_transpose2d(
     output_padding = int(output_padding)
     OH, OW = ((n - 1) * stride - 2 * padding + k + output_padding for n, k in ((H, KH), (W, KW)))
     if OH < 1 or OW < 1:
-        what = f"padding {padding} leaves nothing of {H}×{W} and a {KH}×{KW} kernel"
-        raise ValueError(f"conv_transpose2d: {what}")
+        raise ValueError(f"padding {padding} leaves nothing of {H}×{W} and a {KH}×{KW} kernel")
     window = KH, KW, stride, padding
     images, kernel = x.data, weight.data
     pixels, matrix = images.reshape(-1, C_in), kernel.reshape(-1, C_in)

@@ -12,14 +12,11 @@ import numpy as np
 from tinyinfogan.engine.seam import primitives
 
 Array: TypeAlias = Any  # of NumPy or of CuPy, for which Python has no common type
-
 CUDA_INSTALL = 'pip install -e ".[cuda13]" (or ".[cuda12]" for a CUDA 12 driver)'
-
 
 _FULL = "the GPU's memory is full; end what else is there (nvidia-smi), or take --device cpu"
 _OLD = 'no NVIDIA driver, or too old a one for this CuPy; see nvidia-smi: for CUDA 12 ".[cuda12]"'
 _NONE = "CuPy is installed but sees no GPU; nvidia-smi and CUDA_VISIBLE_DEVICES tell which it may"
-_BY_STATUS = {2: _FULL, 35: _OLD, 100: _NONE}  # of CUDA's errors
 
 
 class DeviceError(RuntimeError):
@@ -51,8 +48,8 @@ def missing_for_cuda() -> str | None:
         primitives["matmul"](*[cupy.ones((2, 2), np.float32)] * 2).get()  # CUDA's libraries work
     except Exception as error:  # a CuPy built for another CUDA fails in many ways
         status = 2 if isinstance(error, MemoryError) else getattr(error, "status", None)
-        if status in _BY_STATUS:
-            return _BY_STATUS[status]
+        if status in (2, 35, 100):  # of CUDA's errors
+            return {2: _FULL, 35: _OLD, 100: _NONE}[status]
         if "'cuda" in str(error):  # no module of that name: cuda.pathfinder
             return f"CuPy {cupy.__version__} is too old, 14 is expected; {CUDA_INSTALL}"
         reason = str(error).partition("\n")[0]

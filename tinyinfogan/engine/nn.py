@@ -85,14 +85,11 @@ def _contents(holder, prefix):
             yield from _contents(value, f"{name}.")
         elif isinstance(value, Module | Tensor) or hasattr(value, "ndim"):
             yield name, holder, key
-        elif not isinstance(value, int | float | str | None):
-            inside = (
-                value if isinstance(value, Collection) else getattr(value, "__dict__", {}).values()
-            )
+        else:
+            held = getattr(value, "__dict__", {}).values()
+            inside = value if isinstance(value, Collection) else held
             if any(isinstance(item, Module | Tensor) for item in inside):
-                raise TypeError(
-                    f"{name}: parameters in a {type(value).__name__}; use a list or dict"
-                )
+                raise TypeError(f"{name}: parameters in a {type(value).__name__}; use list or dict")
 
 
 @contextlib.contextmanager

@@ -29,7 +29,7 @@ class Tensor:
     __array_ufunc__ = None  # `array + tensor` is left to Tensor.__radd__
 
     def __init__(self, data: Array, requires_grad: bool = False):
-        if _holds_tensor(data):
+        if _has_tensor(data):
             raise TypeError("Tensor(data) takes an array; for Tensors use .detach() or ops.concat")
         if not hasattr(data, "dtype") or isinstance(data, np.generic):
             data = np.asarray(data, getattr(data, "dtype", np.float32))
@@ -102,10 +102,9 @@ class Tensor:
                 tensor._inputs, tensor._backward = (), _freed
 
 
-def _holds_tensor(data):
+def _has_tensor(data):
     """Return whether `data` is a Tensor or a list of some, from which NumPy would cut the tape."""
-    inside = isinstance(data, list | tuple) and any(map(_holds_tensor, data))
-    return inside or isinstance(data, Tensor)
+    return isinstance(data, Tensor) or (type(data) in (list, tuple) and any(map(_has_tensor, data)))
 
 
 def _cotangent(tensor, grad):
