@@ -136,7 +136,8 @@ def resume(save, dry):
     from tinyinfogan.training import checkpoint
 
     with tempfile.TemporaryDirectory() as folder:
-        few = ["--device=cuda", "--neighbours=1", *(SMALL if dry else [])]
+        # Falling rates would hang on the number of all steps.
+        few = ["--device=cuda", "--neighbours=1", "--decay=0", *(SMALL if dry else [])]
         command = [sys.executable, "-m", "tinyinfogan.train"]
         whole, parts = Path(folder, "whole"), Path(folder, "parts")
         for arguments in (

@@ -73,7 +73,11 @@ def command(tmp_path, monkeypatch, capsys):
     def run(out):
         argv = harness.arguments(data, out)
         if "--steps" in argv:
-            argv += ["--steps", "4", "--checkpoint-every", "2", "--keep", "2"]
+            for option, value in (("--steps", "4"), ("--checkpoint-every", "2"), ("--keep", "2")):
+                if option in argv:
+                    argv[argv.index(option) + 1] = value
+                else:
+                    argv += [option, value]
         status = main(argv)
         errors = capsys.readouterr().err
         assert "Traceback" not in errors
