@@ -549,7 +549,8 @@ print(f"all in one category: {pair_information(digit[:1], digit[:1]):.3f} nats")
 # -------------------------
 #
 # An **ablation** takes a program apart to see what its parts do: runs that differ in one thing. All
-# five here have the default's networks and rates, 1,500 steps, and three seeds each.
+# five here have the default's networks and rates, 1,500 steps and seed 0. One run each shows what
+# is large; what is small, another seed may turn round.
 #
 # - *λ = 0* is a plain GAN: the codes are among its inputs, but nobody asks for them to be readable.
 #   Its Q is trained all the same, on features that are cut off from the tape, so that neither G nor
@@ -590,7 +591,7 @@ ARMS = {
 }
 
 
-SEEDS = (0,) if FAST else (0, 1, 2)
+SEEDS = (0,)
 
 
 def run_arm(changes, seed):
@@ -649,10 +650,15 @@ plt.show()
 # %% [markdown]
 # With λ = 0 a column is nothing: the noise picks the digit, and from left to right next to nothing
 # changes. The codes have some effect, as any input has, but none that a reader could rely on. With
-# λ > 0, a column is one kind of picture. Is the kind a digit? That is what the other parts are for.
-# λ = 1, or nothing moved, and G and Q settle before there are digits. Consistency works on Q alone,
-# and on real digits alone; but G has to paint what this Q reads as the category, and so learns
-# where one digit ends and the next begins.
+# λ > 0, a column is one kind of picture. Is the kind a digit? λ alone does not ask: in the middle,
+# three columns mix fours and nines, and one fives and eights. Consistency works on Q alone, and on real
+# digits alone; but G has to paint what this Q reads as the category, and so learns where one digit
+# ends and the next begins.
+#
+# λ = 1 makes the numbers far more readable and c0 no less; in 1,500 steps of this one seed it even
+# reads more digits than 0.2. With nothing moved Q ends below zero nats: it is sure of itself and
+# wrong, which costs more than to guess. That is what moving everything is for: without it, D and Q
+# can hold on to single pixels.
 #
 # Exercises
 # ---------
