@@ -651,9 +651,9 @@ plt.show()
 # With λ = 0 a column is nothing: the noise picks the digit, and from left to right next to nothing
 # changes. The codes have some effect, as any input has, but none that a reader could rely on. With
 # λ > 0, a column is one kind of picture. Is the kind a digit? λ alone does not ask: in the middle,
-# three columns mix fours and nines, and one fives and eights. Consistency works on Q alone, and on real
-# digits alone; but G has to paint what this Q reads as the category, and so learns where one digit
-# ends and the next begins.
+# three columns mix fours and nines, and one fives and eights. Consistency works on Q alone, and on
+# real digits alone; but G has to paint what this Q reads as the category, and so learns where one
+# digit ends and the next begins.
 #
 # λ = 1 makes the numbers far more readable and c0 no less; in 1,500 steps of this one seed it even
 # reads more digits than 0.2. With nothing moved Q ends below zero nats: it is sure of itself and
