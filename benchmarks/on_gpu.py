@@ -231,9 +231,10 @@ def main(argv=None):
     results, failed = {"machine": common.machine()}, []
     with tempfile.TemporaryDirectory() as folder:
         asked = commands(folder, args.dry_run)
+        slower = 5 if args.dry_run else 1  # the stand-in computes on the CPU
         for name, cap in CAPS.items():
             left = until - time.perf_counter()
-            worked, text, taken = perform(asked[name], max(1, min(cap, left)))
+            worked, text, taken = perform(asked[name], max(1, min(slower * cap, left)))
             results[name] = {"seconds": round(taken, 1), "result": found_by(name, folder)}
             results[name]["lines"] = text.splitlines()[-20:]
             if not worked:
