@@ -28,7 +28,7 @@ from tinyinfogan.data.pictures import (
     Preparation,
     are_digits,
     background_of,
-    is_inverted,
+    must_invert,
     prepared,
 )
 from tinyinfogan.data.published import NAMES
@@ -275,9 +275,7 @@ def _prepared_arrays(dataset, how, invert) -> Dataset:
     """Return a data set of arrays with its images as `how` says."""
     if how is None:
         return dataset
-    turned = invert == "yes" or (
-        invert == "auto" and is_inverted(dataset.images[:1000], how.background)
-    )
+    turned = must_invert(dataset.images[:1000], how.background, invert)
     if turned:
         say(f"{dataset.name}: all images inverted, as the background was unlike the run's")
     parts = {}

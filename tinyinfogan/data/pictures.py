@@ -85,7 +85,7 @@ def prepared(pixels: np.ndarray, how: Preparation, invert="no") -> tuple[np.ndar
     other way round.  Data like MNIST's have each picture's ink fitted and centred as there.
     """
     pixels, done = with_channels(pixels, how.channels), []
-    if invert == "yes" or (invert == "auto" and is_inverted(pixels[None], how.background)):
+    if must_invert(pixels[None], how.background, invert):
         pixels = 255 - pixels
         done.append("inverted")
     is_padded = pixels.shape == how.shapes[1] != how.shapes[0]
@@ -114,10 +114,13 @@ def are_digits(images: np.ndarray) -> bool:
     return np.mean(found) > 0.95
 
 
-def is_inverted(images: np.ndarray, background: int | None) -> bool:
-    """Return whether images (N, H, W, C) show dark on light, and the data light on dark, or so."""
-    if background is None:
-        return False
+def must_invert(images: np.ndarray, background: int | None, invert: str) -> bool:
+    """Return whether images (N, H, W, C) are to be inverted; invert: as `prepared` takes it.
+
+    "auto": whether they show dark on light, and the data light on dark, or the other way round.
+    """
+    if background is None or invert != "auto":
+        return invert == "yes"
     level = np.median(_edge(images))
     darker, lighter = level - np.percentile(images, 0.2), np.percentile(images, 99.8) - level
     return bool(darker > lighter if background < 128 else lighter > darker)
