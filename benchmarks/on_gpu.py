@@ -49,9 +49,8 @@ def commands(folder, dry):
     for command in ours.values() if dry else ():
         command.append("--dry-run")
     tests = ["tests/engine/test_kernels.py"] if dry else TESTS
-    run = ["-m", "tinyinfogan.train", "--device", "cuda", "--neighbours", "1"] if dry else []
-    run = run or ["-m", "tinyinfogan.train", "--device", "cuda"]
-    few = [*SMALL, "--steps", "8"] if dry else []
+    run = ["-m", "tinyinfogan.train", "--device", "cuda"]
+    few = [*SMALL, "--neighbours", "1", "--steps", "8"] if dry else []
     return ours | {
         "doctor": ["-m", "tinyinfogan", "doctor"],
         "tests": ["-m", "pytest", "-q", "-p", "no:cacheprovider", "--device", "cuda", *tests],
