@@ -6,7 +6,6 @@ has in common: batch norm's statistics, gradients, and Adam's update, of which e
 """
 
 import contextlib
-import ctypes
 import functools
 import gc
 import math
@@ -209,7 +208,6 @@ class SharedStep:
         """Take part in steps for as long as the parent lives, and never return."""
         status = FAILED
         try:
-            ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: end with the parent
             for asked in (signal.SIGINT, signal.SIGTERM):  # which it will do after this step
                 signal.signal(asked, signal.SIG_IGN)
             os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # or the run's folder stays locked with us
