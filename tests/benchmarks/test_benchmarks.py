@@ -157,7 +157,7 @@ def test_what_another_checkout_is_compared_in(tmp_path, capsys):
 @pytest.mark.parametrize("preset", PRESETS)
 def test_work_is_counted_as_it_is_done(preset):
     problem = tiny(preset, "float32")
-    step, _ = sides.loader("ours")(problem, draw_batches(problem))
+    step, _ = sides.loader("ours")(problem, draw_batches(problem), "threads")
     record = profile.Record()
     with profile.timers(record):
         step(0)

@@ -177,11 +177,10 @@ def started(command):
         command, env=TWO, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     end = time.monotonic() + 60
-    while not log.exists():
+    while not (log.exists() and children(process.pid)):
         assert process.poll() is None and time.monotonic() < end
         time.sleep(0.05)
-    (worker,) = children(process.pid)
-    return process, worker
+    return process, *children(process.pid)
 
 
 def test_ctrl_c_reaches_all_and_the_run_goes_on_bit_for_bit(tmp_path):

@@ -135,7 +135,10 @@ class PartOfAdam:
         self.adam.count()
         n = grads.size
         mine = slice(n * group.rank // group.size, n * (group.rank + 1) // group.size)
-        g = self.grads[:, mine].sum(axis=0)
+        g = grads[mine]
+        for other in range(group.size):
+            if other != group.rank:
+                g += self.grads[other, mine]
         theta, m, v = ([row[mine]] for row in self.flat)
         primitives.adam_update(theta, [g], m, v, self.adam.numbers, *self.adam.betas)
         self.norm = np.sqrt(group.sum(g @ g))  # nobody goes on before all are here
