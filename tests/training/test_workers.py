@@ -96,6 +96,26 @@ def test_threads_where_processes_gain_nothing_or_cannot_be(monkeypatch):
     assert number(MNIST) == 1
 
 
+def test_a_system_without_semaphores_has_threads(monkeypatch):
+    def missing(*_):
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(workers, "LocalGroup", missing)
+    step, model, _ = made(SMALL, 2, monkeypatch)
+    assert not isinstance(step, workers.SharedStep)
+    assert np.isfinite(step(*batch(model, 0))["d_loss"])
+
+
+def test_no_process_more_is_lack_of_memory(monkeypatch):
+    def refused():
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    step, model, _ = made(SMALL, 2, monkeypatch)
+    monkeypatch.setattr(os, "fork", refused)
+    with pytest.raises(MemoryError, match="no process can be started.*OMP_NUM_THREADS=1"):
+        step(*batch(model, 0))
+
+
 def test_another_number_of_examples_is_refused(monkeypatch):
     step, model, _ = made(SMALL, 2, monkeypatch)
     with pytest.raises(ValueError, match="got 31 examples, expected 48"):

@@ -1,5 +1,7 @@
 """The step of a run: its images, its gradient norms, as a CUDA graph, shared by a process group."""
 
+import contextlib
+
 import numpy as np
 
 from tinyinfogan.engine import nn, primitives
@@ -103,7 +105,8 @@ def quick_step(model, moved, replay=True, sync_bn=True, group=SINGLE_PROCESS):
         return with_norms
 
     if group.size == 1 and (size := workers.number_of_processes(model, moved)) > 1:
-        return workers.shared_step(step_with, model, moved, size)
+        with contextlib.suppress(OSError):  # a system without semaphores that processes share
+            return workers.shared_step(step_with, model, moved, size)
     step = step_with({name: SharedAdam(adam, group) for name, adam in adams.items()})
     if replay and model.device == "cuda" and group.size == 1:
         return graph.replayed(step, adams.values())

@@ -202,10 +202,14 @@ class SharedStep:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of threads that may hold what a worker needs: none do
             for rank in range(1, self.group.size):
-                if pid := os.fork():
-                    self.pids.append(pid)
-                else:
+                try:
+                    pid = os.fork()
+                except OSError as error:
+                    what = f"no process can be started: {error}; OMP_NUM_THREADS=1 needs none"
+                    raise MemoryError(what) from error
+                if not pid:
                     self._work(rank, parent)
+                self.pids.append(pid)
 
     def _work(self, rank, parent):
         """Take part in steps for as long as the parent lives, and never return."""
