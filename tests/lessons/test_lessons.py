@@ -247,9 +247,20 @@ def test_a_lesson_is_a_notebook_whose_cells_can_be_run_twice(lesson, tmp_path):
     notebook = jupyter_notebook(blocks, DEFAULT_GALLERY_CONF | settings, tmp_path)
     source.unlink()
     assert notebook["metadata"]["kernelspec"]["name"] == "python3"
-    assert "%pip install tinyinfogan" in notebook["cells"][0]["source"][0]
+    assert notebook["cells"][0]["source"][0] == settings["first_notebook_cell"]
     save_notebook(notebook, tmp_path / "lesson.ipynb")
     run([HERE / "notebook.py", "lesson.ipynb"], tmp_path, "cp1252")
+
+
+def test_a_notebook_without_the_package_says_how_to_install_it(tmp_path):
+    """In a folder with nothing but the notebook, and a Python that has no tinyinfogan."""
+    pytest.importorskip("sphinx_gallery")
+    cell = runpy.run_path(ROOT / "docs" / "conf.py")["sphinx_gallery_conf"]["first_notebook_cell"]
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", cell], cwd=tmp_path, capture_output=True, text=True
+    )
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("ModuleNotFoundError: ") and "%pip install FOLDER" in last
 
 
 @each_lesson
