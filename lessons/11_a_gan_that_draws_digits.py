@@ -69,7 +69,7 @@ plt.show()
 # The rules
 # ---------
 #
-# The first GANs that were made of convolutions seldom trained. Radford, Metz and Chintala (2015,
+# The first GANs that were made of convolutions seldom trained. Radford, Metz and Chintala (2016,
 # arXiv 1511.06434) tried many and wrote down what had worked. Networks that follow them are called
 # **DCGAN**, *deep convolutional* GAN:
 #
