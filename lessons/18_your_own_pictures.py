@@ -328,9 +328,9 @@ except TypeError:
 # <details><summary>Answer 2</summary>
 #
 # It uses them: H(c0) = log 6 = 1.79 nats is now the most that can be earned, and our run earned
-# 1.75. Each shape was parted into two categories, and no category held two shapes: crosses 478 and
-# 122, rings 321 and 279, triangles 391 and 209. The code accuracy is 66 % then, since only one
-# category may have the name of a shape, and nothing is wrong.
+# 1.75. Each shape was parted into two categories, rings by size and the others by shade, and no
+# category held two shapes: crosses 478 and 122, rings 321 and 279, triangles 391 and 209. The code
+# accuracy is 66 % then, since only one category may have the name of a shape, and nothing is wrong.
 #
 # </details>
 #
