@@ -67,6 +67,7 @@ EXPECTED = {
     "12": [
         ("D wins, D's loss at the end", 0, 0.01),
         ("D wins, categories that 1 % of the real digits or more get", 7, 7),
+        ("D wins, share of the largest category, per cent", 78, 78),
         ("3x3, kinds of places, largest over smallest", 2, 3),
         ("weights that are finite after, per cent", 0, 30),
     ],
@@ -111,6 +112,8 @@ FULL = {
         ("lambda = 0.2, 0.1, code accuracy", 64.9, 64.9),
         ("lambda and consistency, code accuracy", 97.7, 97.7),
         ("lambda = 1, code accuracy", 74.2, 74.2),
+        ("lambda = 1, new noise changes a pixel by", 0.031, 0.031),
+        ("lambda = 0.2, 0.1, new noise changes a pixel by", 0.082, 0.082),
         ("nothing moved, code accuracy", 27.6, 27.6),
     ],
     "02": [
@@ -145,7 +148,11 @@ FULL = {
         ("third step, lambda = 1, rate 1e-3, L_I(c0) at the end", 2.25, 2.31),
     ],
     "b": [("matrix products of a step", 36, 38)],
-    "04": [("accuracy on unseen digits after", 95, 98)],
+    "04": [
+        ("accuracy on unseen digits after", 95, 98),
+        ("random answers, mean loss of the last hundred", 0.89, 0.9),
+        ("random answers, accuracy on unseen digits", 8, 15),
+    ],
     "05": [
         ("softmax once, accuracy on unseen digits", 0.9, 0.92),
         ("softmax twice, accuracy on unseen digits", 0.895, 0.91),
