@@ -342,5 +342,5 @@ print(f"complex step, error: {abs(slope - np.cos(1.0)):.0e}")
 
 # %% [markdown]
 # From here on we can afford to be bold: whatever trick makes an operation fast, the check will tell
-# whether it is still the same operation. Next come the operations
-# of which all others are made, for arrays in place of numbers.
+# whether it is still the same operation. Next come the operations of
+# which all others are made, for arrays in place of numbers.

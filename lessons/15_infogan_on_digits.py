@@ -522,10 +522,10 @@ plt.show()
 # - *Rates that fall* to zero over the last third, so that the players come to rest; D's is 5e-4.
 # - *Consistency*, a further loss of D and Q on *real* images
 #   (``tinyinfogan/infogan/variants/consistency.py``). They come in pairs: a digit, and one of those
-#   nearest to it, pixel by pixel, among all 60,000. Q's category of the one is to tell as much as
-#   it can of its category of the other. That is mutual information once more, lesson 13's I, and
-#   here it can be had without G and without a bound: categories are numbers from 0 to 9, so one
-#   counts how often they come together. In short:
+#   nearest to it, pixel by pixel, among all 60,000, each moved at random before. Q's category of
+#   the one is to tell as much as it can of its category of the other. That is mutual information
+#   once more, lesson 13's I, and here it can be had without G and without a bound: categories are
+#   numbers from 0 to 9, so one counts how often they come together. In short:
 
 
 # %%
