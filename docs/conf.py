@@ -134,6 +134,8 @@ def with_fast(source_file, return_node=False):
     return (conf, blocks, *node)
 
 
+os.environ["TQDM_DISABLE"] = "1"  # on a page, a progress bar would be a line for each of its states
+
 if os.environ.get("LESSONS") == "fast":
     py_source_parser.split_code_and_text_blocks = with_fast
 
