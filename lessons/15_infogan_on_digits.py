@@ -553,8 +553,9 @@ print(f"all in one category: {pair_information(digit[:1], digit[:1]):.3f} nats")
 # -------------------------
 #
 # An **ablation** takes a program apart to see what its parts do: runs that differ in one thing. All
-# five here have the default's networks and rates, 1,500 steps and seed 0. One run each shows what
-# is large; what is small, another seed may turn round.
+# five here have the default's networks and rates and 1,500 steps. A line below has a number for
+# each seed: three for the second and the third, fewer for the others. Differences that are not much
+# larger than those between seeds say nothing.
 #
 # - *λ = 0* is a plain GAN: the codes are among its inputs, but nobody asks for them to be readable.
 #   Its Q is trained all the same, on features that are cut off from the tape, so that neither G nor
@@ -595,7 +596,7 @@ ARMS = {
 }
 
 
-SEEDS = (0,)
+SEEDS = (0, 1, 2)
 
 
 def run_arm(changes, seed):
@@ -624,7 +625,7 @@ if TRAIN:
     np.savez_compressed("infogan_on_digits.npz", **result)
 
 accuracies = 100 * result["arm_accuracy"]
-nats = result["arm_nats"].mean(axis=1)
+nats = np.nanmean(result["arm_nats"], axis=1)  # nan: a seed that was not run
 for at, name in enumerate(ARMS):
     found = {
         "code accuracy": (accuracies[at], 1),
@@ -632,6 +633,7 @@ for at, name in enumerate(ARMS):
         "new noise changes a pixel by": (result["arm_noise"][at], 3),
     }
     for what, (values, digits) in found.items():
+        values = values[~np.isnan(values)]
         values = ", ".join(f"{value:.{digits}f}" for value in values)
         print(f"{name.replace('λ', 'lambda')}, {what}: {values}")
 
@@ -668,8 +670,10 @@ plt.show()
 # eights. Consistency works on Q alone, and on real digits alone; but G has to paint what this Q
 # reads as the category, and so learns where one digit ends and the next begins.
 #
-# λ = 1 makes the numbers far more readable and c0 no less. It has its price: the noise does less
-# than half of what it did with 0.2, and a column is nearly the same picture five times.
+# Consistency is the large difference: 97.7, 97.0 and 97.8 % against 64.9, 62.6 and 68.2. λ = 1
+# makes the numbers more readable and c0 no less; whether it reads more digits than 0.2, two seeds
+# cannot say (74.2 and 59.2 %). It has its price: the noise does less than half of what it did with
+# 0.2, and a column is nearly the same picture five times.
 #
 # With nothing moved D wins, at the default's rate for it: its loss was 0.15 at the end, and G
 # paints grey patterns, as in lesson 12. In training Q read c0 even from those, 2.28 nats, with the
