@@ -719,10 +719,10 @@ except (AssertionError, TypeError):
 #
 # <details><summary>Answer 2</summary>
 #
-# Expect that two digits that are written in two ways share three or four categories between them:
-# an upright and a slanted 1, a 7 with and without a bar, a looped 2. The code accuracy pairs ten
-# categories with digits and counts what falls into the other two as wrong, so it drops although
-# nothing got worse.
+# In our run, of the same size and length as the one above, ones got two categories (572 of the test
+# images in one, 518 in the other), threes were spread over two, one held some of everything, and
+# fours and nines shared two. L_I was 2.47 of log 12 = 2.48 nats. The code accuracy, 59 %, counts as
+# wrong all that falls into the two categories that get no name; on ones that is not fair.
 #
 # </details>
 #
