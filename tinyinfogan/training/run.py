@@ -47,7 +47,8 @@ class Run:
                 stack.enter_context(lock(self.out))
                 seconds = self._start_folder()
             self.loop = stack.enter_context(contextlib.ExitStack())
-            look = {"initial": self.done, "unit": "step", "dynamic_ncols": True, "disable": quiet}
+            look = {"initial": self.done, "unit": "step", "dynamic_ncols": True}
+            look |= {"disable": True} if quiet else {}  # else TQDM_DISABLE decides
             self.bar = self.loop.enter_context(tqdm(total=steps, **look))
             if self.out:
                 self.signals = self.loop.enter_context(noted_signals())
