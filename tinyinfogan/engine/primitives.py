@@ -1,5 +1,7 @@
 """The formulas on arrays: rows (N, C), images (N, H, W, C); a window is KH, KW, stride, padding."""
 
+from typing import Any
+
 import numpy as np
 
 from tinyinfogan.engine.device import Array, array_module
@@ -83,28 +85,30 @@ def conv_weight_grad(x: Array, g: Array, *window: int) -> Array:
 
 
 @primitive
-def centre(x: Array, mean: Array) -> tuple[Array, Array]:
-    """Return x - mean of rows, and Σ_n (x[n] - mean)²."""
+def norm_forward(
+    x: Array, gamma: Array, beta: Array, running: list, *numbers: Any
+) -> tuple[Array, Array, Array]:
+    """Return y of batch norm, x - mean, 1 / √(var + eps) of rows; move running mean and var.
+
+    numbers: momentum, eps, the n rows of all processes, and total(sum), over all of them, or None
+    if the running mean and var are to be used.
+    """
+    momentum, eps, n, total = numbers
+    mean = total(sum_rows(x)) / n if total else running[0]
     centred = x - mean
-    return centred, sum_rows(centred**2)
+    var = total(sum_rows(centred**2)) / n if total else running[1]
+    for statistic, new in zip(running, (mean, var * (n / (n - 1))) if total else ()):
+        statistic += momentum * (new - statistic)
+    scale = 1 / array_module(var).sqrt(var + eps)  # cheaper per channel: z = centred · scale
+    return gamma * scale * centred + beta, centred, scale
 
 
 @primitive
-def normalise(centred: Array, factor: Array, beta: Array) -> Array:
-    """Return factor · centred + beta of rows."""
-    return factor * centred + beta
-
-
-@primitive
-def normalise_sums(g: Array, centred: Array) -> tuple[Array, Array]:
-    """Return Σ_n g[n] and Σ_n g[n] centred[n] of rows."""
-    return sum_rows(g), sum_rows(g * centred)
-
-
-@primitive
-def normalise_grad(g: Array, centred: Array, factor: Array, a: Array, b: Array) -> Array:
-    """Return factor · (g - a - b · centred) of rows."""
-    return factor * (g - a - b * centred)
+def norm_grad(g: Array, centred: Array, scale: Array, gamma: Array, n: int, total: Any) -> tuple:
+    """Return dx, dgamma and dbeta of batch norm, see norm_forward."""
+    dgamma, dbeta = sum_rows(g * centred) * scale, sum_rows(g)
+    mean_gz, mean_g = total(array_module(g).stack([dgamma, dbeta])) / n if total else (0, 0)
+    return gamma * scale * (g - mean_g - scale * mean_gz * centred), dgamma, dbeta
 
 
 @primitive

@@ -14,7 +14,8 @@ from tinyinfogan.engine.fast.cuda.cublas import matmul
 SOURCE = Path(__file__).with_name("kernels.cu").read_text(encoding="utf-8")
 TYPES = {"float32": "float", "float64": "double"}
 THREADS = 256  # in a block
-GROUP = 32  # rows that are added up before their sum is added to others, for float32's sake
+BLOCKS = 256  # about as many are to add up the rows of a matrix: two for each multiprocessor
+WIDTH = 32  # channels that lie side by side, at the most: a thread each, in one block
 COLUMNS = 1 << 28  # elements of columns at a time: large products are better, this bounds memory
 
 # The structs, which are passed by value; a kernel's arguments may have 4,096 bytes.
@@ -81,24 +82,50 @@ def start(name, written, *arguments, grid=None):
 
 
 def sum_rows(x):
-    return _sum_products(x, None)
+    while True:
+        parts, grid, *sizes = _parts_of(x)
+        start("sum_rows", parts, x, parts, *sizes, grid=grid)
+        if len(parts) == 1:
+            return parts[0]
+        x = parts
 
 
-def centre(x, mean):
-    centred = x - mean
-    return centred, _sum_products(centred, centred)
+def _parts_of(x, numbers=None):
+    """Return what kernels that add up rows (N, C) need.
+
+    That is an array for the results of each part of the rows, (parts, C) or (parts, C, numbers),
+    the grid of blocks, and the kernels' arguments N, C and width.
+    """
+    N, C = x.shape
+    width = min(WIDTH, 1 << max(0, C - 1).bit_length())  # a power of two
+    groups, enough = max(1, -(-C // width)), 2 * THREADS // width  # two rows for each thread
+    parts = max(1, min(-(-N // enough), BLOCKS // groups))
+    shape = (parts, C) if numbers is None else (parts, C, numbers)
+    return array_module(x).empty(shape, x.dtype), (groups, parts), N, C, width
 
 
-def normalise_sums(g, centred):
-    return sum_rows(g), _sum_products(g, centred)
+def norm_forward(x, gamma, beta, running, momentum, eps, n, total):
+    if total is None or n != len(x):  # not in training, or with other processes
+        return primitives.norm_forward.plain(x, gamma, beta, running, momentum, eps, n, total)
+    parts, grid, *sizes = _parts_of(x, 3)
+    start("norm_moments", parts, x, parts, *sizes, grid=grid)
+    xp, addresses = array_module(x), running or [np.uint64(0)] * 2
+    y, centred, scale = (xp.empty(shape, x.dtype) for shape in (x.shape, x.shape, gamma.shape))
+    arrays = x, parts, gamma, beta, *addresses, y, centred, scale
+    start("norm_forward", y, *arrays, *sizes, float(momentum), float(eps), grid=grid)
+    return y, centred, scale
 
 
-def _sum_products(a, b):
-    """Return Σ_n a[n] b[n], or Σ_n a[n] without b, groups of rows apart at first."""
-    N, C = a.shape
-    b = np.uint64(0) if b is None else b  # no address
-    sums = array_module(a).empty((-(-N // GROUP), C), a.dtype)
-    return start("sum_products", sums, a, b, sums, sums.size, N, C, GROUP).sum(axis=0)
+def norm_grad(g, centred, scale, gamma, n, total):
+    if total is None or n != len(g):
+        return primitives.norm_grad.plain(g, centred, scale, gamma, n, total)
+    parts, grid, *sizes = _parts_of(g, 2)
+    start("norm_sums", parts, g, centred, parts, *sizes, grid=grid)
+    xp = array_module(g)
+    dx, dgamma, dbeta = (xp.empty(shape, g.dtype) for shape in (g.shape, gamma.shape, gamma.shape))
+    arrays = g, centred, scale, gamma, parts, dx, dgamma, dbeta
+    start("norm_grad", dx, *arrays, *sizes, grid=grid)
+    return dx, dgamma, dbeta
 
 
 def leaky_relu(x, slope):
@@ -159,16 +186,6 @@ def _joined(parts):
     return parts[0] if len(parts) == 1 else array_module(parts[0]).concatenate(parts)
 
 
-def normalise(centred, factor, beta):
-    y = array_module(centred).empty(centred.shape, centred.dtype)
-    return start("normalise", y, centred, factor, beta, y, y.size, y.shape[1])
-
-
-def normalise_grad(g, centred, factor, a, b):
-    dx = array_module(centred).empty(centred.shape, centred.dtype)
-    return start("normalise_grad", dx, g, centred, factor, a, b, dx, dx.size, dx.shape[1])
-
-
 def adam_update(thetas, grads, ms, vs, numbers, beta1, beta2):
     shares = map(float, (beta1, 1 - beta1, beta2, 1 - beta2))
     shares, every = tuple(shares), [a for a in zip(thetas, grads, ms, vs, strict=True) if a[0].size]
@@ -200,6 +217,6 @@ def version(name, arguments):
     """Return the quick version of the primitive `name` for these arguments, or None."""
     if name == "matmul":
         return matmul if cublas.supports(*arguments) else None
-    lists = [a for a in arguments if isinstance(a, list)]
-    arrays = [array for arrays in lists for array in arrays] or arguments[:1]
+    first = [] if isinstance(arguments[0], list) else [arguments[0]]
+    arrays = sum((a for a in arguments if isinstance(a, list)), first)
     return VERSIONS.get(name) if supports(*arrays) else None
