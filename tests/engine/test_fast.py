@@ -134,6 +134,25 @@ def norm_grad(rng, normal):
     return g, centred, scale, gamma, *of_processes(rng, g)
 
 
+def log_softmax(rng, normal):
+    """Rows of logits, now and then far apart, equal or not finite, or of three axes."""
+    shape = tuple(rng.integers(1, 12, 2 if rng.uniform() < 0.8 else 3))
+    x = normal(*shape) * rng.choice([1, 100])
+    x[rng.uniform(size=shape) < 0.1] = rng.choice([0, np.inf, -np.inf, np.nan])
+    return x, int(rng.choice([-1, 1]))
+
+
+def log_softmax_grad(rng, normal):
+    x, axis = log_softmax(rng, normal)
+    return -abs(x), normal(*x.shape), axis
+
+
+def sum_over(rng, normal):
+    shape = a_shape(rng, int(rng.integers(1, 4))) if rng.uniform() < 0.8 else (90000,)
+    axis = None if rng.uniform() < 0.8 else 0
+    return normal(*shape) * 1e4, axis, int(rng.choice([1, 7]))
+
+
 def warp(rng, normal):
     shape = some_images(rng)
     how = Augmentation(rng.uniform(0, 9), rng.uniform(0, 180), rng.uniform(0, 1))
@@ -151,6 +170,11 @@ CASES = {
     "sum_rows": lambda rng, normal: some_rows(rng, normal),
     "leaky_relu": leaky_relu,
     "leaky_relu_grad": leaky_relu_grad,
+    "sigmoid": lambda rng, normal: leaky_relu(rng, normal)[:1],
+    "softplus": lambda rng, normal: leaky_relu(rng, normal)[:1],
+    "log_softmax": log_softmax,
+    "log_softmax_grad": log_softmax_grad,
+    "sum_over": sum_over,
     "im2col": im2col,
     "col2im": col2im,
     "conv_forward": conv_forward,
@@ -254,7 +278,7 @@ def test_every_version_is_of_a_primitive_and_has_a_case():
     assert functions & seam.primitives.keys() == cpu.VERSIONS.keys()
 
 
-def test_every_kernel_is_started_by_the_primitive_of_its_name(gpu, monkeypatch):
+def test_every_kernel_is_started(gpu, monkeypatch):
     started, start = set(), kernels.start
     monkeypatch.setattr(
         kernels,
@@ -265,8 +289,9 @@ def test_every_kernel_is_started_by_the_primitive_of_its_name(gpu, monkeypatch):
         for seed in range(4):
             arguments = arguments_of(name, seed, np.float32, contiguous=True)
             results(seam.primitives[name], arguments, gpu.array)
+    kernels.norm([gpu.ones(3)])
     lines = [line for line in kernels.SOURCE.splitlines() if line.startswith("__global__")]
-    assert started == {line.split("(")[0].split()[-1] for line in lines} and len(lines) == 12
+    assert started == {line.split("(")[0].split()[-1] for line in lines} and len(lines) == 19
 
 
 # --- which version is taken -----------------------------------------------------------------------

@@ -38,6 +38,46 @@ def leaky_relu_grad(x: Array, g: Array, slope: float) -> Array:
     return array_module(x).where(x > 0, g, slope * g if slope else 0)
 
 
+@primitive
+def sigmoid(x: Array) -> Array:
+    """Return 1 / (1 + e ** -x), for x < 0 as e ** x / (1 + e ** x): no overflow."""
+    xp = array_module(x)
+    return xp.exp(xp.minimum(x, 0)) / (1 + xp.exp(-xp.abs(x)))
+
+
+@primitive
+def softplus(x: Array) -> Array:
+    """Return log(1 + e ** x) as max(x, 0) + log(1 + e ** -|x|): no overflow."""
+    xp = array_module(x)
+    return xp.maximum(x, 0) + xp.log1p(xp.exp(-xp.abs(x)))
+
+
+@primitive
+def log_softmax(x: Array, axis: int) -> Array:
+    """Return x - log Σ e ** x along `axis`, not -inf for tiny ones."""
+    xp, x = array_module(x), x - x.max(axis, keepdims=True)  # no power can overflow
+    top = x == 0  # Σ e ** x is 1 and others; log1p keeps the digits of small ones
+    others = xp.where(top, 0, xp.exp(x)).sum(axis, keepdims=True)
+    return x - xp.log1p(others + (top.sum(axis, x.dtype, keepdims=True) - 1))
+
+
+@primitive
+def log_softmax_grad(y: Array, g: Array, axis: int) -> Array:
+    """Return g - e ** y Σ g, in an order of sums that keeps the digits of 1 - e ** y."""
+    xp = array_module(y)
+    return -(g * xp.expm1(y) + xp.exp(y) * (g.sum(axis, keepdims=True) - g))
+
+
+@primitive
+def sum_over(x: Array, axis: int | tuple | None, n: int) -> Array:
+    """Return Σ x / n along `axis`, which stays, without a sum on the way that overflows."""
+    if x.dtype.itemsize < 8 or not x.size:
+        return (x.sum(axis, np.float64, keepdims=True) / n).astype(x.dtype)
+    xp = array_module(x)
+    _, exponent = xp.frexp(xp.abs(x).max(axis, keepdims=True))
+    return xp.ldexp(xp.ldexp(x, -exponent).sum(axis, keepdims=True) / n, exponent)
+
+
 def windows(H: int, W: int, KH: int, KW: int, stride: int, padding: int) -> tuple[int, int]:
     """Return how many windows there are down and across an image: conv2d's OH and OW."""
     return (H + 2 * padding - KH) // stride + 1, (W + 2 * padding - KW) // stride + 1
@@ -85,9 +125,7 @@ def conv_weight_grad(x: Array, g: Array, *window: int) -> Array:
 
 
 @primitive
-def norm_forward(
-    x: Array, gamma: Array, beta: Array, running: list, *numbers: Any
-) -> tuple[Array, Array, Array]:
+def norm_forward(x: Array, gamma: Array, beta: Array, running: list, *numbers: Any) -> tuple:
     """Return y of batch norm, x - mean, 1 / √(var + eps) of rows; move running mean and var.
 
     numbers: momentum, eps, the n rows of all processes, and total(sum), over all of them, or None

@@ -28,8 +28,8 @@ struct Moments { T n, mean, squares; };
 // Those of two sets of rows together (Chan et al. 1979), without a difference of large squares.
 __device__ Moments operator+(Moments a, Moments b) {
     if (a.n == 0 || b.n == 0) return a.n == 0 ? b : a;
-    T n = a.n + b.n, d = b.mean - a.mean;
-    return Moments{n, a.mean + d * (b.n / n), a.squares + b.squares + d * d * (a.n * b.n / n)};
+    T share = b.n / (a.n + b.n), d = b.mean - a.mean;
+    return Moments{a.n + b.n, a.mean + d * share, a.squares + b.squares + d * d * (a.n * share)};
 }
 
 // Σ g and Σ g · centred.
@@ -53,7 +53,7 @@ struct Share {
     }
 };
 
-// The sum of what a block's threads of a channel have, given to all of them: added up as a tree.
+// The sum of what a block's threads of a channel have, given to all of them: added up as a tree, once in a kernel.
 template <class S> __device__ S over_rows(S own, int width) {
     __shared__ S all[256];
     int i = threadIdx.x;
@@ -71,6 +71,23 @@ template <class S> __device__ S over_parts(const S* parts, Share s, int C, int w
     S own = {};
     for (int i = threadIdx.x / width * C + s.c; s.c < C && i < int(gridDim.y) * C; i += s.step * C)
         own = own + parts[i];
+    return over_rows(own, width);
+}
+
+// The moments of the rows of a block.
+__device__ Moments moments_of(const T* x, Share s, int C, int width) {
+    Moments own = {};
+    for (int row = s.first; row < s.last; row += s.step) own = own + Moments{1, x[row * C + s.c], 0};
+    return over_rows(own, width);
+}
+
+// Σ g and Σ g · centred over the rows of a block.
+__device__ Sums sums_of(const T* g, const T* centred, Share s, int C, int width) {
+    Sums own = {};
+    for (int row = s.first; row < s.last; row += s.step) {
+        int i = row * C + s.c;
+        own = own + Sums{g[i], g[i] * centred[i]};
+    }
     return over_rows(own, width);
 }
 
@@ -117,13 +134,10 @@ __global__ void sum_rows(const T* x, T* sums, int N, int C, int width) {
     if (s.writes) sums[blockIdx.y * C + s.c] = sum;
 }
 
-// norm_forward, at first: the moments of each part of the rows.
+// norm_forward, at first if there are several: the moments of each part of the rows.
 __global__ void norm_moments(const T* x, Moments* parts, int N, int C, int width) {
     Share s(N, C, width);
-    Moments own = {};
-    for (int row = s.first; row < s.last; row += s.step)
-        own = own + Moments{1, x[row * C + s.c], 0};
-    own = over_rows(own, width);
+    Moments own = moments_of(x, s, C, width);
     if (s.writes) parts[blockIdx.y * C + s.c] = own;
 }
 
@@ -131,7 +145,7 @@ __global__ void norm_moments(const T* x, Moments* parts, int N, int C, int width
 __global__ void norm_forward(const T* x, const Moments* parts, const T* gamma, const T* beta, T* running_mean,
                              T* running_var, T* y, T* centred, T* scales, int N, int C, int width, T momentum, T eps) {
     Share s(N, C, width);
-    Moments all = over_parts(parts, s, C, width);
+    Moments all = gridDim.y > 1 ? over_parts(parts, s, C, width) : moments_of(x, s, C, width);
     if (s.c >= C) return;
     T var = all.squares / all.n, scale = 1 / sqrt(var + eps), factor = gamma[s.c] * scale;
     if (s.writes && blockIdx.y == 0) {
@@ -146,15 +160,10 @@ __global__ void norm_forward(const T* x, const Moments* parts, const T* gamma, c
     }
 }
 
-// norm_grad, at first: Σ g and Σ g · centred of each part of the rows.
+// norm_grad, at first if there are several: Σ g and Σ g · centred of each part of the rows.
 __global__ void norm_sums(const T* g, const T* centred, Sums* parts, int N, int C, int width) {
     Share s(N, C, width);
-    Sums own = {};
-    for (int row = s.first; row < s.last; row += s.step) {
-        int i = row * C + s.c;
-        own = own + Sums{g[i], g[i] * centred[i]};
-    }
-    own = over_rows(own, width);
+    Sums own = sums_of(g, centred, s, C, width);
     if (s.writes) parts[blockIdx.y * C + s.c] = own;
 }
 
@@ -162,7 +171,7 @@ __global__ void norm_sums(const T* g, const T* centred, Sums* parts, int N, int 
 __global__ void norm_grad(const T* g, const T* centred, const T* scales, const T* gamma, const Sums* parts, T* dx,
                           T* dgamma, T* dbeta, int N, int C, int width) {
     Share s(N, C, width);
-    Sums all = over_parts(parts, s, C, width);
+    Sums all = gridDim.y > 1 ? over_parts(parts, s, C, width) : sums_of(g, centred, s, C, width);
     if (s.c >= C) return;
     T scale = scales[s.c], factor = gamma[s.c] * scale;
     T mean_g = all.g / N, mean_gz = all.products * scale / N;
@@ -186,6 +195,66 @@ __global__ void leaky_relu(const T* x, T* y, int n, T slope) {
 __global__ void leaky_relu_grad(const T* x, const T* g, T* dx, int n, T slope) {
     ELEMENT(n);
     dx[i] = x[i] > 0 ? g[i] : slope != 0 ? slope * g[i] : T(0);
+}
+
+// softplus: log(1 + e ** x) without overflow.
+__global__ void softplus(const T* x, T* y, int n) {
+    ELEMENT(n);
+    y[i] = fmax(x[i], T(0)) + log1p(exp(-fabs(x[i])));
+}
+
+// sigmoid: 1 / (1 + e ** -x) without overflow.
+__global__ void sigmoid(const T* x, T* y, int n) {
+    ELEMENT(n);
+    y[i] = exp(fmin(x[i], T(0))) / (1 + exp(-fabs(x[i])));
+}
+
+// log_softmax: x - log Σ e ** x of row i of n, K numbers, a row lying `step` after the one before.
+// With the largest number taken off, Σ e ** x is 1 and others.
+__global__ void log_softmax(const T* x, T* y, int n, int K, int step) {
+    ELEMENT(n);
+    x += i * step;
+    y += i * K;
+    T top = x[0], others = -1;
+    for (int k = 1; k < K; k++) top = fmax(top, x[k]);
+    for (int k = 0; k < K; k++) if (x[k] - top == 0) others += 1;
+    for (int k = 0; k < K; k++) if (x[k] - top != 0) others += exp(x[k] - top);
+    for (int k = 0; k < K; k++) y[k] = x[k] - top - log1p(others);
+}
+
+// log_softmax_grad: g - e ** y Σ g, in an order of sums that keeps the digits of 1 - e ** y.
+__global__ void log_softmax_grad(const T* y, const T* g, T* dx, int n, int K) {
+    ELEMENT(n);
+    T sum = 0;
+    for (int at = i * K; at < (i + 1) * K; at++) sum += g[at];
+    for (int at = i * K; at < (i + 1) * K; at++)
+        dx[at] = -(g[at] * expm1(y[at]) + exp(y[at]) * (sum - g[at]));
+}
+
+// sum_over: Σ x / number of a whole array, by one block, in doubles.
+__global__ void sum_over(const T* x, T* y, int n, T number) {
+    double sum = 0;
+    for (int i = threadIdx.x; i < n; i += blockDim.x) sum += x[i];
+    sum = over_rows(sum, 1);
+    if (threadIdx.x == 0) y[0] = sum / number;
+}
+
+// norm, at first: Σ g² of a block's share of a parameter, which blockIdx.y counts.
+__global__ void sum_squares(Parameters all, T* sums) {
+    const T* g = all.g[blockIdx.y];
+    T sum = 0;
+    int i = blockIdx.x * blockDim.x + threadIdx.x, n = all.size[blockIdx.y];
+    for (; i < n; i += gridDim.x * blockDim.x) sum += g[i] * g[i];
+    sum = over_rows(sum, 1);
+    if (threadIdx.x == 0) sums[blockIdx.y * gridDim.x + blockIdx.x] = sum;
+}
+
+// norm: √ Σ of these sums.
+__global__ void root_of_sum(const T* sums, T* y, int n) {
+    T sum = 0;
+    for (int i = threadIdx.x; i < n; i += blockDim.x) sum += sums[i];
+    sum = over_rows(sum, 1);
+    if (threadIdx.x == 0) y[0] = sqrt(sum);
 }
 
 // adam_update.  blockIdx.y counts the parameters; a thread takes every so many-th element.
