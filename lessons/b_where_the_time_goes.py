@@ -438,7 +438,7 @@ plt.show()
 
 # %%
 print(inspect.getsource(array_module))
-print(inspect.getsource(ops.softplus))
+print(inspect.getsource(primitives.softplus))
 
 # %% [markdown]
 # ``xp`` is NumPy for NumPy's arrays and CuPy for CuPy's. CuPy has the functions of NumPy under the

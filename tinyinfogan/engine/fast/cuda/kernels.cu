@@ -38,8 +38,8 @@ struct Sums { T g, products; };
 __device__ Sums operator+(Sums a, Sums b) { return Sums{a.g + b.g, a.products + b.products}; }
 
 // Rows (N, C) in blocks: blockIdx.x counts groups of `width` channels, blockIdx.y parts of the rows.  Of each channel a
-// block has blockDim.x / width threads; a thread takes its channel c of row `first` and of every `step`-th one to `last`,
-// and the first of them writes what they have in common.
+// block has blockDim.x / width threads; one takes its channel c of the rows `first`, first + step, ... below `last`,
+// and the first thread writes what they have in common.
 struct Share {
     int c, first, step, last;
     bool writes;
@@ -142,8 +142,10 @@ __global__ void norm_moments(const T* x, Moments* parts, int N, int C, int width
 }
 
 // norm_forward: y = gamma · scale · (x - mean) + beta with scale = 1 / √(var + eps).
-__global__ void norm_forward(const T* x, const Moments* parts, const T* gamma, const T* beta, T* running_mean,
-                             T* running_var, T* y, T* centred, T* scales, int N, int C, int width, T momentum, T eps) {
+// __restrict__: they do not overlap, so that the next numbers can be read before those are written.
+__global__ void norm_forward(const T* __restrict__ x, const Moments* parts, const T* gamma, const T* beta,
+                             T* running_mean, T* running_var, T* __restrict__ y, T* __restrict__ centred, T* scales,
+                             int N, int C, int width, T momentum, T eps) {
     Share s(N, C, width);
     Moments all = gridDim.y > 1 ? over_parts(parts, s, C, width) : moments_of(x, s, C, width);
     if (s.c >= C) return;
@@ -168,8 +170,8 @@ __global__ void norm_sums(const T* g, const T* centred, Sums* parts, int N, int 
 }
 
 // norm_grad: dx = gamma · scale · (g - mean(g) - z · mean(g z)) with z = scale · centred.
-__global__ void norm_grad(const T* g, const T* centred, const T* scales, const T* gamma, const Sums* parts, T* dx,
-                          T* dgamma, T* dbeta, int N, int C, int width) {
+__global__ void norm_grad(const T* __restrict__ g, const T* __restrict__ centred, const T* scales, const T* gamma,
+                          const Sums* parts, T* __restrict__ dx, T* dgamma, T* dbeta, int N, int C, int width) {
     Share s(N, C, width);
     Sums all = gridDim.y > 1 ? over_parts(parts, s, C, width) : sums_of(g, centred, s, C, width);
     if (s.c >= C) return;
