@@ -39,6 +39,18 @@ def test_log_softmax_of_some_columns(gpu, rng):
     np.testing.assert_allclose(host(kernels.log_softmax(columns, -1)), expected, atol=1e-14)
 
 
+def test_small_tails_keep_their_digits(gpu):
+    x = np.array([-60.0, -20.0, -5.0, 5.0], np.float32)
+    exact = np.log1p(np.exp(x.astype(np.float64)))
+    np.testing.assert_allclose(host(kernels.softplus(gpu.array(x))), exact, rtol=1e-6)
+    logits = np.array([[0.0, 30.0], [30.0, 0.0]], np.float32)
+    found = host(kernels.log_softmax(gpu.array(logits), -1))
+    np.testing.assert_allclose(found.max(axis=1), -np.exp(-30), rtol=1e-6)
+    y, g = np.array([[-1e-12, -30.0]], np.float32), np.array([[1.0, 0.0]], np.float32)
+    dx = host(kernels.log_softmax_grad(gpu.array(y), gpu.array(g), -1))
+    np.testing.assert_allclose(dx, [[1e-12, -np.exp(-30)]], rtol=1e-6)
+
+
 @pytest.mark.parametrize("C", [1, 3])
 def test_sums_in_float32_lose_no_digits(C, gpu, rng):
     """Of many rows far from 0, and twice the same bits."""

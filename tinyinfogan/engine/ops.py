@@ -165,7 +165,7 @@ def log_softmax(x: Operand, axis: int = -1) -> Tensor:
 
 def sum(x: Operand, axis: int | tuple | None = None, keepdims: bool = False) -> Tensor:
     """Return the sum over `axis` (all axes by default).  dx = g repeated along `axis`."""
-    return _sum_over(as_tensor(x).data, x, axis, keepdims)
+    return mean(x, axis, keepdims, n=1)
 
 
 def mean(x: Operand, axis: int | tuple | None = None, keepdims: bool = False, n: int = 0) -> Tensor:
@@ -174,10 +174,6 @@ def mean(x: Operand, axis: int | tuple | None = None, keepdims: bool = False, n:
     n = n or (u.size if axis is None else np.take(u.shape, axis).prod().item())
     if not n:
         raise ValueError(f"mean: x {u.shape} has nothing to take the mean of")
-    return _sum_over(u, x, axis, keepdims, n)
-
-
-def _sum_over(u, x, axis, keepdims, n=1):
     xp, y = array_module(u), primitives.sum_over(u, axis, n)
     result = y if keepdims else xp.squeeze(y, axis)
 
