@@ -42,14 +42,6 @@ static jmp_buf scheduler;
 static Turn* turn;
 static function<void()> thread_of_kernel;
 
-static void give_turn(Turn& to) {
-    turn = &to;
-    if (_setjmp(scheduler)) return;
-    if (to.begun) _longjmp(to.at, 1);
-    to.begun = true;
-    setcontext(&to.start);
-}
-
 static void end_turn() {
     if (!_setjmp(turn->at)) _longjmp(scheduler, 1);
 }
@@ -62,30 +54,49 @@ static void thread_after_thread() {
     }
 }
 
-static void __syncthreads() { end_turn(); }
+static bool ends_in_its_turn(Turn& own) {
+    turn = &own;
+    if (_setjmp(scheduler)) return turn->done;
+    if (own.begun) _longjmp(own.at, 1);
+    own.begun = true;
+    getcontext(&own.start);
+    own.start.uc_stack.ss_sp = own.stack.data();
+    own.start.uc_stack.ss_size = own.stack.size();
+    makecontext(&own.start, thread_after_thread, 0);
+    setcontext(&own.start);
+    return false;  // never
+}
+
+static void wrong() {
+    fputs("a barrier that some threads do not reach\\n", stderr);
+    abort();
+}
+
+static void __syncthreads() {
+    if (!turn) wrong();
+    end_turn();
+}
 
 // From the first thread to the last, in every other block from the last to the first: what lacks a
 // barrier goes wrong in one of them.
 static void run_block() {
     static vector<Turn> turns(1024);
+    unsigned n = blockDim.x;
     bool backwards = (blockIdx.x + blockIdx.y) % 2;
-    for (unsigned done = 0, n = blockDim.x; done < n;) {
-        done = 0;
+    auto index = [=](unsigned i) { return backwards ? n - 1 - i : i; };
+    threadIdx.x = index(0);
+    unsigned done = ends_in_its_turn(turns[threadIdx.x]), without = done;
+    if (without) turn = nullptr;  // the others may meet none either, and need no stacks
+    for (unsigned i = 1; i < n; i++) {
+        threadIdx.x = index(i);
+        if (without) thread_of_kernel();
+        done += without || ends_in_its_turn(turns[threadIdx.x]);
+    }
+    while (done < n) {
+        if (done) wrong();
         for (unsigned i = 0; i < n; i++) {
-            threadIdx.x = backwards ? n - 1 - i : i;
-            Turn& own = turns[threadIdx.x];
-            if (!own.begun) {
-                getcontext(&own.start);
-                own.start.uc_stack.ss_sp = own.stack.data();
-                own.start.uc_stack.ss_size = own.stack.size();
-                makecontext(&own.start, thread_after_thread, 0);
-            }
-            give_turn(own);
-            done += own.done;
-        }
-        if (done % n) {
-            fputs("a barrier that some threads do not reach", stderr);
-            abort();
+            threadIdx.x = index(i);
+            done += ends_in_its_turn(turns[threadIdx.x]);
         }
     }
 }
