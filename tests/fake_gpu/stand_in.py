@@ -270,7 +270,10 @@ def _call(function, *args, **kwargs):
     if isinstance(result, np.ndarray) and not _is_view(result, args):
         result = result.copy()  # and nothing in it yet
         result[...] = np.nan if result.dtype.kind == "f" else 99
-        _tape.append(lambda: np.copyto(result, function(*args, **kwargs)))
+        if name.startswith("empty"):
+            _tape.memory.append(result)
+        else:
+            _tape.append(lambda: np.copyto(result, function(*args, **kwargs)))
     return _wrap(result)
 
 
@@ -284,7 +287,7 @@ def _is_view(result, values):
 
 # --- CUDA graphs, and what is started by hand -----------------------------------------------------
 
-_tape = None  # while a graph is captured, the list of what it is to do
+_tape = None  # while a graph is captured, its Tape
 
 
 def _do(work):
@@ -295,6 +298,13 @@ def _do(work):
 def _not_in_capture(what):
     if _tape is not None:
         raise RuntimeError(f"{what}, while a CUDA graph is captured")
+
+
+class Tape(list):
+    """What a graph is to do, a function per kernel, and memory that is its own."""
+
+    def __init__(self):
+        self.memory = []
 
 
 class Graph:
@@ -329,7 +339,7 @@ class Stream:
     def begin_capture(self, mode=None):
         global _tape
         assert Stream.current[-1:] == [self]
-        _tape = []
+        _tape = Tape()
 
     def end_capture(self):
         global _tape
