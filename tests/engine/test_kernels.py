@@ -39,6 +39,11 @@ def test_log_softmax_of_some_columns(gpu, rng):
     np.testing.assert_allclose(host(kernels.log_softmax(columns, -1)), expected, atol=1e-14)
 
 
+def test_log_softmax_along_an_axis_that_there_is_not(gpu):
+    with pytest.raises(IndexError):
+        primitives.log_softmax(gpu.ones((2, 2)), 3)
+
+
 def test_small_tails_keep_their_digits(gpu):
     x = np.array([-60.0, -20.0, -5.0, 5.0], np.float32)
     exact = np.log1p(np.exp(x.astype(np.float64)))

@@ -28,7 +28,7 @@ from tinyinfogan.infogan.settings import PRESETS
 from tinyinfogan.infogan.variants.step import optimisers
 from tinyinfogan.training import checkpoint, memory, ranks, report
 from tinyinfogan.training.finite import TrainingError
-from tinyinfogan.training.step import step_of_run
+from tinyinfogan.training.step import SharedAdam, step_of_run
 from tinyinfogan.view import traversals
 
 
@@ -123,6 +123,13 @@ def test_a_graph_gives_the_numbers_of_the_plain_loop(name, gpu, monkeypatch):
         for key in a:
             np.testing.assert_array_equal(host(a[key]), host(b[key]), err_msg=key)
     assert len(launched) == 4 or gpu.__version__ != "stand-in"
+
+
+def test_the_norm_of_no_gradients_is_0(gpu):
+    for ones in (np.ones(3), gpu.ones(3)):
+        adam = SharedAdam(optim.Adam([Tensor(ones, requires_grad=True)], lr=0.1))
+        adam.step()
+        assert adam.norm == 0
 
 
 def test_a_step_of_the_papers_networks_is_few_kernels(gpu, monkeypatch):

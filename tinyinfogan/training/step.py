@@ -25,7 +25,7 @@ class SharedAdam:
     def step(self):
         average_gradients(self.parameters, self.group)
         grads = [p.grad for p in self.parameters if p.grad is not None]
-        self.norm = (kernels.norm if kernels.supports(*grads) else norm)(grads)
+        self.norm = (kernels.norm if grads and kernels.supports(*grads) else norm)(grads)
         self.adam.step()
 
 
