@@ -75,7 +75,7 @@ def power(x: Operand, exponent: float) -> Tensor:
         raise TypeError(f"power takes a number as exponent, not {type(exponent).__name__}")
     p, (u, xp) = float(exponent), _array(x)
     y = u**p
-    slope = (lambda: p * y / u) if p < 0 else lambda: p * (u if p == 2 else u ** (p - 1))
+    slope = (lambda: p * y / u) if p < 0 else lambda: p * u ** (p - 1)
     return record(y, (x,), lambda g: (g * slope() if p else xp.zeros_like(g),))
 
 
@@ -165,22 +165,22 @@ def log_softmax(x: Operand, axis: int = -1) -> Tensor:
 
 def sum(x: Operand, axis: int | tuple | None = None, keepdims: bool = False) -> Tensor:
     """Return the sum over `axis` (all axes by default).  dx = g repeated along `axis`."""
-    return mean(x, axis, keepdims, n=1)
+    return _sum_over(as_tensor(x).data, x, axis, keepdims)
 
 
-def mean(x: Operand, axis: int | tuple | None = None, keepdims: bool = False, n: int = 0) -> Tensor:
-    """Return Σ x / n over `axis`, by default the mean over all axes.  dx = g / n repeated."""
+def mean(x: Operand, axis: int | tuple | None = None, keepdims: bool = False) -> Tensor:
+    """Return the mean over `axis` (all axes by default).  dx = g / n repeated along `axis`."""
     u = as_tensor(x).data
-    n = n or (u.size if axis is None else np.take(u.shape, axis).prod().item())
+    n = u.size if axis is None else np.take(u.shape, axis).prod().item()
     if not n:
         raise ValueError(f"mean: x {u.shape} has nothing to take the mean of")
+    return _sum_over(u, x, axis, keepdims, n)
+
+
+def _sum_over(u, x, axis, keepdims, n=1):
     xp, y = array_module(u), primitives.sum_over(u, axis, n)
     result = y if keepdims else xp.squeeze(y, axis)
-
-    def backward(g: Array) -> tuple:
-        return (xp.broadcast_to((g if n == 1 else g / n).reshape(y.shape), u.shape),)
-
-    return record(result, (x,), backward)
+    return record(result, (x,), lambda g: (xp.broadcast_to((g / n).reshape(y.shape), u.shape),))
 
 
 def max(x: Operand, axis: int | tuple | None = None, keepdims: bool = False) -> Tensor:
