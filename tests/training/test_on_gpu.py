@@ -143,7 +143,7 @@ def test_a_step_of_the_papers_networks_is_few_kernels(gpu, monkeypatch):
     step, real = step_of_run(model, optimisers(model)), gpu.zeros((128, 28, 28, 1), np.float32)
     for seed in range(3):
         step(real, np.random.default_rng(seed))
-    assert len(graphs) == 1 and graphs[0].debug_dot_str().count("[style=") - 1 <= 280
+    assert len(graphs) == 1 and graphs[0].debug_dot_str().count("[style=") - 1 <= 315
 
 
 def test_what_a_graph_cannot_do_is_refused_where_it_is_captured(gpu):
