@@ -20,14 +20,14 @@ from tinyinfogan.cli import train
 from tinyinfogan.cli.train import main
 from tinyinfogan.engine import Tensor, optim, primitives
 from tinyinfogan.engine.device import to_device
-from tinyinfogan.engine.fast.cuda import cublas, graph
+from tinyinfogan.engine.fast.cuda import cublas, graph, kernels
 from tinyinfogan.evaluation import clustering
 from tinyinfogan.infogan import losses
 from tinyinfogan.infogan.model import InfoGAN
 from tinyinfogan.infogan.settings import PRESETS
 from tinyinfogan.infogan.variants.step import optimisers
 from tinyinfogan.training import checkpoint, memory, ranks, report
-from tinyinfogan.training.finite import TrainingError
+from tinyinfogan.training.finite import TrainingError, finite_values
 from tinyinfogan.training.step import step_of_run
 from tinyinfogan.view import traversals
 
@@ -317,6 +317,27 @@ def test_capturing_does_nothing_and_launching_does_it_each_time(gpu):
     for count in (2, 3, 4):
         launch()
         assert host(x).sum() == 3 * count and float(host(total)) == 6 * count
+
+
+def test_the_look_for_numbers_that_are_not_finite_is_one_kernel_and_one_copy(gpu, monkeypatch):
+    """It names the first array concerned, and the step, as on the CPU."""
+    if gpu.__version__ != "stand-in":
+        pytest.skip("only the stand-in counts copies")
+    started, plain = [], kernels.start
+    monkeypatch.setattr(
+        kernels, "start", lambda *a, **how: started.append(a[0]) or plain(*a, **how)
+    )
+    model = InfoGAN(PLAIN, (12, 8, 1), np.random.default_rng(0)).to("cuda")
+    parts = {"D": model.discriminator, "G": model.generator, **optimisers(model)}
+    history = [{"d_loss": gpu.ones(()), "g_loss": gpu.ones(()) * step} for step in range(4)]
+    before = stand_in.host_copies
+    found = finite_values(history, 4, parts, str)
+    assert stand_in.host_copies == before + 1 and started == ["not_finite"]
+    assert found["g_loss"].tolist() == [0, 1, 2, 3]
+    parts["g_adam"].first_moments[2][-1] = np.inf
+    parts["d_adam"].second_moments[1][0] = np.nan
+    with pytest.raises(TrainingError, match=r"^d_adam.second_moment.1 is not finite after step 4"):
+        finite_values(history, 4, parts, str)
 
 
 def test_a_copy_in_a_step_would_be_seen(gpu, monkeypatch):

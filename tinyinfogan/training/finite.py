@@ -3,6 +3,7 @@
 import numpy as np
 
 from tinyinfogan.engine.device import array_module, to_host
+from tinyinfogan.engine.fast.cuda import kernels
 from tinyinfogan.training.ranks import SINGLE_PROCESS
 
 ADVICE = (
@@ -26,18 +27,26 @@ def finite_values(history, done, parts, last_good, group=SINGLE_PROCESS):
     """
     if not history:
         return {}
-    names, arrays = list(history[-1]), {}
-    rows = [[*row.values()] for row in history if list(row) == names]
-    xp = array_module(rows[0][0])
-    table = group.sum(to_host(xp.stack([xp.stack(row) for row in rows]))) / group.size
+    names, every, values = list(history[-1]), {}, []
     for part, state in parts.items():
-        for name, array in state.state_dict().items():
-            arrays[f"{part}.{name}"] = xp.isfinite(array).all()
-    good = group.sum(to_host(xp.stack(list(arrays.values()))).astype(int)) == group.size
-    bad = next((name for name, fine in zip(arrays, good) if not fine), None)
+        every |= {f"{part}.{n}": a for n, a in state.state_dict().items() if a.dtype.kind == "f"}
+    for row in history:
+        values += row.values() if list(row) == names else ()
+    xp, flags = array_module(values[0]), _flags([*every.values()])
+    found = group.sum(to_host(xp.concatenate([xp.stack(values), flags]))) / group.size
+    table, flags = found[: len(values)].reshape(-1, len(names)), found[len(values) :]
+    bad = next((name for name, flag in zip(every, flags) if flag), None)
     if np.isfinite(table).all() and bad is None:
         return dict(zip(names, table.T, strict=True))
     raise TrainingError(f"{_what_happened(names, table, done, bad)}; {last_good()}; {ADVICE}")
+
+
+def _flags(arrays):
+    """Return an array (n,): 1, or true, for each of n arrays in which a number is not finite."""
+    if kernels.supports(*arrays):
+        return kernels.not_finite(arrays)
+    xp = array_module(arrays[0])
+    return xp.stack([~xp.isfinite(array).all() for array in arrays])
 
 
 def _what_happened(names, table, done, array):

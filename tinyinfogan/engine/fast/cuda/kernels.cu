@@ -10,6 +10,9 @@ struct Windows { int H, W, C, OH, OW, KH, KW, stride, padding; };
 // What Adam needs of each parameter: its elements, their gradients and moments, and their number.
 struct Parameters { T *theta[64]; const T *g[64]; T *m[64], *v[64]; int size[64]; };
 
+// Arrays to look through, and their sizes.
+struct Arrays { const T *x[256]; int size[256]; };
+
 // A place between pixels: the one above and to the left of it, and how far below and right it is.
 struct Place { int r, c; T down, right; bool inside; };
 
@@ -104,6 +107,14 @@ __global__ void adam_update(Parameters all, T beta1, T new1, T beta2, T new2, co
         v[i] = beta2 * v[i] + new2 * (g[i] * g[i]);
         theta[i] -= rate * (m[i] / (sqrt(v[i]) + eps));
     }
+}
+
+// not_finite, no primitive: flags[y] becomes 1 if array y has a number whose difference from itself is not 0.
+__global__ void not_finite(Arrays all, T *flags) {
+    const T *x = all.x[blockIdx.y];
+    int i = blockIdx.x * blockDim.x + threadIdx.x, n = all.size[blockIdx.y];
+    for (; i < n; i += gridDim.x * blockDim.x)
+        if (x[i] - x[i] != 0) flags[blockIdx.y] = 1;
 }
 
 // warp.

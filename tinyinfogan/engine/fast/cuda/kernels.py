@@ -21,6 +21,7 @@ COLUMNS = 1 << 28  # elements of columns at a time: large products are better, t
 MANY = 64
 _POINTERS = [(name, np.uint64, MANY) for name in ("theta", "g", "m", "v")]
 _PARAMETERS = np.dtype([*_POINTERS, ("size", np.int32, MANY)])
+_ARRAYS = np.dtype([("x", np.uint64, 256), ("size", np.int32, 256)])
 _SIZES = ("H", "W", "C", "OH", "OW", "KH", "KW", "stride", "padding")
 _WINDOWS = np.dtype([(name, np.int32) for name in _SIZES])
 
@@ -180,6 +181,19 @@ def adam_update(thetas, grads, ms, vs, numbers, beta1, beta2):
         largest = max((theta for theta, *_ in some), key=lambda theta: theta.size)
         grid = min(-(-largest.size // THREADS), 1024), len(some)
         start("adam_update", largest, table, *shares, numbers, grid=grid)
+
+
+def not_finite(arrays):
+    """Return an array (n,): 1 for each of n arrays in which a number is not finite, else 0."""
+    flags = array_module(arrays[0]).zeros(len(arrays), arrays[0].dtype)
+    (many,) = _ARRAYS["x"].shape
+    for at in range(0, len(arrays), many):
+        some, table = arrays[at : at + many], np.zeros((), _ARRAYS)
+        table["x"][: len(some)] = [array.data.ptr for array in some]
+        table["size"][: len(some)] = [array.size for array in some]
+        grid = min(-(-max(array.size for array in some) // THREADS), 1024), len(some)
+        start("not_finite", flags[at : at + many], table, flags[at : at + many], grid=grid)
+    return flags
 
 
 def warp(x, maps):
