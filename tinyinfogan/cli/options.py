@@ -97,7 +97,8 @@ def parser():
 def _add_more(add):
     add("--describe", action="store_true", help="print the networks, and do not train")
     add("--seeds", type=int, metavar="N", help="train with N seeds and compare: tinyinfogan sweep")
-    add("--checkpoint-every", type=int, metavar="STEPS", help="(default: 500)")
+    text = "(default: 500 if 30 seconds have passed since the last)"
+    add("--checkpoint-every", type=int, metavar="STEPS", help=text)
     add("--log-every", type=int, metavar="STEPS", help="(default: 100)")
     add("--keep", type=int, metavar="N", help="checkpoints to keep (default: 1)")
     text = "at numbers that are not finite: stop (default), or go back once and halve the rates"
@@ -126,7 +127,8 @@ def prepare(args, group=SINGLE_PROCESS):
     options = config["options"] | _given(args, OPTIONS)
     try:
         for name in ("checkpoint_every", "log_every", "keep"):
-            if options[name] < 1:
+            usual = getattr(args, name) is None and options[name] == OPTIONS[name]
+            if options[name] < 1 and not usual:
                 raise UsageError(f"{name} is {options[name]}, expected 1 or more")
         settings = replace(settings, **_given(args))
         liked = None if args.resume else partial(_size_liked, settings)
