@@ -4,6 +4,7 @@ import numpy as np
 
 from tinyinfogan.engine.device import array_module, to_host
 from tinyinfogan.engine.fast.cuda import kernels
+from tinyinfogan.engine.fast.cuda.graph import state_of
 from tinyinfogan.training.ranks import SINGLE_PROCESS
 
 ADVICE = (
@@ -27,9 +28,7 @@ def finite_values(history, done, parts, last_good, group=SINGLE_PROCESS):
     """
     if not history:
         return {}
-    names, every, values = list(history[-1]), {}, []
-    for part, state in parts.items():
-        every |= {f"{part}.{n}": a for n, a in state.state_dict().items() if a.dtype.kind == "f"}
+    names, every, values = list(history[-1]), state_of(parts), []
     for row in history:
         values += row.values() if list(row) == names else ()
     xp, flags = array_module(values[0]), _flags([*every.values()])

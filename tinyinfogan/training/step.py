@@ -85,7 +85,7 @@ def step_of_run(model, moved, replay=True, sync_bn=True, group=SINGLE_PROCESS):
         return {name: values[name] for name in order if name in values}
 
     if replay and model.device == "cuda" and group.size == 1:
-        with_norms = graph.replayed(with_norms, adams.values())
+        with_norms = graph.replayed(with_norms, {"model": model, **moved})
 
     def step_of_shard(real, rng):
         drawn = map(group.shard, draws(model, len(real) * group.size, rng))

@@ -7,52 +7,97 @@ from step to step is put into arrays of its own before.
 
 import contextlib
 import functools
-import math
 import sys
 
+import numpy as np
+
 from tinyinfogan.engine import seam
-from tinyinfogan.engine.device import array_module
+from tinyinfogan.engine.device import array_module, to_host
 from tinyinfogan.engine.fast.cuda import cublas
+from tinyinfogan.engine.optim import Adam
 
 OUT_OF_MEMORY = 2  # cudaErrorMemoryAllocation
 
 
-def replayed(step, adams, warm=2):
+def replayed(step, parts, warm=2):
     """Return a function like `step` that is a CUDA graph from its call number warm + 1 on.
 
     step: takes arrays, the first on the GPU and others there or NumPy's, always of the same shapes,
-    and returns {name: array}.  It must not read anything else that changes, nor copy to the host.
-    adams: the optim.Adam that it uses; what they count is counted here, and the step must not read
-    it.  With the formulas left in place (seam.is_plain), whose products a graph cannot capture,
-    that is `step` itself; it is so, too, and a line says it, if memory is too little for a graph.
+    and returns {name: array}.  It must not copy to the host.
+    parts: {name: module or Adam}, all whose arrays it changes.  What an Adam counts is counted
+    here, and the step must not read it.
+
+    The graph first does call number `warm` once more.  If a bit comes out otherwise, something
+    changes from step to step that it would keep as it is: a line says so, and steps go on as they
+    were.  So they do if memory is too little, or with the formulas left in place (seam.is_plain),
+    whose products cannot be captured.  What changes only later is not found: leave it in an array.
     """
     if seam.is_plain:
         return step
-    calls, inputs, launch, results = 0, None, None, None
+    adams, calls, run, last = [p for p in parts.values() if isinstance(p, Adam)], 0, step, None
 
-    def replay(first, *others):
-        nonlocal calls, inputs, launch, results, warm
-        calls += 1
-        if calls > warm and launch is None:
-            xp = array_module(first)
-            try:
-                inputs = [xp.empty(array.shape, array.dtype) for array in (first, *others)]
-                with _uncounted(adams):
-                    launch, results = capture(lambda: step(*inputs))
-            except MemoryError as error:
-                inputs, warm = None, math.inf
-                what = "no CUDA graph, for lack of memory; steps go on kernel by kernel, slower"
-                print(f"{what} ({error})", file=sys.stderr)
-        if calls <= warm:  # kernels are compiled and libraries loaded
-            return step(first, *others)
-        for array, new in zip(inputs, (first, *others), strict=True):
-            array[...] = array_module(array).asarray(new)
+    def replay(*arrays):
+        nonlocal calls, run, last
+        calls, trouble = calls + 1, None
+        if calls == warm:  # kernels are compiled by now, and libraries loaded
+            before = {name: to_host(array) for name, array in state_of(parts).items()}
+            last = arrays, before, step(*arrays)
+            return last[-1]
+        if calls == warm + 1:
+            (run, trouble), last = _graph(step, parts, adams, *last), None
+        if trouble:
+            what = "no CUDA graph, {}; steps go on kernel by kernel, slower"
+            print(what.format(trouble), file=sys.stderr)
+        if run is step:
+            return step(*arrays)
         for adam in adams:
             adam.count()
-        launch()
-        return {name: array.copy() for name, array in results.items()}
+        results = run(*arrays)  # right this time, whatever the graph keeps
+        run = step if trouble else run
+        return results
 
     return replay
+
+
+def state_of(parts):
+    """Return {"PART.NAME": array} of the floats that parts, {name: module or Adam}, have."""
+    every = {f"{part}.{n}": a for part, of in parts.items() for n, a in of.state_dict().items()}
+    return {name: array for name, array in every.items() if array.dtype.kind == "f"}
+
+
+def _graph(step, parts, adams, arrays, before, results):
+    """Return (the step as a graph, None), or with what is wrong with it; itself if it has none.
+
+    arrays, before, results: of the call before, with the state, on the host, that it began with.
+    """
+    places, after = state_of(parts), {}
+    try:
+        inputs = [array_module(arrays[0]).empty(array.shape, array.dtype) for array in arrays]
+        with _uncounted(adams):
+            launch, outputs = capture(lambda: step(*inputs))
+    except MemoryError as error:
+        return step, f"for lack of memory ({error})"
+
+    def run(*arrays):
+        for array, new in zip(inputs, arrays, strict=True):
+            array[...] = array_module(array).asarray(new)
+        launch()
+        return {name: array.copy() for name, array in outputs.items()}
+
+    for name, array in places.items():
+        after[name] = to_host(array)
+        array.set(before.pop(name))
+    again, moved = run(*arrays), state_of(parts)
+    unlike = [n for n in results if not _same(again[n], results[n])]
+    unlike += [n for n, a in moved.items() if a is not places[n] or not _same(a, after[n])]
+    for name, array in places.items():
+        array.set(after[name])
+    what = "as {} hangs on what it would keep as it is now: leave that in an array, the same one"
+    return run, what.format(unlike[0]) if unlike else None
+
+
+def _same(a, b):
+    return np.array_equal(to_host(a), to_host(b), equal_nan=True)
 
 
 @contextlib.contextmanager
