@@ -2,7 +2,9 @@
 
 from unittest import mock
 
+import numpy as np
 import pytest
+from references import host
 
 from tinyinfogan.cli import doctor
 from tinyinfogan.engine.fast.cuda import kernels
@@ -32,19 +34,56 @@ def short(monkeypatch):
 def test_with_a_gpu(gpu, capsys, short):
     assert doctor.main([]) == 0
     lines = capsys.readouterr().out.splitlines()
-    names = "Python NumPy BLAS threads CuPy driver GPU memory check check".split()
+    names = "Python NumPy BLAS threads CuPy driver GPU memory check check check".split()
     assert [line.split()[0] for line in lines] == names
+    assert "products in float32 within 3.8e-06" in lines[-3] and "TF32 is off" in lines[-3]
     assert "CPU and GPU agree, small: within" in lines[-2]
     assert "a CUDA graph gives its steps' bits, small" in lines[-1]
 
 
 def test_a_graph_that_does_something_else_is_found(gpu, capsys, short, monkeypatch):
-    def twice(step, adams):
+    def twice(step, parts):
         return lambda *arrays: [step(*arrays), step(*arrays)][1]
 
     monkeypatch.setattr(doctor.graph, "replayed", twice)
     assert doctor.main([]) == 1
-    assert "DIFFERS FROM ITS STEPS" in capsys.readouterr().out
+    assert "DIFFERS FROM ITS STEPS (d_loss)" in capsys.readouterr().out
+
+
+def test_a_graph_that_there_is_not_is_found(gpu, capsys, short, monkeypatch):
+    """Steps that go on without one are the same."""
+
+    def counting(model, moved, step_for=doctor.step_for):
+        step, calls = step_for(model, moved), []
+
+        def call(*arrays):
+            calls.append(arrays)
+            values = step(*arrays)
+            return values | {"d_loss": values["d_loss"] * len(calls)}
+
+        return call
+
+    monkeypatch.setattr(doctor, "step_for", counting)
+    assert doctor.main([]) == 1
+    assert "(no CUDA graph, as d_loss hangs on" in capsys.readouterr().out
+
+
+def test_products_of_tf32_are_found(gpu, capsys, short, monkeypatch):
+    """Inputs of 10 bits, rounded as a GPU does, though float64 is as it should be."""
+    plain = kernels.matmul
+
+    def rounded(a):
+        bits = host(a).view(np.int32).astype(np.int64) + (1 << 12) >> 13 << 13
+        return gpu.asarray(bits.astype(np.int32).view(np.float32))
+
+    def matmul(a, b):
+        return plain(*(rounded(x) if x.dtype == np.float32 else x for x in (a, b)))
+
+    monkeypatch.setattr(kernels, "matmul", matmul)
+    monkeypatch.setattr(doctor, "replay_differs", lambda *inputs: "")
+    assert doctor.main([]) == 1
+    out = capsys.readouterr().out
+    assert "products in float32 OFF BY MORE THAN 3.8e-06" in out and "CPU and GPU agree" in out
 
 
 def test_a_difference_is_found(gpu, capsys, short, monkeypatch):
