@@ -87,17 +87,15 @@ def _graph(step, parts, adams, arrays, before, results):
     for name, array in places.items():
         after[name] = to_host(array)
         array.set(before.pop(name))
-    again, moved = run(*arrays), state_of(parts)
-    unlike = [n for n in results if not _same(again[n], results[n])]
-    unlike += [n for n, a in moved.items() if a is not places[n] or not _same(a, after[n])]
+    again, unlike = run(*arrays) | state_of(parts), []
+    for name, expected in (results | after).items():
+        found, place = again[name], places.get(name, again[name])
+        if found is not place or not np.array_equal(*map(to_host, (found, expected)), True):
+            unlike.append(name)
     for name, array in places.items():
         array.set(after[name])
     what = "as {} hangs on what it would keep as it is now: leave that in an array, the same one"
     return run, what.format(unlike[0]) if unlike else None
-
-
-def _same(a, b):
-    return np.array_equal(to_host(a), to_host(b), equal_nan=True)
 
 
 @contextlib.contextmanager
