@@ -134,6 +134,22 @@ def test_a_signal_saves_and_prints_the_command(images, tmp_path, capsys, signum,
     assert command(capsys, "--resume", out, "--steps", 2)[0] == 0
 
 
+def test_signals_are_taken_before_a_run_can_be_seen(digits, tmp_path, monkeypatch):  # noqa: F811
+    """One that comes as the log is begun ends the run after its first step, with a checkpoint."""
+    begin = folder.start_run
+
+    def begin_and_signal(*inputs):
+        begin(*inputs)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(folder, "start_run", begin_and_signal)
+    try:
+        run(digits, TINY, tmp_path)
+    except KeyboardInterrupt as stopped:
+        assert isinstance(stopped, Stopped) and stopped.signum == signal.SIGINT
+    assert checkpoint.read(tmp_path)["step"] == 1
+
+
 def test_a_second_signal_exits_at_once(images, tmp_path):
     since = time.perf_counter()
     status, _ = stopped(images, tmp_path / "run", 50, signal.SIGTERM, signal.SIGINT)

@@ -47,14 +47,15 @@ class Run:
         with contextlib.ExitStack() as stack:
             if self.writes:
                 stack.enter_context(lock(self.out))
-                seconds = self._start_folder()
             self.loop = stack.enter_context(contextlib.ExitStack())
-            look = {"initial": self.done, "unit": "step", "dynamic_ncols": True, "disable": quiet}
-            self.bar = self.loop.enter_context(tqdm(total=steps, **look))
-            if self.out:
+            if self.out:  # signals first: who sees the log may send one
                 self.signals = self.loop.enter_context(noted_signals())
                 writer = checkpoint.Writer(self.out / checkpoint.NAME, self.keep)
                 self.writer = self.loop.enter_context(writer)
+            if self.writes:
+                seconds = self._start_folder()
+            look = {"initial": self.done, "unit": "step", "dynamic_ncols": True, "disable": quiet}
+            self.bar = self.loop.enter_context(tqdm(total=steps, **look))
             self.stack = stack.pop_all()
         self.since = time.perf_counter() - seconds
         return self
