@@ -347,6 +347,21 @@ def test_each_change_of_the_study(name, default_run, tmp_path, monkeypatch):
     assert records(parts, "--steps=4", "--resume", parts) == found
 
 
+@pytest.mark.parametrize("name", changes.CHANGES)
+def test_each_change_of_the_study_on_a_gpu(name, gpu, tmp_path, monkeypatch):
+    """Its steps are those of the CPU, from first to last: none is repeated from a graph."""
+    monkeypatch.setattr(report, "finish", lambda *inputs: None)
+    found = []
+    for device in ("cpu", "cuda"):
+        out = str(tmp_path / device)
+        with monkeypatch.context() as patch:
+            patch.setattr(variants, "train_step", variants.train_step)
+            patch.setitem(FAMILIES, "mnist", FAMILIES["mnist"])
+            assert changes.main([name, "--steps=5", "--out", out, "--device", device, *SMALL]) == 0
+        found.append([(r["d_loss"], r["g_loss"]) for r in folder.read_log(out)])
+    np.testing.assert_allclose(*found, rtol=0.01)
+
+
 def test_a_change_that_there_is_not(capsys, monkeypatch):
     assert changes.main(["orthogonal weights"]) == 2
     assert "'orthogonal weights', expected one of spectral norm" in capsys.readouterr().err
