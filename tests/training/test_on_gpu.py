@@ -16,7 +16,7 @@ from test_train import TINY, run
 
 import tinyinfogan
 from tinyinfogan import data
-from tinyinfogan.cli import train
+from tinyinfogan.cli import sweep, train
 from tinyinfogan.cli.train import main
 from tinyinfogan.engine import Tensor, nn, optim, primitives
 from tinyinfogan.engine.device import to_device
@@ -305,6 +305,7 @@ def test_a_batch_of_4096_on_a_small_card_is_one_line_and_what_it_says_fits(
 ):
     if gpu.__version__ != "stand-in":
         pytest.skip("only the stand-in's memory runs out at will")
+    cublas._handle.cache_clear()  # with the workspaces of tests before
     gc.collect()
     stand_in._pool.free_all_blocks()
     total = sum(pool.total for pool in stand_in.MemoryPool.every)
@@ -338,6 +339,16 @@ def test_a_rank_takes_its_gpu_before_one_is_looked_for(gpu, monkeypatch):
     with pytest.raises(ZeroDivisionError):
         train.main(["--device", "cuda"])
     assert order == ["taken", "looked"]
+
+
+def test_a_sweep_gives_each_rank_a_gpu(monkeypatch, tmp_path):
+    """Before it starts runs, which see that one only."""
+    order, group = [], SimpleNamespace(size=1, rank=0)
+    monkeypatch.setattr(ranks, "share_gpus", lambda group: order.append("shared"))
+    monkeypatch.setattr(sweep, "train_one", lambda job: order.append(job[1]) or "failed")
+    args = SimpleNamespace(jobs=1, out=str(tmp_path), views=(0, 0, 0))
+    assert sweep._train_all([("", "a", []), ("", "b", [])], args, group) == 1
+    assert order == ["shared", "a", "b"]
 
 
 def test_a_rollback_lets_the_first_run_go(monkeypatch, tmp_path):
