@@ -400,7 +400,11 @@ def test_parts_on_a_gpu_that_hang_or_fail_leave_the_others_whole(gpu, tmp_path, 
     write = "import json, sys, time, subprocess; open(sys.argv[1], 'w').write(json.dumps({'a': 1}))"
     hang = "; child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])"
     hang += "; print(child.pid, flush=True); time.sleep(60)"
-    codes = {"doctor": "print('fine')", "step": write + "; 1 / 0", "kernels": write + hang}
+    codes = {
+        "doctor": r"import sys; sys.stdout.buffer.write(b'fine \xff')",
+        "step": write + "; 1 / 0",
+        "kernels": write + hang,
+    }
     codes["resume"] = write
 
     def commands(folder, dry):
@@ -445,7 +449,16 @@ def test_each_part_of_a_dry_run_on_the_stand_in(name, gpu, tmp_path, monkeypatch
     worked, text, _ = on_gpu.perform(asked, 110)
     assert worked, text
     own = name in on_gpu.OWN or name in ("paper-mnist", "mnist")
-    assert bool(on_gpu.found_by(name, tmp_path)) == own, text
+    found = on_gpu.found_by(name, tmp_path)
+    assert bool(found) == own, text
+    if name == "step":
+        ways = ("CUDA graph", "CUDA graph, TF32", "kernel by kernel", "plain")
+        assert found.keys() == {f"paper-mnist/4, {way}" for way in ways}
+        for way, row in found.items():
+            assert row["ms"] > 0 and row["used"] >= row["pool"] > 0
+            assert ("nodes" in row) == ("graph" in way) and row.get("nodes", 500) > 100
+    if name == "kernels":
+        assert sum(found["nodes"].values()) > 100 and len(found["nodes"]) > 1
 
 
 def test_our_sides_on_a_gpu(gpu):

@@ -308,6 +308,14 @@ class Graph:
     def upload(self, stream=None):
         pass
 
+    def debug_dot_str(self, flags=0):
+        text = 'digraph dot {\nsubgraph cluster_1 {\nlabel="graph_1" graph[style="dashed"];\n'
+        for number, work in enumerate(self._tape):
+            text += f'"graph_1_node_{number}"[style="bold" shape="octagon" label="{number}\n'
+            text += f'{work.__qualname__}\n"];\n\n'
+            text += f'"graph_1_node_{number - 1}" -> "graph_1_node_{number}";\n' if number else ""
+        return text + "}\n}\n"
+
 
 class Stream:
     """Work on it is done at once, so that streams need no order."""
