@@ -311,7 +311,7 @@ def test_all_processes_save_if_it_is_time_for_one():
     for others, due in ((0, False), (1, True)):
         group = SimpleNamespace(sum=lambda own, others=others: own + others)
         own = SimpleNamespace(done=500, saved=time.perf_counter(), config={}, group=group)
-        assert of_run.Run.due(own, 0) is due
+        assert bool(of_run.Run.due(own, 0)) is due
 
 
 def test_pictures_are_written_beside_the_steps(digits, tmp_path, monkeypatch):  # noqa: F811

@@ -113,10 +113,7 @@ def _set_aside(path, count):
 
 
 class Writer:
-    """Writes checkpoints and pictures in a thread, all by the end of its block.
-
-    path, keep: of the checkpoints, see `save`.
-    """
+    """Writes checkpoints, see `save`, and pictures in a thread, all by the end of its block."""
 
     def __init__(self, path, keep=1):
         self.path, self.keep, self.pending = Path(path), keep, []

@@ -7,9 +7,7 @@ from tinyinfogan.engine.fast.cuda import kernels
 from tinyinfogan.engine.fast.cuda.graph import state_of
 from tinyinfogan.training.ranks import SINGLE_PROCESS
 
-ADVICE = (
-    "lower the learning rates (--d-lr, --g-lr) or the λs and start again, or give --on-nan rollback"
-)
+ADVICE = "lower the learning rates (--d-lr, --g-lr) or λs and start anew, or give --on-nan rollback"
 
 
 class TrainingError(RuntimeError):
@@ -31,21 +29,17 @@ def finite_values(history, done, parts, last_good, group=SINGLE_PROCESS):
     names, every, values = list(history[-1]), state_of(parts), []
     for row in history:
         values += row.values() if list(row) == names else ()
-    xp, flags = array_module(values[0]), _flags([*every.values()])
+    xp, arrays = array_module(values[0]), [*every.values()]
+    if kernels.supports(*arrays):
+        flags = kernels.not_finite(arrays)
+    else:
+        flags = xp.stack([~xp.isfinite(array).all() for array in arrays])
     found = group.sum(to_host(xp.concatenate([xp.stack(values), flags]))) / group.size
     table, flags = found[: len(values)].reshape(-1, len(names)), found[len(values) :]
     bad = next((name for name, flag in zip(every, flags) if flag), None)
     if np.isfinite(table).all() and bad is None:
         return dict(zip(names, table.T, strict=True))
     raise TrainingError(f"{_what_happened(names, table, done, bad)}; {last_good()}; {ADVICE}")
-
-
-def _flags(arrays):
-    """Return an array (n,): 1, or true, for each of n arrays in which a number is not finite."""
-    if kernels.supports(*arrays):
-        return kernels.not_finite(arrays)
-    xp = array_module(arrays[0])
-    return xp.stack([~xp.isfinite(array).all() for array in arrays])
 
 
 def _what_happened(names, table, done, array):

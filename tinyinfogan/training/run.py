@@ -117,17 +117,17 @@ class Run:
             self.writer.write(plots.save_grid, path, drawn, 10)
 
     def due(self, every):
-        """Return whether a checkpoint is due: at every so many steps, each time.
+        """Return whether a checkpoint is due: at every so many steps.
 
-        If that is 0, at multiples of 500, if 30 seconds have passed since the last one: on a quick
-        machine writing takes longer than training.  What a rollback goes back to counts steps only:
-        results must not hang on the time.
+        If that is 0, at each 500, if 30 seconds have passed: writing takes longer than training on
+        a quick machine.  But where a rollback goes back to must not hang on the time.
         """
         if self.done % (every or USUAL):
             return False
-        late = time.perf_counter() - self.saved >= SECONDS
-        always = every or self.config.get("options", {}).get("on_nan") == "rollback"
-        return bool(always or self.group.sum(np.array(int(late))) > 0)  # the same in all processes
+        if every or self.config.get("options", {}).get("on_nan") == "rollback":
+            return True
+        late = np.array(time.perf_counter() - self.saved >= SECONDS, int)
+        return self.group.sum(late) > 0  # the same in all processes
 
     def save(self):
         """Save a checkpoint.  Raises Stopped once it is written if a signal has come."""

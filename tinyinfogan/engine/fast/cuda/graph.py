@@ -27,36 +27,29 @@ def replayed(step, parts, warm=2):
     parts: {name: module or Adam}, all whose arrays it changes.  What an Adam counts is counted
     here, and the step must not read it.
 
-    The graph first does call number `warm` once more.  If a bit comes out otherwise, something
-    changes from step to step that it would keep as it is: a line says so, and steps go on as they
-    were.  So they do if memory is too little, or with the formulas left in place (seam.is_plain),
-    whose products cannot be captured.  What changes only later is not found: leave it in an array.
+    The graph first does call number `warm` once more.  If a bit comes out otherwise, it would keep
+    something that changes from step to step: a line says so, and steps go on as they were, as they
+    do without memory for a graph, or in plain() code, whose products cannot be captured.  What
+    changes only later is not found: leave it in an array.
     """
-    if seam.is_plain:
-        return step
-    adams, calls, run, last = [p for p in parts.values() if isinstance(p, Adam)], 0, step, None
+    calls, run, last = 0, step, None
 
     def replay(*arrays):
         nonlocal calls, run, last
-        calls, trouble = calls + 1, None
+        calls += 1
         if calls == warm:  # kernels are compiled by now, and libraries loaded
             before = {name: to_host(array) for name, array in state_of(parts).items()}
             last = arrays, before, step(*arrays)
             return last[-1]
-        if calls == warm + 1:
-            (run, trouble), last = _graph(step, parts, adams, *last), None
-        if trouble:
-            what = "no CUDA graph, {}; steps go on kernel by kernel, slower"
-            print(what.format(trouble), file=sys.stderr)
+        if calls != warm + 1:
+            return run(*arrays)
+        run, results, why = _graph(step, parts, arrays, *last)
+        last = None
         if run is step:
-            return step(*arrays)
-        for adam in adams:
-            adam.count()
-        results = run(*arrays)  # right this time, whatever the graph keeps
-        run = step if trouble else run
+            print(f"no CUDA graph, {why}; steps go on kernel by kernel, slower", file=sys.stderr)
         return results
 
-    return replay
+    return step if seam.is_plain else replay
 
 
 def state_of(parts):
@@ -65,20 +58,25 @@ def state_of(parts):
     return {name: array for name, array in every.items() if array.dtype.kind == "f"}
 
 
-def _graph(step, parts, adams, arrays, before, results):
-    """Return (the step as a graph, None), or with what is wrong with it; itself if it has none.
+def _graph(step, parts, arrays, old, before, results):
+    """Return (the step as a graph, or itself if that will not do, its results for arrays, why).
 
-    arrays, before, results: of the call before, with the state, on the host, that it began with.
+    old, before, results: of the call before: its arrays, the state it began with, what it gave.
     """
-    places, after = state_of(parts), {}
+    places, after, adams = state_of(parts), {}, [p for p in parts.values() if isinstance(p, Adam)]
+    why = None
     try:
         inputs = [array_module(arrays[0]).empty(array.shape, array.dtype) for array in arrays]
         with _uncounted(adams):
             launch, outputs = capture(lambda: step(*inputs))
     except MemoryError as error:
-        return step, f"for lack of memory ({error})"
+        why = f"for lack of memory ({error})"
+    if why:  # not inside `except`: the error has what the capture had made
+        return step, step(*arrays), why
 
-    def run(*arrays):
+    def run(*arrays, counting=adams):
+        for adam in counting:
+            adam.count()
         for array, new in zip(inputs, arrays, strict=True):
             array[...] = array_module(array).asarray(new)
         launch()
@@ -87,15 +85,17 @@ def _graph(step, parts, adams, arrays, before, results):
     for name, array in places.items():
         after[name] = to_host(array)
         array.set(before.pop(name))
-    again, unlike = run(*arrays) | state_of(parts), []
+    again, unlike = run(*old, counting=()) | state_of(parts), []
     for name, expected in (results | after).items():
         found, place = again[name], places.get(name, again[name])
         if found is not place or not np.array_equal(*map(to_host, (found, expected)), True):
             unlike.append(name)
     for name, array in places.items():
         array.set(after[name])
-    what = "as {} hangs on what it would keep as it is now: leave that in an array, the same one"
-    return run, what.format(unlike[0]) if unlike else None
+    if not unlike:
+        return run, run(*arrays), None
+    why = f"as {unlike[0]} hangs on what it would keep as it is: leave that in an array, in place"
+    return step, run(*arrays), why  # that is still right this time
 
 
 @contextlib.contextmanager

@@ -185,15 +185,14 @@ def adam_update(thetas, grads, ms, vs, numbers, beta1, beta2):
 
 def not_finite(arrays):
     """Return an array (n,): 1 for each of n arrays in which a number is not finite, else 0."""
-    flags = array_module(arrays[0]).zeros(len(arrays), arrays[0].dtype)
-    (many,) = _ARRAYS["x"].shape
-    for at in range(0, len(arrays), many):
-        some, table = arrays[at : at + many], np.zeros((), _ARRAYS)
-        table["x"][: len(some)] = [array.data.ptr for array in some]
-        table["size"][: len(some)] = [array.size for array in some]
-        grid = min(-(-max(array.size for array in some) // THREADS), 1024), len(some)
-        start("not_finite", flags[at : at + many], table, flags[at : at + many], grid=grid)
-    return flags
+    xp, n, (most,) = array_module(arrays[0]), len(arrays), _ARRAYS["x"].shape
+    if n > most:
+        return xp.concatenate([not_finite(arrays[:most]), not_finite(arrays[most:])])
+    flags, table = xp.zeros(n, arrays[0].dtype), np.zeros((), _ARRAYS)
+    table["x"][:n] = [array.data.ptr for array in arrays]
+    table["size"][:n] = [array.size for array in arrays]
+    grid = min(-(-int(table["size"].max()) // THREADS), 1024), n
+    return start("not_finite", flags, table, flags, grid=grid)
 
 
 def warp(x, maps):
