@@ -389,8 +389,24 @@ def test_capturing_does_nothing_and_launching_does_it_each_time(gpu):
         assert host(x).sum() == 3 * count and float(host(total)) == 6 * count
 
 
+def test_arrays_that_are_not_finite_are_found_in_few_kernels(gpu, monkeypatch):
+    """Wherever in an array the number is, and whatever it is; a kernel looks at 64 arrays."""
+    started, plain = [], kernels.start
+    monkeypatch.setattr(
+        kernels, "start", lambda *a, **how: started.append(a[0]) or plain(*a, **how)
+    )
+    sizes = [1, 3, 256, 257, 1024 * kernels.THREADS + 1]
+    arrays = [gpu.ones(sizes[index % 5], np.float32) for index in range(300)]
+    assert not host(kernels.not_finite(arrays)).any() and started == ["not_finite"] * 5
+    wrong = {0: np.nan, 3: np.inf, 4: -np.inf, 63: np.nan, 64: np.inf, 299: np.nan}
+    for index, value in wrong.items():
+        arrays[index][-1] = value
+    arrays[5][...] = np.finfo(np.float32).max  # which is finite
+    assert np.flatnonzero(host(kernels.not_finite(arrays))).tolist() == [*wrong]
+
+
 def test_the_look_for_numbers_that_are_not_finite_is_one_kernel_and_one_copy(gpu, monkeypatch):
-    """It names the first array concerned, and the step, as on the CPU."""
+    """One for 64 arrays, and a copy of all flags and values; it names the first array concerned."""
     if gpu.__version__ != "stand-in":
         pytest.skip("only the stand-in counts copies")
     started, plain = [], kernels.start
@@ -398,15 +414,15 @@ def test_the_look_for_numbers_that_are_not_finite_is_one_kernel_and_one_copy(gpu
         kernels, "start", lambda *a, **how: started.append(a[0]) or plain(*a, **how)
     )
     model = InfoGAN(PLAIN, (12, 8, 1), np.random.default_rng(0)).to("cuda")
-    parts = {"D": model.discriminator, "G": model.generator, **optimisers(model)}
+    parts = {"G": model.generator, "g_adam": optimisers(model)["g_adam"]}
     history = [{"d_loss": gpu.ones(()), "g_loss": gpu.ones(()) * step} for step in range(4)]
     before = stand_in.host_copies
     found = finite_values(history, 4, parts, str)
     assert stand_in.host_copies == before + 1 and started == ["not_finite"]
     assert found["g_loss"].tolist() == [0, 1, 2, 3]
     parts["g_adam"].first_moments[2][-1] = np.inf
-    parts["d_adam"].second_moments[1][0] = np.nan
-    with pytest.raises(TrainingError, match=r"^d_adam.second_moment.1 is not finite after step 4"):
+    parts["g_adam"].second_moments[3][0] = np.nan
+    with pytest.raises(TrainingError, match=r"^g_adam.first_moment.2 is not finite after step 4"):
         finite_values(history, 4, parts, str)
 
 

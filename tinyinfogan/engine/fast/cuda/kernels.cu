@@ -10,9 +10,6 @@ struct Windows { int H, W, C, OH, OW, KH, KW, stride, padding; };
 // What Adam needs of each parameter: its elements, their gradients and moments, and their number.
 struct Parameters { T *theta[64]; const T *g[64]; T *m[64], *v[64]; int size[64]; };
 
-// Arrays to look through, and their sizes.
-struct Arrays { const T *x[256]; int size[256]; };
-
 // A place between pixels: the one above and to the left of it, and how far below and right it is.
 struct Place { int r, c; T down, right; bool inside; };
 
@@ -109,12 +106,12 @@ __global__ void adam_update(Parameters all, T beta1, T new1, T beta2, T new2, co
     }
 }
 
-// not_finite, no primitive: flags[y] becomes 1 if array y has a number whose difference from itself is not 0.
-__global__ void not_finite(Arrays all, T *flags) {
-    const T *x = all.x[blockIdx.y];
+// not_finite, no primitive: flags[y] becomes 1 if array y of g has a number whose difference from itself is not 0.
+__global__ void not_finite(Parameters all, T *flags) {
+    const T *g = all.g[blockIdx.y];
     int i = blockIdx.x * blockDim.x + threadIdx.x, n = all.size[blockIdx.y];
     for (; i < n; i += gridDim.x * blockDim.x)
-        if (x[i] - x[i] != 0) flags[blockIdx.y] = 1;
+        if (g[i] - g[i] != 0) flags[blockIdx.y] = 1;
 }
 
 // warp.

@@ -21,7 +21,6 @@ COLUMNS = 1 << 28  # elements of columns at a time: large products are better, t
 MANY = 64
 _POINTERS = [(name, np.uint64, MANY) for name in ("theta", "g", "m", "v")]
 _PARAMETERS = np.dtype([*_POINTERS, ("size", np.int32, MANY)])
-_ARRAYS = np.dtype([("x", np.uint64, 256), ("size", np.int32, 256)])
 _SIZES = ("H", "W", "C", "OH", "OW", "KH", "KW", "stride", "padding")
 _WINDOWS = np.dtype([(name, np.int32) for name in _SIZES])
 
@@ -76,6 +75,18 @@ def start(name, written, *arguments, grid=None):
     grid = grid or (-(-written.size // THREADS),)
     _kernel(xp, dtype.name, name)(grid, (THREADS,), tuple(value(a) for a in arguments))
     return written
+
+
+def not_finite(arrays):
+    """Return an array (n,): 1 for each of n arrays in which a number is not finite, else 0."""
+    flags = array_module(arrays[0]).zeros(len(arrays), arrays[0].dtype)
+    for at in range(0, len(arrays), MANY):
+        some, own, table = arrays[at : at + MANY], flags[at : at + MANY], np.zeros((), _PARAMETERS)
+        table["g"][: len(some)] = [array.data.ptr for array in some]
+        table["size"][: len(some)] = [array.size for array in some]
+        grid = min(-(-max(array.size for array in some) // THREADS), 1024), len(some)
+        start("not_finite", own, table, own, grid=grid)
+    return flags
 
 
 # --- the primitives -------------------------------------------------------------------------------
@@ -181,18 +192,6 @@ def adam_update(thetas, grads, ms, vs, numbers, beta1, beta2):
         largest = max((theta for theta, *_ in some), key=lambda theta: theta.size)
         grid = min(-(-largest.size // THREADS), 1024), len(some)
         start("adam_update", largest, table, *shares, numbers, grid=grid)
-
-
-def not_finite(arrays):
-    """Return an array (n,): 1 for each of n arrays in which a number is not finite, else 0."""
-    xp, n, (most,) = array_module(arrays[0]), len(arrays), _ARRAYS["x"].shape
-    if n > most:
-        return xp.concatenate([not_finite(arrays[:most]), not_finite(arrays[most:])])
-    flags, table = xp.zeros(n, arrays[0].dtype), np.zeros((), _ARRAYS)
-    table["x"][:n] = [array.data.ptr for array in arrays]
-    table["size"][:n] = [array.size for array in arrays]
-    grid = min(-(-int(table["size"].max()) // THREADS), 1024), n
-    return start("not_finite", flags, table, flags, grid=grid)
 
 
 def warp(x, maps):
