@@ -262,7 +262,7 @@ def _call(function, *args, **kwargs):
     if out is None and (name in _WRITERS or name.startswith("__i") and name != "__invert__"):
         out = args[0]
     if out is not None:
-        _tape.append(lambda: function(*args, **kwargs))
+        _tape.append((name, lambda: function(*args, **kwargs)))
         return _wrap(out)
     result = function(*args, **kwargs)
     if isinstance(result, np.generic):
@@ -270,7 +270,7 @@ def _call(function, *args, **kwargs):
     if isinstance(result, np.ndarray) and not _is_view(result, args):
         result = result.copy()  # and nothing in it yet
         result[...] = np.nan if result.dtype.kind == "f" else 99
-        _tape.append(lambda: np.copyto(result, function(*args, **kwargs)))
+        _tape.append((name, lambda: np.copyto(result, function(*args, **kwargs))))
     return _wrap(result)
 
 
@@ -284,12 +284,12 @@ def _is_view(result, values):
 
 # --- CUDA graphs, and what is started by hand -----------------------------------------------------
 
-_tape = None  # while a graph is captured, the list of what it is to do
+_tape = None  # while a graph is captured, the list of (name, what it is to do)
 
 
-def _do(work):
+def _do(name, work):
     """Do what a kernel does, or note it down."""
-    work() if _tape is None else _tape.append(work)
+    work() if _tape is None else _tape.append((name, work))
 
 
 def _not_in_capture(what):
@@ -302,7 +302,7 @@ class Graph:
         self._tape = tape
 
     def launch(self, stream=None):
-        for work in self._tape:
+        for _, work in self._tape:
             work()
 
     def upload(self, stream=None):
@@ -310,9 +310,10 @@ class Graph:
 
     def debug_dot_str(self, flags=0):
         text = 'digraph dot {\nsubgraph cluster_1 {\nlabel="graph_1" graph[style="dashed"];\n'
-        for number, work in enumerate(self._tape):
+        names = [name for name, _ in self._tape if not name.startswith("empty")]  # memory only
+        for number, name in enumerate(names):
             text += f'"graph_1_node_{number}"[style="bold" shape="octagon" label="{number}\n'
-            text += f'{work.__qualname__}\n"];\n\n'
+            text += f'{name}\n"];\n\n'
             text += f'"graph_1_node_{number - 1}" -> "graph_1_node_{number}";\n' if number else ""
         return text + "}\n}\n"
 
@@ -383,7 +384,7 @@ class Cublas:
         a = matrix(a, m, lda, k) if a_turned else matrix(a, k, lda, m).T
         b = matrix(b, k, ldb, n) if b_turned else matrix(b, n, ldb, k).T
         c = matrix(c, n, ldc, m)
-        _do(lambda: np.copyto(c, (a @ b).T))
+        _do("gemm", lambda: np.copyto(c, (a @ b).T))
         return 0
 
 
@@ -441,7 +442,7 @@ class RawModule:
         def launch(grid, block, args):
             structs = [isinstance(a, np.ndarray) and a.dtype.names and a.size == 1 for a in args]
             args = [a if by_value else _unwrap(a) for a, by_value in zip(args, structs)]
-            _do(lambda: on_cpu.launch(self._library, name, grid, block, args))
+            _do(name, lambda: on_cpu.launch(self._library, name, grid, block, args))
 
         return launch
 
