@@ -43,6 +43,7 @@ def not_frozen(module):
         parameter.grad = None
 
 
+PROCESSES = "processes, not threads"  # for all other measures there are threads
 POOL = [mock.patch.object(module, "pooled_empty", np.empty) for module in (cpu, conv)]
 ONE_THREAD = [mock.patch.object(threads, "count", 1)]
 OF_BLAS = [mock.patch.object(module, "one_blas_thread", nullcontext()) for module in (cpu, threads)]
@@ -52,6 +53,7 @@ MECHANISMS = {
     "threads, but BLAS's own": ONE_THREAD + OF_BLAS,
     "chunks of a convolution's columns": [mock.patch.object(conv, "COLUMNS", 1 << 62)],
     "chunks in Adam": [mock.patch.object(cpu, "CHUNK", 1 << 62)],
+    PROCESSES: [],
     "D frozen in G's step": [mock.patch.object(paper, "frozen", not_frozen)],
     "everything quick": [mock.patch.object(cpu, "VERSIONS", {})],
 }
@@ -65,9 +67,10 @@ def measure(problem, names, rounds):
     names: of MEASURES.  The steps with and without each take turns, so that what a busy machine
     does to one it does to the other.
     """
-    step, _ = sides.loader("ours")(problem, draw_batches(problem))
+    start, batches = sides.loader("ours"), draw_batches(problem)
+    step, shared = start(problem, batches, "threads")[0], start(problem, batches)[0]
 
-    def steps(patches):
+    def steps(patches, step=step):
         """Return the least ms of three steps; one more goes before."""
         with ExitStack() as stack:
             for patch in patches:
@@ -77,6 +80,8 @@ def measure(problem, names, rounds):
     results, whole = {"everything": None}, []
     for name in names:
         turns = {"with": lambda: steps([]), "without": lambda name=name: steps(MEASURES[name])}
+        if name == PROCESSES:
+            turns = {"with": lambda: steps([], shared), "without": turns["with"]}
         times = common.alternate(turns, rounds)
         ratios = [less / all_ for less, all_ in zip(times["without"], times["with"])]
         results[name] = {"ms": common.spread(times["without"])}

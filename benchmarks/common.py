@@ -160,6 +160,17 @@ def memory():
     return peak, peak
 
 
+def memory_of_children():
+    """Return the memory in bytes that this process's children have, without what is shared."""
+    pages = Path("/proc/self/task", str(os.getpid()), "children")
+    total = 0
+    for child in pages.read_text().split() if pages.exists() else ():
+        for line in Path("/proc", child, "smaps_rollup").read_text().splitlines():
+            if line.startswith("Private_"):
+                total += 1024 * int(line.split()[1])
+    return total
+
+
 def machine():
     """Return what the results were measured on, a dict."""
     blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]

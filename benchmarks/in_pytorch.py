@@ -2,6 +2,7 @@
 
 import math
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -15,10 +16,26 @@ from tinyinfogan.infogan.variants.consistency import KEPT, TRACE
 
 
 def start(problem, batches, layout, adam, transform=lambda function: function, graphed=False):
-    """Return (step, state), see sides.loader.
+    """Return (step, state), see sides.loader, from what `build` takes.
 
+    graphed: replay the step as a CUDA graph.
+    """
+    parts = build(problem, layout, adam, transform, graphed)
+    data = [
+        [x if x is None else x.to(problem.device) for x in tensors(batch, layout)]
+        for batch in batches
+    ]
+    compute = as_graph(parts.compute, data[0], parts.rewind) if graphed else parts.compute
+    return lambda index: compute(*data[index]), parts.state
+
+
+def build(problem, layout, adam, transform=lambda function: function, capturable=False):
+    """Return the training in PyTorch, with our first weights: a namespace.
+
+    compute(real, latents, *maps) takes a step on tensors of a batch, state() and rewind() are as of
+    `start`; G, D = (trunk, D's head, Q's head), adams, and kept, the consistency's {name: P}.
     layout: "NCHW" or "channels_last".  adam: "foreach" or "fused".  transform: what is done to the
-    functions that compute, such as torch.compile.  graphed: replay the step as a CUDA graph.
+    functions that compute, such as torch.compile.
     """
     torch.set_num_threads(threads.count)
     torch.backends.cudnn.allow_tf32 = False  # products of float32, as all sides take
@@ -35,14 +52,10 @@ def start(problem, batches, layout, adam, transform=lambda function: function, g
     kept = {n: P.to(problem.device, getattr(torch, problem.dtype)) for n, P in first.items()}
     names = list(model(problem).state_dict())
     entries = state_entries(networks, (G, trunk, d_head, q_head), layout)
-    how = {adam: True, "capturable": graphed}
+    how = {adam: True, "capturable": capturable}
     adams = d_adam, g_adam = [
         torch.optim.Adam(part.parameters(), lr, BETAS, EPS, **how)
         for part, lr in ((D, settings.d_lr), (G, settings.g_lr))
-    ]
-    data = [
-        [x if x is None else x.to(problem.device) for x in tensors(batch, layout)]
-        for batch in batches
     ]
 
     @torch.no_grad()
@@ -100,17 +113,12 @@ def start(problem, batches, layout, adam, transform=lambda function: function, g
         D.requires_grad_(True)
         return {"d_loss": d_loss, "g_loss": g_loss, **information}
 
-    if graphed:
-        compute = as_graph(compute, data[0], rewind)
-
-    def step(index):
-        return compute(*data[index])
-
     def state():
         arrays = (back(tensor.detach().cpu().numpy()) for tensor, _, back in entries)
         return dict(zip(names, arrays, strict=True))
 
-    return step, state
+    rest = {"state": state, "rewind": rewind, "adams": adams, "kept": kept}
+    return SimpleNamespace(compute=compute, G=G, D=D, **rest)
 
 
 def start_compiled(problem, batches, **variant):

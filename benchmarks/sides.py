@@ -126,8 +126,8 @@ def prepare(side, variant, problem):
 def peak_memory(side, variant, problem, steps):
     """Take some steps in a worker.  Returns a handle() with what they take, in bytes.
 
-    total: the most memory the process ever had.  training: that, less what it had when everything
-    was imported and the data was ready.
+    total: the most memory the process ever had, and what others that share its steps have alone.
+    training: that, less what it had when everything was imported and the data was ready.
     """
     start, batches = loader(side), draw_batches(problem)
     time.sleep(0.1)
@@ -135,5 +135,5 @@ def peak_memory(side, variant, problem, steps):
     step, _ = start(problem, batches, **variant)
     for index in range(steps):
         step(index % len(batches))
-    total = common.memory()[1]
+    total = common.memory()[1] + common.memory_of_children()
     return lambda: {"total": total, "training": total - before}

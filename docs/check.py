@@ -1,8 +1,8 @@
 """Look at every page of the built site in headless Chromium: python docs/check.py [docs/_build]
 
-At a desktop's and a phone's width: figures are there, formulas are set, nothing is wider than the
-screen, no script fails, and no link of the site leads nowhere.  Exit status 1 if something is
-wrong.
+At a desktop's and a phone's width: figures are there, formulas are set, no output holds a progress
+bar, the playground is not cut, nothing is wider than the screen, no script fails, and no link of
+the site leads nowhere.  Exit status 1 if something is wrong.
 """
 
 import functools
@@ -43,6 +43,9 @@ async function look(page, width) {
     image.loading = "eager";
     await image.decode().catch(() => wrong.push(`no image ${image.src}`));
   }
+  if (/\\d%\\|/.test(doc.body.textContent)) wrong.push("a progress bar");
+  for (const part of doc.querySelectorAll("iframe.playground"))
+    if (part.contentDocument.body.offsetHeight > part.offsetHeight) wrong.push("a cut playground");
   const wide = doc.documentElement.scrollWidth;
   if (wide > width) wrong.push(`${wide} pixels wide`);
   const links = [...doc.querySelectorAll("a[href]")].map(link => link.href.split("#"))

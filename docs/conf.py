@@ -134,13 +134,19 @@ def with_fast(source_file, return_node=False):
     return (conf, blocks, *node)
 
 
+os.environ["TQDM_DISABLE"] = "1"  # on a page, a progress bar would be a line for each of its states
+
 if os.environ.get("LESSONS") == "fast":
     py_source_parser.split_code_and_text_blocks = with_fast
 
+# The first cell of each notebook.  The package is installed from its folder, not from an index.
 INSTALL = """import importlib.util
 
 if not importlib.util.find_spec("tinyinfogan"):
-    %pip install tinyinfogan"""
+    raise ModuleNotFoundError(
+        "tinyinfogan is not installed here: in a cell of its own, run  %pip install FOLDER  "
+        "with the folder of its setup.py, then go on"
+    )"""
 
 sphinx_gallery_conf = {
     "examples_dirs": "../lessons",

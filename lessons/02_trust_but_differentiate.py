@@ -168,8 +168,8 @@ plt.show()
 # backward() wants one number at the end, or for an array of outputs y a *cotangent* u of the same
 # shape, and then gives the gradient of ⟨u, y⟩. A plain sum is u = 1, and this is where the wrong
 # batch norm slipped through. Whatever x is, a normalised channel sums to 0, and the outputs of a
-# softmax sum to 1. The derivative of a constant is 0, so the right answer is 0, and *any* backward
-# that makes 0 of u = 1 passes: also one that returns zeros and nothing else.
+# softmax (``ops.softmax``) sum to 1. The derivative of a constant is 0, so the right answer is 0,
+# and *any* backward that makes 0 of u = 1 passes: also one that returns zeros and nothing else.
 
 
 # %%
@@ -342,5 +342,5 @@ print(f"complex step, error: {abs(slope - np.cos(1.0)):.0e}")
 
 # %% [markdown]
 # From here on we can afford to be bold: whatever trick makes an operation fast, the check will tell
-# whether it is still the same operation. Next come the operations
-# of which all others are made, for arrays in place of numbers.
+# whether it is still the same operation. Next come the operations of
+# which all others are made, for arrays in place of numbers.

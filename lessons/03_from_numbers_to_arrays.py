@@ -34,9 +34,9 @@ plt.style.use("tinyinfogan.view.lesson")
 # The result first
 # ----------------
 #
-# One matrix product, done twice. First with lesson 1's numbers, each of which remembers. (This is
-# the class from there, with the walk of its inputs in the order of their making.) Then with the
-# package's arrays.
+# One matrix product and its way back, done twice. First with lesson 1's numbers, each of which
+# remembers. (The class is the one from there, a little shorter. Every number is made after its
+# inputs, so the way back may simply take all numbers in reverse.) Then with the package's arrays.
 
 
 # %%
@@ -123,8 +123,9 @@ print(f"{n} x {n}, arrays are faster by: {seconds[0] / seconds[1]:,.0f}")
 # the gradient of the outputs and makes that of the inputs. It is *all* the walk back ever asks of
 # an operation.
 #
-# Let us see the table for a small product Y = XW, with X 3×4 and W 4×2. We make it in the honest
-# way: nudge each input, and see which outputs move.
+# Let us see the table for a small product Y = XW, with X 3×4 and W 4×2, so that Y is 3×2. The
+# numbers of each array count one after the other, row by row. We make the table in the honest way:
+# nudge each input, and see which outputs move.
 
 
 # %%
@@ -138,7 +139,7 @@ def jacobian(f, x, h=1e-6):
     return np.stack(columns, axis=1)
 
 
-X, W, g = rng.standard_normal((3, 4)), rng.standard_normal((4, 2)), None
+X, W = rng.standard_normal((3, 4)), rng.standard_normal((4, 2))
 by_X = jacobian(lambda X: X @ W, X)
 by_W = jacobian(lambda W: X @ W, W)
 
@@ -157,9 +158,9 @@ for ax, (title, picture) in zip(panels, pictures.items()):
 plt.show()
 
 # %% [markdown]
-# White is 0. In the table by X stands Wᵀ, once for each row of X, and nothing else: a row of Y
-# depends on the same row of X only. In the table by W stand the numbers of X, each twice, once for
-# each column of W.
+# White is 0, blue is positive, red negative. In the table by X stands Wᵀ, once for each row of X,
+# and nothing else: a row of Y depends on the same row of X only. In the table by W stand the
+# numbers of X, each twice, once for each column of W.
 #
 # So the table is large and says little. How large, for a layer that takes 128 digits of 784 pixels
 # to 1,024 units?
@@ -226,7 +227,8 @@ print(inspect.getsource(record))
 # Three things are noted: that the result needs a gradient, which inputs it came from, and the
 # function that goes back. It does no calculus of its own. And two things are *not* noted. An input
 # that needs no gradient becomes ``None``: the pixels of a picture are data, and nobody will change
-# them. And if no input needs one, nothing at all is kept.
+# them. And if no input needs one, nothing at all is kept. (``_recording`` is a switch that can turn
+# the notes off altogether; lesson 5 uses it.)
 
 # %%
 pixels, weights = Tensor(X), Tensor(W, requires_grad=True)
@@ -335,8 +337,9 @@ print(f"mean square of it: {((predictions - answers) ** 2).mean():.2f}")
 print(f"as it should be: {((predictions[:, 0] - answers) ** 2).mean():.2f}")
 
 # %% [markdown]
-# Perfect predictions have a loss of about 2. Every prediction is compared with every answer. The
-# best one can do then is to predict the mean, and so the network learns the mean. Nothing crashes.
+# Perfect predictions have a loss of more than 2, as every prediction is compared with every answer.
+# The best one can do then is to predict the mean, and so the network learns the mean. Nothing
+# crashes.
 # If a network of yours learns nothing but the mean, print shapes.
 #
 # Why backwards?
@@ -371,7 +374,8 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# Backwards costs about as much as forwards, however many inputs there are. That is the whole reason
+# So the way back costs about twice as much as running the network (two products for each one), and
+# that gives *all* derivatives of the loss, however many inputs there are. That is the whole reason
 # why networks with millions of weights can be trained. (Had a program one input and a million
 # outputs, the other order would win.)
 #

@@ -95,8 +95,8 @@ print("softmax of 1000, 999, 0:", ops.softmax(Tensor(x)).data.round(4))
 # $$\log p_k = x_k - m - \log Σ_j e^{x_j - m},\quad m = \max x$$
 #
 # The logarithm of e to the something is the something; no power is ever taken of the first term.
-# The logarithm is the basic function, then, and softmax is made from it. The package has both in
-# ``tinyinfogan/engine/ops.py``, and computes just this:
+# The logarithm is the basic function, then, and softmax is made from it. The package has both,
+# ``ops.log_softmax`` and ``ops.softmax``, in ``tinyinfogan/engine/ops.py``, and computes just this:
 
 
 # %%

@@ -396,7 +396,7 @@ animation
 # Exercises
 # ---------
 #
-# 1. There is a cure for the circling. Let each walker step along the gradient that he expects
+# 1. There is a cure for the circling. Let each walker step along the gradient that it expects
 #    *next*: the last one, plus the change that it made since the one before. Put that in place of
 #    the ``...``, with the names ``g`` and ``before``. The judge is the distance after 2,000 steps.
 

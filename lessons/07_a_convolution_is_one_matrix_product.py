@@ -35,10 +35,10 @@ plt.style.use("tinyinfogan.view.lesson")
 # The result first
 # ----------------
 #
-# A convolution like those in the networks of the InfoGAN paper, on two images, as loops will take
-# long enough. Images are arrays (N, H, W, C): number, height, width, channels. Weights are (KH, KW,
-# C_in, C_out): height and width of the window, channels in, channels out. The letters are the same
-# in the whole package.
+# A convolution like those in the networks of the InfoGAN paper, as loops and as the package has it,
+# ``ops.conv2d``; on two images only, as loops will take long enough. Images are arrays (N, H, W,
+# C): number, height, width, channels. Weights are (KH, KW, C_in, C_out): height and width of the
+# window, channels in, channels out. The letters are the same in the whole package.
 
 
 # %%

@@ -160,8 +160,8 @@ print("gradient of conv2d is conv_transpose2d:", same)
 # then one product, im2col(x) · W. The transpose of two steps is the transpose of each, in reverse
 # order. So first a product with Wᵀ, then the transpose of im2col, which is called *col2im*: every
 # number goes back to the pixel that it was copied from, and where windows overlap they add up. It
-# is the painter's ``+=``, only that he loops over all pixels, and col2im over the KH·KW places of a
-# window and takes all windows at once:
+# is the painter's ``+=``, except that he loops over all pixels, and col2im over the KH·KW places of
+# a window and takes all windows at once:
 
 
 # %%

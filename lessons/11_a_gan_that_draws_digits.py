@@ -40,7 +40,7 @@ images = data.load().images
 # The result first
 # ----------------
 #
-# Eight times noise, always the same eight, and what G makes of it in the course of training. Each
+# Eight noise vectors z, always the same, and what G makes of them in the course of training. Each
 # row is one z; time runs from left to right.
 
 # %%
@@ -69,22 +69,24 @@ plt.show()
 # The rules
 # ---------
 #
-# Before 2016 nobody knew how to make GANs of convolutions that would train. Radford, Metz and
-# Chintala tried many and wrote down what had worked. Networks that follow them are called
+# The first GANs that were made of convolutions seldom trained. Radford, Metz and Chintala (2016,
+# arXiv 1511.06434) tried many and wrote down what had worked. Networks that follow them are called
 # **DCGAN**, *deep convolutional* GAN:
 #
-# - no pooling: D goes down with strides, G goes up with transposed convolutions of stride 2;
+# - no pooling, that is, no layers that take the mean or the largest of neighbours: D goes down with
+#   strides, G goes up with transposed convolutions of stride 2;
 # - batch norm in both, but not on G's output and not on D's input;
-# - no hidden dense layers;
-# - ReLU in G, leaky ReLU in D;
+# - no hidden dense layers, only one after z and one before the logit;
+# - ReLU in G, leaky ReLU in D, with a slope of 0.2;
 # - weights from N(0, 0.02²), Adam with β₁ = 0.5.
 #
-# G -
+# The generator
+# -------------
 #
 # z has 32 numbers. A dense layer makes of them a small picture of 7×7 with many channels; then the
 # sides double twice, to 14 and to 28. (H - 1)·2 - 2·1 + 4 = 2H: 4×4 windows at stride 2 with a
 # padding of 1 double whatever they get (lesson 8). At the end a sigmoid makes a grey of each
-# number.
+# number. (No bias before a batch norm: the norm would take it out again.)
 
 
 # %%
@@ -125,7 +127,8 @@ show_shapes(G, Tensor(z))
 # %% [markdown]
 # The last column counts the numbers that are learnt. Nearly all of them are in the dense layer.
 #
-# D -
+# The discriminator
+# -----------------
 #
 # The same way back: 28, 14, 7, and then one number, the logit. Where G has a transposed convolution
 # D has a convolution with the same window. (The first has a bias in place of a batch norm, by the
@@ -261,8 +264,9 @@ animation
 #
 # <details><summary>Answer</summary>
 #
-# D's rises, from 0.3 to 1.2: noise is easy to tell from digits, digits from digits are hard. G's
-# falls, from 2.4 to 0.9. Both come closer to the dotted lines, where D can only guess.
+# D's rises, from 0.3 in the first tenth of the run to 1.2 in the last: noise is easy to tell from
+# digits, digits from digits are hard. G's falls, from 2.4 to 0.9. Both come closer to the dotted
+# lines, where D can only guess.
 #
 # </details>
 
@@ -298,8 +302,9 @@ plt.show()
 # Does it copy?
 # -------------
 #
-# Has G learnt some pictures by heart? Take generated digits, and look among all real ones for the
-# one that is nearest, pixel by pixel. A copy would have a distance near 0.
+# Has G learnt some pictures by heart? Take the eight digits of the first figure, and look among
+# twenty thousand real ones for the one that is nearest to each, pixel by pixel. A copy would have a
+# distance near 0.
 
 # %%
 pool = images[: 2000 if FAST else 20_000].reshape(-1, 784).astype(np.float32) / 255
@@ -331,9 +336,8 @@ for ax in grid.flat:
 plt.show()
 
 # %% [markdown]
-# Nothing was copied: generated digits are farther from the nearest real one than real ones are from
-# each other. (That they are so much farther, 6.6 against 4.4, says also that one can still tell
-# them.)
+# None of these is a copy: they are farther from the nearest real one than real ones are from each
+# other. (That they are so much farther, 6.57 against 4.35, says also that one can still tell them.)
 #
 # The trap
 # --------
@@ -377,9 +381,9 @@ plt.show()
 
 # %% [markdown]
 # Look at the solid lines first. In D's own step the fakes have a logit of -8.6: D is quite certain
-# and right, and its loss is 0.000. In G's step the very same fakes, in the very same D, have +2.0:
-# certainly real. So G's loss is tiny, 0.15, and G is content. It paints scribble, and both losses
-# say that all is well.
+# and right, and its loss is 0.000. In G's step the very same fakes, in a D that has moved by a
+# single step, have +2.0: most likely real. So G's loss is tiny, 0.15, and G is content. It paints
+# scribble, and both losses say that all is well.
 #
 # What has happened? With both kinds in a batch, D has an easy way to tell them apart: how does a
 # picture differ from the *mean of the batch*? Half are digits and half are scribble, so each half

@@ -3,10 +3,11 @@
 Lesson 16: A classifier nobody taught
 =====================================
 
-Q was made to read codes in *generated* pictures, because only of those we know the codes. Show it a
-real digit instead, and it answers all the same: with a category, and with two numbers. The category
-turns out to be the digit, nearly always, though not one label was used; and the numbers turn out to
-go with things that one can measure on the image.
+Q was made to read codes in *generated* pictures, because only of those we know the codes. Real ones
+it has only compared with one another (lesson 15). Show it a real digit, and it answers all the
+same: with a category, and with two numbers. The category turns out to be the digit, nearly always,
+though not one label was used; and the numbers turn out to go with things that one can measure on
+the image.
 
 *You will know* how to judge a classifier that has no names for its classes; what its mistakes look
 like; and how to find out what a continuous code has learnt, on real images, in numbers.
@@ -32,9 +33,7 @@ FAST = False  # True: less of everything, to see that it runs
 plt.style.use("tinyinfogan.view.lesson")
 
 dataset = data.load()
-model = (
-    tinyinfogan.load()
-)  # the package's; load("runs/mnist-1") takes a run of yours
+model = tinyinfogan.load()  # the package's; load("runs/mnist-1"): a run of yours
 
 # %% [markdown]
 # The result first
@@ -107,7 +106,7 @@ print(f"code accuracy: {100 * accuracy:.1f} %")
 #
 # <details><summary>Answer</summary>
 #
-# Thirty. Each needs to be met once or twice, and the ten kinds were sorted already.
+# Thirty. Each digit needs to be met once or twice, and the ten kinds were sorted already.
 #
 # </details>
 
@@ -121,7 +120,7 @@ for labelled in (10, 30, 100, 300):
 
 # %% [markdown]
 # Thirty labels name the categories as well as ten thousand; among the first ten images, not every
-# digit occurs. The other digits were sorted without any.
+# digit occurs. All the rest was done without labels.
 #
 # What the mistakes look like
 # ---------------------------
@@ -149,9 +148,10 @@ axes.set(
 plt.show()
 
 # %% [markdown]
-# The mistakes are not spread evenly. The largest squares off the line are 4 and 9, which differ by
-# a stroke: a 4 closed at the top is nearly a 9. Then come ones taken for a 2, as we shall see. And
-# these are# And these are the images that Q gets wrong while being most certain of itself.
+# The mistakes are not spread evenly. Eleven fours are taken for nines and seven nines for fours,
+# which differ by a stroke: a 4 closed at the top is nearly a 9. Ten nines are taken for threes, and
+# nine ones for twos, as we shall see. And these are the images that Q gets wrong while being most
+# certain of itself.
 
 # %%
 named = assignment[codes]
@@ -167,10 +167,10 @@ figure.suptitle("Most certain, and wrong")
 plt.show()
 
 # %% [markdown]
-# Some of them would make a person hesitate. Others are plainly the digit that they are, in a way of
-# writing that G seldom or never makes: above all the 1 with a foot and the 7 with a bar. What G
-# does not paint, Q has not been asked about. A taught classifier learns rare forms from their
-# labels; for ours, a stroke low across the picture is most often a 2.
+# Some of them would make a person hesitate. Others are plainly the digit that they are, in a rare
+# way of writing: above all the 1 with a foot and the 7 with a bar. A taught classifier learns from
+# the label that such a form belongs to the others. Ours has only the picture, and there a stroke
+# low across it is most often part of a 2.
 #
 # Does Q know when it does not know? Keep only the images that it is surest of:
 
@@ -184,6 +184,8 @@ for share in (1.0, 0.9, 0.75, 0.5):
     )
 
 # %% [markdown]
+# It does: of the surest nine tenths, one in a thousand is wrong.
+#
 # Reading slant and width off real images
 # ---------------------------------------
 #
@@ -273,12 +275,12 @@ plt.show()
 
 # %% [markdown]
 # A correlation of 1 or -1 would be a ruler, 0 nothing. In the model of the package c1 comes
-# nearest: it is slant, for the most part, with the sign turned round, and a little of width. c2 is
-# width and ink together. Nobody asked for axes that have names in our language: c1 and c2 are drawn
-# independently, and any two independent directions in the plane of slant and width serve G and Q as
-# well as any others. So the honest question is not "which code is slant?" but "can slant be read
-# from the codes?". Let us fit each measure by a weighted sum of the codes, on one half of the test
-# images, and see on the other half how close that comes.
+# nearest: it is slant, for the most part, with the sign turned round (a high c1 leans to the left),
+# and a little of width. c2 is width and ink together. Nobody asked for axes that have names in our
+# language: c1 and c2 are drawn independently, and any two independent directions in the plane of
+# slant and width serve G and Q as well as any others. So the honest question is not "which code is
+# slant?" but "can slant be read from the codes?". Let us fit each measure by a weighted sum of the
+# codes, on one half of the test images, and see on the other half how close that comes.
 
 # %%
 half = len(images) // 2
@@ -309,6 +311,9 @@ for name, axes in zip(("slant", "width"), panels):
 plt.show()
 
 # %% [markdown]
+# Slant can be read well from the two, width and ink only roughly: three measures do not fit into
+# two codes.
+#
 # Exercises
 # ---------
 #
@@ -341,8 +346,8 @@ except TypeError:
 #
 # </details>
 #
-# 2. Where would Q's accuracy end up if it answered at random? And a Q that always gives the same
-#    category? What do you get from a run whose L_I of c0 is near log 10, and its accuracy 50 %?
+# 2. Which accuracy has a Q that answers at random? And one that always gives the same category?
+#    What has happened in a run whose L_I of c0 is near log 10, and its accuracy 50 %?
 #
 # <details><summary>Answer 2</summary>
 #

@@ -360,17 +360,17 @@ print("the two agree:", np.allclose(*same))
 # %% [markdown]
 # Nobody would want to learn from the second. It does three things, which the others do too.
 #
-# *It shares the rows among threads*, ``share_rows``. NumPy does a simple operation on one core.
-# Here each core takes some of the rows through all three operations, and nobody waits for anybody
-# before the end.
+# *It shares the rows among threads*, which is one half of ``_pooled``. NumPy does a simple
+# operation on one core. Here each core takes some of the rows through all three operations, and
+# nobody waits for anybody before the end.
 #
 # *It makes no arrays in between.* Each operation of NumPy would put its result into a new array,
 # and a new array costs a page fault for every 4 KiB that is first written. These write into one,
-# and that one is taken from a pool, ``pooled_empty``: memory that an earlier result has left
-# behind.
+# and that one is taken from a pool, the other half of ``_pooled``: memory that an earlier result
+# has left behind.
 #
-# *It does the same in other words*, here a product with 1 or the slope, as NumPy is slow at
-# choosing by a mask.
+# *It does the same in other words*, here a product with 1 or the slope, or for a slope of 0 an
+# *and* of bits, as NumPy is slow at choosing by a mask.
 #
 # A convolution has one more. Each thread makes the windows of a few images, multiplies them while
 # they are still in its cache, and takes the next few. For that the threads must be the engine's
@@ -426,9 +426,8 @@ plt.show()
 # or more than one core moving them.) No trick lifts an operation over the roof. To go on, one must
 # move to the right: do more with each number while it is there.
 #
-# %% [markdown]
-# And one thing no version can do: not to compute what nobody uses. In G's step D is frozen, and no
-# gradient of its weights is made. ``benchmarks/README.md`` has a measurement for each of these.
+# Or do less: what nobody uses need not be computed. In G's step D is frozen, and no gradient of its
+# weights is made. ``benchmarks/README.md`` has a measurement for each of these.
 #
 # The same program on a GPU
 # -------------------------

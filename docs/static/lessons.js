@@ -1,4 +1,4 @@
-// Ticks for the lessons that one has done, kept in this browser.
+// Ticks for the lessons that one has done, kept in this browser; figures and the playground.
 document.addEventListener("DOMContentLoaded", () => {
   const store = {
     get: name => { try { return localStorage.getItem("done:" + name); } catch { return null; } },
@@ -22,5 +22,26 @@ document.addEventListener("DOMContentLoaded", () => {
       store.set(box.dataset.lesson, box.checked);
       show(box.dataset.lesson);
     });
+  }
+  // A figure that is too small on a phone opens on its own.
+  for (const image of document.querySelectorAll("img.sphx-glr-single-img")) {
+    const link = document.createElement("a");
+    link.href = image.src;
+    link.title = "Open this figure on its own";
+    image.replaceWith(link);
+    link.append(image);
+  }
+  // The playground is as high as what is in it (read from a disk, it keeps the height of the style).
+  for (const frame of document.querySelectorAll("iframe.playground")) {
+    const fit = () => {
+      const body = frame.contentDocument && frame.contentDocument.body;
+      if (!body || !body.children.length) return;
+      frame.style.height = `${body.offsetHeight}px`;
+      new frame.contentWindow.ResizeObserver(() => {
+        frame.style.height = `${body.offsetHeight}px`;
+      }).observe(body);
+    };
+    frame.addEventListener("load", fit);
+    if (frame.contentDocument && frame.contentDocument.readyState === "complete") fit();
   }
 });

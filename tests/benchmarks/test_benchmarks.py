@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +31,7 @@ from benchmarks import (
     step,
     table,
 )
+from benchmarks import run as run_benchmark
 from benchmarks.problem import PRESETS, Problem, draw_batches, mnist, model
 from tinyinfogan.cli.options import parser
 from tinyinfogan.cli.train import main
@@ -157,7 +160,7 @@ def test_what_another_checkout_is_compared_in(tmp_path, capsys):
 @pytest.mark.parametrize("preset", PRESETS)
 def test_work_is_counted_as_it_is_done(preset):
     problem = tiny(preset, "float32")
-    step, _ = sides.loader("ours")(problem, draw_batches(problem))
+    step, _ = sides.loader("ours")(problem, draw_batches(problem), "threads")
     record = profile.Record()
     with profile.timers(record):
         step(0)
@@ -510,3 +513,17 @@ def test_the_share_of_a_checkerboard(capsys, tmp_path):
     capsys.readouterr()
     checkerboard.main([str(tmp_path / "run")])
     assert float(capsys.readouterr().out.split()[1]) >= 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="as the kernel of Linux counts")
+def test_memory_of_processes_counts_what_they_share_once():
+    before = run_benchmark.memory_of(os.getpid())
+    block = np.ones(50_000_000, np.uint8)
+    child = os.fork()
+    if not child:
+        time.sleep(30)
+        os._exit(0)
+    grown = run_benchmark.memory_of(os.getpid()) - before
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert 0.9 * block.nbytes < grown < 1.5 * block.nbytes

@@ -41,7 +41,12 @@ def test_what_is_in_use_is_kept_and_what_is_not_makes_room():
     for size in range(MB + 1, 9 * MB, MB):
         pool.pooled_empty((size,), np.uint8)
     assert held() <= pool.ROOM * 10 * MB
-    assert any(place(owner) == place(kept) for owner in pool._owners[MB])
+    assert any(0 <= place(kept) - place(owner) < pool.LINE for owner in pool._owners[MB])
+
+
+def test_arrays_begin_at_a_cache_line():
+    arrays = [pool.pooled_empty((MB + n,), np.float32) for n in range(5)]
+    assert all(place(array) % pool.LINE == 0 for array in arrays)
 
 
 def test_sizes_of_a_step_stay_from_step_to_step():

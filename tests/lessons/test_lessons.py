@@ -67,6 +67,7 @@ EXPECTED = {
     "12": [
         ("D wins, D's loss at the end", 0, 0.01),
         ("D wins, categories that 1 % of the real digits or more get", 7, 7),
+        ("D wins, share of the largest category, per cent", 78, 78),
         ("3x3, kinds of places, largest over smallest", 2, 3),
         ("weights that are finite after, per cent", 0, 30),
     ],
@@ -111,6 +112,8 @@ FULL = {
         ("lambda = 0.2, 0.1, code accuracy", 64.9, 64.9),
         ("lambda and consistency, code accuracy", 97.7, 97.7),
         ("lambda = 1, code accuracy", 74.2, 74.2),
+        ("lambda = 1, new noise changes a pixel by", 0.031, 0.031),
+        ("lambda = 0.2, 0.1, new noise changes a pixel by", 0.082, 0.082),
         ("nothing moved, code accuracy", 27.6, 27.6),
     ],
     "02": [
@@ -145,7 +148,11 @@ FULL = {
         ("third step, lambda = 1, rate 1e-3, L_I(c0) at the end", 2.25, 2.31),
     ],
     "b": [("matrix products of a step", 36, 38)],
-    "04": [("accuracy on unseen digits after", 95, 98)],
+    "04": [
+        ("accuracy on unseen digits after", 95, 98),
+        ("random answers, mean loss of the last hundred", 0.89, 0.9),
+        ("random answers, accuracy on unseen digits", 8, 15),
+    ],
     "05": [
         ("softmax once, accuracy on unseen digits", 0.9, 0.92),
         ("softmax twice, accuracy on unseen digits", 0.895, 0.91),
@@ -247,9 +254,20 @@ def test_a_lesson_is_a_notebook_whose_cells_can_be_run_twice(lesson, tmp_path):
     notebook = jupyter_notebook(blocks, DEFAULT_GALLERY_CONF | settings, tmp_path)
     source.unlink()
     assert notebook["metadata"]["kernelspec"]["name"] == "python3"
-    assert "%pip install tinyinfogan" in notebook["cells"][0]["source"][0]
+    assert notebook["cells"][0]["source"][0] == settings["first_notebook_cell"]
     save_notebook(notebook, tmp_path / "lesson.ipynb")
     run([HERE / "notebook.py", "lesson.ipynb"], tmp_path, "cp1252")
+
+
+def test_a_notebook_without_the_package_says_how_to_install_it(tmp_path):
+    """In a folder with nothing but the notebook, and a Python that has no tinyinfogan."""
+    pytest.importorskip("sphinx_gallery")
+    cell = runpy.run_path(ROOT / "docs" / "conf.py")["sphinx_gallery_conf"]["first_notebook_cell"]
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", cell], cwd=tmp_path, capture_output=True, text=True
+    )
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("ModuleNotFoundError: ") and "%pip install FOLDER" in last
 
 
 @each_lesson

@@ -19,7 +19,7 @@ from tinyinfogan import train
 from tinyinfogan.cli.train import main
 from tinyinfogan.infogan.model import InfoGAN
 from tinyinfogan.storage import space
-from tinyinfogan.training import checkpoint, folder, lock, memory, report, step
+from tinyinfogan.training import checkpoint, folder, lock, memory, report, step, workers
 from tinyinfogan.training import run as of_run
 from tinyinfogan.training.finite import TrainingError
 from tinyinfogan.training.signals import Stopped, noted_signals
@@ -205,6 +205,7 @@ def test_a_loss_gone_wrong_names_all_there_is_to_know(digits, tmp_path, monkeypa
 
 def test_a_gradient_gone_wrong_is_found_in_its_step(digits, tmp_path, monkeypatch):  # noqa: F811
     """Adam turns it into a weight that is not finite: the first one concerned is named."""
+    monkeypatch.setattr(workers, "number_of_processes", lambda *_: 1)
     average, calls = step.average_gradients, []
 
     def spoiled(parameters, group):

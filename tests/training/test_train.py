@@ -15,7 +15,7 @@ from tinyinfogan.infogan import losses
 from tinyinfogan.infogan.model import InfoGAN, as_float
 from tinyinfogan.infogan.settings import MNIST, Settings
 from tinyinfogan.infogan.variants.step import optimisers
-from tinyinfogan.training import checkpoint, folder, report
+from tinyinfogan.training import checkpoint, folder, report, workers
 from tinyinfogan.training.finite import TrainingError
 from tinyinfogan.training.seeds import LATENTS, rng_for
 from tinyinfogan.training.signals import Stopped
@@ -152,8 +152,9 @@ def test_a_step_leaves_no_gradient_behind(digits):
 
 
 @pytest.mark.parametrize("player", ["d_adam", "g_adam"])
-def test_each_optimiser_owns_its_player(digits, player):
+def test_each_optimiser_owns_its_player(digits, player, monkeypatch):
     """D's optimiser moves the trunk, the D head and Q, G's moves G, and neither the other's."""
+    monkeypatch.setattr(workers, "number_of_processes", lambda *_: 1)
     model, d_adam, g_adam = players(TINY)
     idle = g_adam if player == "d_adam" else d_adam
     idle.step = lambda: None

@@ -34,7 +34,7 @@ class Adam:
         xp, arrays = array_module(self.parameters[0].data), [p.data for p in self.parameters]
         self.first_moments = [xp.zeros_like(array) for array in arrays]
         self.second_moments = [xp.zeros_like(array) for array in arrays]
-        self._numbers = xp.empty(2, arrays[0].dtype)
+        self.numbers = xp.empty(2, arrays[0].dtype)
 
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters."""
@@ -53,7 +53,7 @@ class Adam:
         own = zip(self.parameters, self.first_moments, self.second_moments, strict=True)
         moving = [(p.data, p.grad, m, v) for p, m, v in own if p.grad is not None]
         if moving:
-            adam_update(*map(list, zip(*moving)), self._numbers, *self.betas)
+            adam_update(*map(list, zip(*moving)), self.numbers, *self.betas)
 
     def unshare(self) -> None:
         """Let parameters move on in copies, if a tape or anybody else has their arrays."""
@@ -67,11 +67,11 @@ class Adam:
         beta1, beta2 = self.betas
         root = math.sqrt(1 - beta2**self.steps)
         numbers = [self.lr * root / (1 - beta1**self.steps), self.eps * root]
-        self._numbers[...] = array_module(self._numbers).asarray(numbers, self._numbers.dtype)
+        self.numbers[...] = array_module(self.numbers).asarray(numbers, self.numbers.dtype)
 
     def state_dict(self) -> dict[str, Array]:
         """Return {name: array} of the moments and the number of steps (not copies)."""
-        state = {"steps": array_module(self._numbers).asarray(self.steps)}
+        state = {"steps": array_module(self.numbers).asarray(self.steps)}
         for index, (m, v) in enumerate(zip(self.first_moments, self.second_moments, strict=True)):
             state[f"first_moment.{index}"], state[f"second_moment.{index}"] = m, v
         return state

@@ -54,7 +54,8 @@ class Run:
                 self.writer = self.loop.enter_context(writer)
             if self.writes:
                 seconds = self._start_folder()
-            look = {"initial": self.done, "unit": "step", "dynamic_ncols": True, "disable": quiet}
+            look = {"initial": self.done, "unit": "step", "dynamic_ncols": True}
+            look |= {"disable": True} if quiet else {}  # else TQDM_DISABLE decides
             self.bar = self.loop.enter_context(tqdm(total=steps, **look))
             self.stack = stack.pop_all()
         self.since = time.perf_counter() - seconds

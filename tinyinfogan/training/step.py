@@ -1,5 +1,7 @@
 """The step of a run: its images, its gradient norms, as a CUDA graph, shared by a process group."""
 
+import contextlib
+
 import numpy as np
 
 from tinyinfogan.engine import nn, primitives
@@ -8,6 +10,7 @@ from tinyinfogan.engine.fast.cuda import graph
 from tinyinfogan.infogan.variants.augmentation import augmentation_of
 from tinyinfogan.infogan.variants.consistency import nearest, number_at, pairs
 from tinyinfogan.infogan.variants.step import adams_of, draws, step_for
+from tinyinfogan.training import workers
 from tinyinfogan.training.ranks import SINGLE_PROCESS
 from tinyinfogan.training.seeds import NEAREST, PAIRS, rng_for
 
@@ -64,31 +67,47 @@ def step_of_run(model, moved, replay=True, sync_bn=True, group=SINGLE_PROCESS):
     """Return step(real, rng), the step of a model.
 
     moved: of `variants.step.optimisers`.  real: this process's shard of the batch; of what is drawn
-    for the whole batch it takes its own.  sync_bn: whether batch norm is over the whole group.
+    for the whole batch it takes its own.  For the others see `quick_step`.
+    """
+    take_step = quick_step(model, moved, replay, sync_bn, group)
 
-    The step returns {"d_loss", "d_norm", "g_loss", "g_norm", code name: L_I, ...}, arrays on the
-    device with one element, in the order in which they come about.  On a GPU, if `replay` and with
-    one process, it becomes a CUDA graph; then all calls must have equally many images.
+    def step_of_shard(real, rng):
+        drawn = map(group.shard, draws(model, len(real) * group.size, rng))
+        return take_step(real, *(to_device(array, model.device) for array in drawn))
+
+    return step_of_shard
+
+
+def quick_step(model, moved, replay=True, sync_bn=True, group=SINGLE_PROCESS):
+    """Return step(real, *drawn) as of `variants.step.step_for`, the quickest there is here.
+
+    It returns {"d_loss", "d_norm", "g_loss", "g_norm", code name: L_I, ...}, arrays on the device
+    with one element, in the order in which they come about.  sync_bn: whether batch norm is over
+    the whole group.  On a GPU, if `replay` and with one process, the step becomes a CUDA graph,
+    and with several cores processes of its own share it: then all calls must have equally many
+    images.
     """
     if sync_bn:
         share_batch_norm(group, model)
     if pairs := moved.get("pairs"):
         pairs.group = group if group.size > 1 else None
     adams = adams_of(moved)
-    shared = {name: SharedAdam(adam, group) for name, adam in adams.items()}
-    step = step_for(model, moved | shared)
 
-    def with_norms(real, *drawn):
-        values = step(real, *drawn)
-        values |= {name.replace("adam", "norm"): adam.norm for name, adam in shared.items()}
-        order = dict.fromkeys(["d_loss", "d_norm", "g_loss", "g_norm", "q_norm", *values])
-        return {name: values[name] for name in order if name in values}
+    def step_with(shared):
+        step = step_for(model, moved | shared)
 
+        def with_norms(*arrays):
+            values = step(*arrays)
+            values |= {name.replace("adam", "norm"): adam.norm for name, adam in shared.items()}
+            order = dict.fromkeys(["d_loss", "d_norm", "g_loss", "g_norm", "q_norm", *values])
+            return {name: values[name] for name in order if name in values}
+
+        return with_norms
+
+    if group.size == 1 and (size := workers.number_of_processes(model, moved)) > 1:
+        with contextlib.suppress(OSError):  # a system without semaphores that processes share
+            return workers.shared_step(step_with, model, moved, size)
+    step = step_with({name: SharedAdam(adam, group) for name, adam in adams.items()})
     if replay and model.device == "cuda" and group.size == 1:
-        with_norms = graph.replayed(with_norms, {"model": model, **moved})
-
-    def step_of_shard(real, rng):
-        drawn = map(group.shard, draws(model, len(real) * group.size, rng))
-        return with_norms(real, *(to_device(array, model.device) for array in drawn))
-
-    return step_of_shard
+        return graph.replayed(step, {"model": model, **moved})
+    return step

@@ -11,6 +11,7 @@ import threading
 import numpy as np
 
 LARGE = 1 << 18  # bytes; below this, malloc keeps memory for itself
+LINE = 64  # bytes of a cache line, at which arrays begin: else vectors would lie across two
 ROOM = 1.5  # bytes held for each that was ever in use at once; steps of the presets take 1.1 to 1.7
 
 _owners: dict[int, list] = {}  # size in bytes -> arrays that own so much memory; used last, last
@@ -38,9 +39,11 @@ def pooled_empty(shape, dtype):
         if _FREE not in counts:
             _make_room(size * (len(owners) + 1))
             counts.append(_FREE)
-            owners.append(np.empty(size, np.uint8))
+            owners.append(np.empty(size + LINE, np.uint8))
         _owners[size] = owners
-        return owners[counts.index(_FREE)].view(dtype).reshape(shape)
+        owner = owners[counts.index(_FREE)]
+        start = -owner.ctypes.data % LINE
+        return owner[start : start + size].view(dtype).reshape(shape)
 
 
 def _make_room(size):
