@@ -387,14 +387,14 @@ thetas = [[rng.random((784 * C // 8, 2 * C), np.float32)] for _ in range(4)]
 calls = {
     "conv_forward": (x, weights, 4, 4, 2, 1),
     "leaky_relu_grad": (rows, rows, 0.1),
-    "normalise": (rows, rows[0], rows[1]),
+    "norm_grad": (rows, rows, rows[0], rows[1], len(rows), lambda total: total),
     "adam_update": (*thetas, np.array([1e-3, 1e-8], np.float32), 0.5, 0.999),
 }
 x_out = rows.size * weights.shape[1] / C  # numbers in the result of the convolution
 work = {  # multiplications and additions, and numbers that come or go, at the least
     "conv_forward": (2 * 16 * C * x_out / 4, x.size + weights.size + x_out / 4),
     "leaky_relu_grad": (2 * x.size, 3 * x.size),
-    "normalise": (2 * x.size, 2 * x.size),
+    "norm_grad": (8 * x.size, 3 * x.size),
     "adam_update": (12 * thetas[0][0].size, 7 * thetas[0][0].size),
 }
 print(f"threads: {threads.count}")
@@ -437,7 +437,7 @@ plt.show()
 
 # %%
 print(inspect.getsource(array_module))
-print(inspect.getsource(ops.softplus))
+print(inspect.getsource(primitives.softplus))
 
 # %% [markdown]
 # ``xp`` is NumPy for NumPy's arrays and CuPy for CuPy's. CuPy has the functions of NumPy under the

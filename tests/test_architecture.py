@@ -28,13 +28,13 @@ SEAM = ("engine.seam", "engine.fast")  # the one import of the quick room by the
 
 LINES = {
     "engine/conv.py": 110,
-    "engine/norm.py": 80,
+    "engine/norm.py": 60,
     "engine/optim.py": 85,
-    "engine/primitives.py": 150,
+    "engine/primitives.py": 195,
     "engine/device.py": 85,
     "train.py": 180,
 }
-ENGINE_LINES, INFOGAN_LINES, CORE_LINES, PACKAGE_LINES = 1306, 600, 2000, 10200
+ENGINE_LINES, INFOGAN_LINES, CORE_LINES, PACKAGE_LINES = 1306, 600, 2000, 10240
 FILE_LINES, FUNCTION_LINES = 350, 45
 
 
@@ -225,7 +225,7 @@ BROKEN = [
     (borrowed_private_names, {"view.figure": "from tinyinfogan.view.plots import _draw\n"}),
     (borrowed_private_names, {"a": "from tinyinfogan.view import plots\nplots._draw()\n"}),
     (over_budget, {"train": "x = 1\n" * 181}),
-    (over_budget, {"engine.norm": "x = 1\n" * 81}),
+    (over_budget, {"engine.norm": "x = 1\n" * 61}),
     (over_budget, {f"engine.a{i}": "x = 1\n" * 340 for i in range(4)}),
     (over_budget, {f"infogan.a{i}": "x = 1\n" * 340 for i in range(2)}),
     (over_budget, {f"view.a{i}": "x = 1\n" * 340 for i in range(31)}),

@@ -29,7 +29,7 @@ def a_shape(rng, axes, most=9):
 
 def some_rows(rng, normal, number=1):
     """Arrays (N, C), now and then large enough to be shared among threads."""
-    N, C = (int(rng.choice([1, 2, 127, 128, 129, 4000])), int(rng.integers(1, 80)))
+    N, C = rng.choice([1, 2, 127, 128, 129, 4000]), rng.choice([1, 32, 33, rng.integers(2, 80)])
     return [normal(N, C) for _ in range(number)]
 
 
@@ -112,6 +112,52 @@ def adam_update(rng, normal):
     return *lists, normal(2) ** 2 + 0.01, 0.5, 0.999
 
 
+def of_processes(rng, rows):
+    """The number of rows of one or two processes, and what adds up over them, or None."""
+    one, two = (len(rows), lambda x: x), (2 * len(rows), lambda x: 2 * x)
+    return (one, one, one, two, (len(rows), None))[rng.integers(5)]
+
+
+def norm_forward(rng, normal):
+    """Rows, now and then far from 0, and running statistics, or none."""
+    (x,) = some_rows(rng, normal)
+    x = np.concatenate([x, x + 1]) if len(x) == 1 else x
+    gamma, beta, mean, var = (normal(x.shape[1]) for _ in range(4))
+    of = of_processes(rng, x)
+    running = [mean, np.asarray(var**2)] if rng.uniform() < 0.8 or of[1] is None else []
+    return x, gamma, beta, running, 0.1, 1e-5, *of
+
+
+def norm_grad(rng, normal):
+    g, centred = some_rows(rng, normal, 2)
+    scale, gamma = normal(g.shape[1]), normal(g.shape[1])
+    return g, centred, scale, gamma, *of_processes(rng, g)
+
+
+def far_out(rng, normal):
+    x, _ = leaky_relu(rng, normal)
+    return (np.asarray(x * x.dtype.type(rng.choice([1, 1000]))),)
+
+
+def log_softmax(rng, normal):
+    """Rows of logits, now and then far apart, equal or not finite, or of three axes."""
+    shape = tuple(rng.integers(1, 12, 2 if rng.uniform() < 0.8 else 3))
+    x = normal(*shape) * rng.choice([1, 100])
+    x[rng.uniform(size=shape) < 0.1] = rng.choice([0, np.inf, -np.inf, np.nan])
+    return x, int(rng.choice([-1, 1]))
+
+
+def log_softmax_grad(rng, normal):
+    x, axis = log_softmax(rng, normal)
+    return -abs(x), normal(*x.shape), axis
+
+
+def sum_over(rng, normal):
+    shape = a_shape(rng, int(rng.integers(1, 4))) if rng.uniform() < 0.8 else (90000,)
+    axis = None if rng.uniform() < 0.8 else 0
+    return normal(*shape) * 1e4, axis, int(rng.choice([1, 7]))
+
+
 def warp(rng, normal):
     shape = some_images(rng)
     how = Augmentation(rng.uniform(0, 9), rng.uniform(0, 180), rng.uniform(0, 1))
@@ -129,24 +175,22 @@ CASES = {
     "sum_rows": lambda rng, normal: some_rows(rng, normal),
     "leaky_relu": leaky_relu,
     "leaky_relu_grad": leaky_relu_grad,
+    "sigmoid": far_out,
+    "softplus": far_out,
+    "log_softmax": log_softmax,
+    "log_softmax_grad": log_softmax_grad,
+    "sum_over": sum_over,
     "im2col": im2col,
     "col2im": col2im,
     "conv_forward": conv_forward,
     "conv_input_grad": conv_input_grad,
     "conv_weight_grad": conv_weight_grad,
-    "centre": lambda rng, normal: (*some_rows(rng, normal), 0.5),
-    "normalise": lambda rng, normal: per_channel(rng, normal, 1, 2),
-    "normalise_sums": lambda rng, normal: some_rows(rng, normal, 2),
-    "normalise_grad": lambda rng, normal: per_channel(rng, normal, 2, 3),
+    "norm_forward": norm_forward,
+    "norm_grad": norm_grad,
     "adam_update": adam_update,
     "warp": warp,
     "warp_grad": warp,
 }
-
-
-def per_channel(rng, normal, arrays, numbers):
-    rows = some_rows(rng, normal, arrays)
-    return *rows, *(normal(rows[0].shape[1]) for _ in range(numbers))
 
 
 # --- the comparison -------------------------------------------------------------------------------
@@ -159,10 +203,7 @@ def arguments_of(name, seed, dtype, contiguous):
         array = np.asarray(rng.standard_normal(shape), dtype)
         return array if contiguous or not shape else np.repeat(array, 2, axis=-1)[..., ::2]
 
-    arguments = CASES[name](rng, normal)
-    if name == "centre":  # its mean is one number per channel
-        arguments = arguments[0], normal(arguments[0].shape[1])
-    return arguments
+    return CASES[name](rng, normal)
 
 
 def results(function, arguments, on):
@@ -250,7 +291,10 @@ def test_every_kernel_is_started(gpu, monkeypatch):
         lambda name, *args, **how: (started.add(name), start(name, *args, **how))[1],
     )
     for name in kernels.VERSIONS:
-        results(kernels.VERSIONS[name], arguments_of(name, 1, np.float32, True), gpu.array)
+        for seed in range(4):
+            arguments = arguments_of(name, seed, np.float32, contiguous=True)
+            results(seam.primitives[name], arguments, gpu.array)
+    kernels.norm([gpu.ones(3)])
     kernels.not_finite([gpu.ones(3, np.float32)])
     lines = [line for line in kernels.SOURCE.splitlines() if line.startswith("__global__")]
     assert started == {line.split("(")[0].split()[-1] for line in lines} and lines

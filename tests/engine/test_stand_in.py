@@ -6,6 +6,7 @@ import sys
 
 import cupy_names
 import numpy as np
+import on_cpu
 import pytest
 import stand_in
 
@@ -102,6 +103,19 @@ def test_a_copy_is_not_the_array_itself(cupy):
     host = x.get()
     host[1] = 1
     assert x.get().sum() == 0
+
+
+@pytest.mark.parametrize("which", ["< 3", "> 3", "== 0", "!= 0"])
+def test_a_barrier_is_for_all_threads_of_a_block(which):
+    if on_cpu.COMPILER is None:
+        pytest.skip("running CUDA kernels on the CPU needs a C++ compiler")
+    kernel = "__global__ void f(float* x) { if (threadIdx.x WHICH) __syncthreads(); x[0] = 1; }"
+    code = f"""import numpy, on_cpu
+library = on_cpu.compile('extern "C" {{ {kernel.replace("WHICH", which)} }}')
+on_cpu.launch(library, "f", (1,), (8,), (numpy.zeros(1, "float32"),))"""
+    folder = cupy_names.NAMES.parent
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=folder)
+    assert done.returncode != 0 and "a barrier that some threads do not reach" in done.stderr
 
 
 def test_recorded_names_are_those_of_the_cupy_that_is_installed():

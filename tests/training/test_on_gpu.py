@@ -28,7 +28,7 @@ from tinyinfogan.infogan.settings import PRESETS
 from tinyinfogan.infogan.variants.step import optimisers
 from tinyinfogan.training import checkpoint, memory, ranks, report
 from tinyinfogan.training.finite import TrainingError, finite_values
-from tinyinfogan.training.step import step_of_run
+from tinyinfogan.training.step import SharedAdam, step_of_run
 from tinyinfogan.view import traversals
 
 
@@ -126,6 +126,27 @@ def test_a_graph_gives_the_numbers_of_the_plain_loop(name, gpu, monkeypatch):
         for key in a:
             np.testing.assert_array_equal(host(a[key]), host(b[key]), err_msg=key)
     assert len(launched) == 5 or gpu.__version__ != "stand-in"
+
+
+def test_the_norm_of_no_gradients_is_0(gpu):
+    for ones in (np.ones(3), gpu.ones(3)):
+        adam = SharedAdam(optim.Adam([Tensor(ones, requires_grad=True)], lr=0.1))
+        adam.step()
+        assert adam.norm == 0
+
+
+def test_a_step_of_the_papers_networks_is_few_kernels(gpu, monkeypatch):
+    """Of a batch of 128, whose rows take as many parts as those of wider networks."""
+    if gpu.__version__ != "stand-in":
+        pytest.skip("the stand-in counts what is noted down")
+    graphs, noted = [], stand_in.Graph
+    monkeypatch.setattr(stand_in, "Graph", lambda tape: graphs.append(noted(tape)) or graphs[-1])
+    settings = replace(PRESETS["paper-mnist"], channels=2, hidden=8)
+    model = InfoGAN(settings, (28, 28, 1), np.random.default_rng(0)).to("cuda")
+    step, real = step_of_run(model, optimisers(model)), gpu.zeros((128, 28, 28, 1), np.float32)
+    for seed in range(3):
+        step(real, np.random.default_rng(seed))
+    assert len(graphs) == 1 and graphs[0].debug_dot_str().count("[style=") - 1 <= 280
 
 
 def test_what_a_graph_cannot_do_is_refused_where_it_is_captured(gpu):

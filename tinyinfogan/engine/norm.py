@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from tinyinfogan.engine import primitives
-from tinyinfogan.engine.device import Array, array_module
-from tinyinfogan.engine.tensor import Operand, Tensor, as_tensor, needs_grad, record
+from tinyinfogan.engine.device import Array
+from tinyinfogan.engine.primitives import norm_forward, norm_grad
+from tinyinfogan.engine.tensor import Operand, Tensor, as_tensor, record
 
 
 def batch_norm(
@@ -29,42 +29,19 @@ def batch_norm(
     Raises ValueError for shapes that do not fit, one value per channel, missing statistics.
     """
     x, gamma, beta = _checked(x, gamma, beta, running_mean, running_var, training)
-    shape, rows = x.shape, x.data.reshape(-1, x.shape[-1])
+    shape, rows, weight = x.shape, x.data.reshape(-1, x.shape[-1]), gamma.data
     n, total = (group.size * len(rows), group.sum) if group else (len(rows), lambda array: array)
-    if training:
-        centred, var = _statistics(rows, running_mean, running_var, momentum, n, total)
-    else:
-        centred, var = rows - running_mean, running_var
-    scale = 1 / array_module(var).sqrt(var + float(eps))  # cheaper per channel: z = centred · scale
-    factor = gamma.data * scale
-    y = primitives.normalise(centred, factor, beta.data)
+    if training and n < 2:
+        raise ValueError("batch_norm: one value per channel has no variance; add examples")
+    running = [] if running_mean is None else [running_mean, running_var]
+    numbers = float(momentum), float(eps), n, total if training else None
+    y, centred, scale = norm_forward(rows, weight, beta.data, running, *numbers)
 
     def backward(g: Array) -> tuple:
-        g = g.reshape(rows.shape)
-        dbeta, products = primitives.normalise_sums(g, centred)
-        dgamma = products * scale
-        if not needs_grad(x):
-            return None, dgamma, dbeta
-        if not training:
-            return (g * factor).reshape(shape), dgamma, dbeta
-        mean_gz, mean_g = total(array_module(g).stack([dgamma, dbeta])) / n
-        dx = primitives.normalise_grad(g, centred, factor, mean_g, scale * mean_gz)
-        return dx.reshape(shape), dgamma, dbeta
+        dx, *others = norm_grad(g.reshape(rows.shape), centred, scale, weight, *numbers[2:])
+        return dx.reshape(shape), *others
 
     return record(y.reshape(shape), (x, gamma, beta), backward)
-
-
-def _statistics(rows, running_mean, running_var, momentum, n, total):
-    """Return rows less their mean, and their variance; move the running ones towards both."""
-    if n < 2:
-        raise ValueError("batch_norm: one value per channel has no variance; add examples")
-    mean = total(primitives.sum_rows(rows)) / n
-    centred, squares = primitives.centre(rows, mean)
-    var = total(squares) / n
-    if running_mean is not None:
-        running_mean[...] += momentum * (mean - running_mean)
-        running_var[...] += momentum * (var * (n / (n - 1)) - running_var)
-    return centred, var
 
 
 def _checked(x, gamma, beta, running_mean, running_var, training):

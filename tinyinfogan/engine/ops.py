@@ -35,7 +35,7 @@ def unbroadcast(grad: Array, shape: tuple) -> Array:
         return primitives.sum_rows(grad.reshape(-1, *shape))
     lengths = (1,) * (grad.ndim - len(shape)) + shape
     repeated = tuple(axis for axis, n in enumerate(lengths) if n != grad.shape[axis])
-    return _total(grad, repeated).reshape(shape)
+    return primitives.sum_over(grad, repeated, 1).reshape(shape)
 
 
 def _to_each(*inputs):
@@ -75,7 +75,7 @@ def power(x: Operand, exponent: float) -> Tensor:
         raise TypeError(f"power takes a number as exponent, not {type(exponent).__name__}")
     p, (u, xp) = float(exponent), _array(x)
     y = u**p
-    slope = (lambda: p * y / u) if p < 0 else lambda: p * u ** (p - 1)
+    slope = (lambda: p * y / u) if p < 0 else lambda: p * (u if p == 2 else u ** (p - 1))
     return record(y, (x,), lambda g: (g * slope() if p else xp.zeros_like(g),))
 
 
@@ -142,21 +142,14 @@ def tanh(x: Operand) -> Tensor:
 def sigmoid(x: Operand) -> Tensor:
     """Return y = 1 / (1 + e ** -x).  dx = g y (1 - y), 1 - y being the sigmoid of -x."""
     u = as_tensor(x).data
-    y = _sigmoid(u)
-    return record(y, (x,), lambda g: (g * y * _sigmoid(-u),))
-
-
-def _sigmoid(x):
-    """Return 1 / (1 + e ** -x) of an array, for x < 0 as e ** x / (1 + e ** x): no overflow."""
-    xp = array_module(x)
-    return xp.exp(xp.minimum(x, 0)) / (1 + xp.exp(-xp.abs(x)))
+    y = primitives.sigmoid(u)
+    return record(y, (x,), lambda g: (g * y * primitives.sigmoid(-u),))
 
 
 def softplus(x: Operand) -> Tensor:
-    """Return log(1 + e ** x) as max(x, 0) + log(1 + e ** -|x|): no overflow.  dx = g sigmoid(x)."""
-    u, xp = _array(x)
-    y = xp.maximum(u, 0) + xp.log1p(xp.exp(-xp.abs(u)))
-    return record(y, (x,), lambda g: (g * _sigmoid(u),))
+    """Return log(1 + e ** x).  dx = g sigmoid(x)."""
+    u = as_tensor(x).data
+    return record(primitives.softplus(u), (x,), lambda g: (g * primitives.sigmoid(u),))
 
 
 def softmax(x: Operand, axis: int = -1) -> Tensor:
@@ -166,45 +159,28 @@ def softmax(x: Operand, axis: int = -1) -> Tensor:
 
 def log_softmax(x: Operand, axis: int = -1) -> Tensor:
     """Return y = log softmax(x) along `axis`, not -inf for tiny ones.  dx = g - softmax(x) Σ g."""
-    u, xp = _array(x)
-    u = u - u.max(axis, keepdims=True)  # which changes nothing but that no power can overflow
-    top = u == 0  # Σ e ** u is 1 and others; log1p keeps the digits of small ones
-    others = xp.where(top, 0, xp.exp(u)).sum(axis, keepdims=True)
-    y = u - xp.log1p(others + (top.sum(axis, u.dtype, keepdims=True) - 1))
-
-    def backward(g: Array) -> tuple:  # dx in an order of sums that keeps the digits of 1 - e ** y
-        return (-(g * xp.expm1(y) + xp.exp(y) * (g.sum(axis, keepdims=True) - g)),)
-
-    return record(y, (x,), backward)
+    y = primitives.log_softmax(as_tensor(x).data, axis)
+    return record(y, (x,), lambda g: (primitives.log_softmax_grad(y, g, axis),))
 
 
 def sum(x: Operand, axis: int | tuple | None = None, keepdims: bool = False) -> Tensor:
     """Return the sum over `axis` (all axes by default).  dx = g repeated along `axis`."""
-    return _sum_over(as_tensor(x).data, x, axis, keepdims)
+    return mean(x, axis, keepdims, n=1)
 
 
-def mean(x: Operand, axis: int | tuple | None = None, keepdims: bool = False) -> Tensor:
-    """Return the mean over `axis` (all axes by default).  dx = g / n repeated along `axis`."""
+def mean(x: Operand, axis: int | tuple | None = None, keepdims: bool = False, n: int = 0) -> Tensor:
+    """Return Σ x / n over `axis`, by default the mean over all axes.  dx = g / n repeated."""
     u = as_tensor(x).data
-    n = u.size if axis is None else np.take(u.shape, axis).prod().item()
+    n = n or (u.size if axis is None else np.take(u.shape, axis).prod().item())
     if not n:
         raise ValueError(f"mean: x {u.shape} has nothing to take the mean of")
-    return _sum_over(u, x, axis, keepdims, n)
-
-
-def _sum_over(u, x, axis, keepdims, n=1):
-    xp, y = array_module(u), _total(u, axis, n)
+    xp, y = array_module(u), primitives.sum_over(u, axis, n)
     result = y if keepdims else xp.squeeze(y, axis)
-    return record(result, (x,), lambda g: (xp.broadcast_to((g / n).reshape(y.shape), u.shape),))
 
+    def backward(g: Array) -> tuple:
+        return (xp.broadcast_to((g if n == 1 else g / n).reshape(y.shape), u.shape),)
 
-def _total(x, axis, n=1):
-    """Return Σ x / n along `axis`, which stays, without a sum on the way that overflows."""
-    if x.dtype.itemsize < 8 or not x.size:
-        return (x.sum(axis, np.float64, keepdims=True) / n).astype(x.dtype)
-    xp = array_module(x)
-    _, exponent = xp.frexp(xp.abs(x).max(axis, keepdims=True))
-    return xp.ldexp(xp.ldexp(x, -exponent).sum(axis, keepdims=True) / n, exponent)
+    return record(result, (x,), backward)
 
 
 def max(x: Operand, axis: int | tuple | None = None, keepdims: bool = False) -> Tensor:

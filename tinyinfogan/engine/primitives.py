@@ -1,5 +1,7 @@
 """The formulas on arrays: rows (N, C), images (N, H, W, C); a window is KH, KW, stride, padding."""
 
+from typing import Any
+
 import numpy as np
 
 from tinyinfogan.engine.device import Array, array_module
@@ -34,6 +36,46 @@ def leaky_relu(x: Array, slope: float) -> Array:
 def leaky_relu_grad(x: Array, g: Array, slope: float) -> Array:
     """Return g if x > 0, else slope · g, which for a slope of 0 is 0 for any g."""
     return array_module(x).where(x > 0, g, slope * g if slope else 0)
+
+
+@primitive
+def sigmoid(x: Array) -> Array:
+    """Return 1 / (1 + e ** -x), for x < 0 as e ** x / (1 + e ** x): no overflow."""
+    xp = array_module(x)
+    return xp.exp(xp.minimum(x, 0)) / (1 + xp.exp(-xp.abs(x)))
+
+
+@primitive
+def softplus(x: Array) -> Array:
+    """Return log(1 + e ** x) as max(x, 0) + log(1 + e ** -|x|): no overflow."""
+    xp = array_module(x)
+    return xp.maximum(x, 0) + xp.log1p(xp.exp(-xp.abs(x)))
+
+
+@primitive
+def log_softmax(x: Array, axis: int) -> Array:
+    """Return x - log Σ e ** x along `axis`, not -inf for tiny ones."""
+    xp, x = array_module(x), x - x.max(axis, keepdims=True)  # no power can overflow
+    top = x == 0  # Σ e ** x is 1 and others; log1p keeps the digits of small ones
+    others = xp.where(top, 0, xp.exp(x)).sum(axis, keepdims=True)
+    return x - xp.log1p(others + (top.sum(axis, x.dtype, keepdims=True) - 1))
+
+
+@primitive
+def log_softmax_grad(y: Array, g: Array, axis: int) -> Array:
+    """Return g - e ** y Σ g, in an order of sums that keeps the digits of 1 - e ** y."""
+    xp = array_module(y)
+    return -(g * xp.expm1(y) + xp.exp(y) * (g.sum(axis, keepdims=True) - g))
+
+
+@primitive
+def sum_over(x: Array, axis: int | tuple | None, n: int) -> Array:
+    """Return Σ x / n along `axis`, which stays, without a sum on the way that overflows."""
+    if x.dtype.itemsize < 8 or not x.size:
+        return (x.sum(axis, np.float64, keepdims=True) / n).astype(x.dtype)
+    xp = array_module(x)
+    _, exponent = xp.frexp(xp.abs(x).max(axis, keepdims=True))
+    return xp.ldexp(xp.ldexp(x, -exponent).sum(axis, keepdims=True) / n, exponent)
 
 
 def windows(H: int, W: int, KH: int, KW: int, stride: int, padding: int) -> tuple[int, int]:
@@ -83,28 +125,28 @@ def conv_weight_grad(x: Array, g: Array, *window: int) -> Array:
 
 
 @primitive
-def centre(x: Array, mean: Array) -> tuple[Array, Array]:
-    """Return x - mean of rows, and Σ_n (x[n] - mean)²."""
+def norm_forward(x: Array, gamma: Array, beta: Array, running: list, *numbers: Any) -> tuple:
+    """Return y of batch norm, x - mean, 1 / √(var + eps) of rows; move running mean and var.
+
+    numbers: momentum, eps, the n rows of all processes, and total(sum), over all of them, or None
+    if the running mean and var are to be used.
+    """
+    momentum, eps, n, total = numbers
+    mean = total(sum_rows(x)) / n if total else running[0]
     centred = x - mean
-    return centred, sum_rows(centred**2)
+    var = total(sum_rows(centred**2)) / n if total else running[1]
+    for statistic, new in zip(running, (mean, var * (n / (n - 1))) if total else ()):
+        statistic += momentum * (new - statistic)
+    scale = 1 / array_module(var).sqrt(var + eps)  # cheaper per channel: z = centred · scale
+    return gamma * scale * centred + beta, centred, scale
 
 
 @primitive
-def normalise(centred: Array, factor: Array, beta: Array) -> Array:
-    """Return factor · centred + beta of rows."""
-    return factor * centred + beta
-
-
-@primitive
-def normalise_sums(g: Array, centred: Array) -> tuple[Array, Array]:
-    """Return Σ_n g[n] and Σ_n g[n] centred[n] of rows."""
-    return sum_rows(g), sum_rows(g * centred)
-
-
-@primitive
-def normalise_grad(g: Array, centred: Array, factor: Array, a: Array, b: Array) -> Array:
-    """Return factor · (g - a - b · centred) of rows."""
-    return factor * (g - a - b * centred)
+def norm_grad(g: Array, centred: Array, scale: Array, gamma: Array, n: int, total: Any) -> tuple:
+    """Return dx, dgamma and dbeta of batch norm, see norm_forward."""
+    dgamma, dbeta = sum_rows(g * centred) * scale, sum_rows(g)
+    mean_gz, mean_g = total(array_module(g).stack([dgamma, dbeta])) / n if total else (0, 0)
+    return gamma * scale * (g - mean_g - scale * mean_gz * centred), dgamma, dbeta
 
 
 @primitive

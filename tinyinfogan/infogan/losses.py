@@ -48,13 +48,13 @@ def mutual_information(spec: LatentSpec, q_output: Tensor, latents: Array) -> di
         if code.size is not None:
             log_q = ops.log_softmax(predicted) * true
         elif q_output.shape[1] == spec.code_dim:
-            log_q = -LOG_ROOT_2PI - 0.5 * (true - predicted) ** 2
+            log_q = -0.5 * (predicted - true) ** 2 - LOG_ROOT_2PI
         else:
             column = code.columns.start + spec.continuous
             log_sigma = q_output[:, column : column + 1]
-            z = (true - predicted) * ops.exp(-log_sigma)
-            log_q = -LOG_ROOT_2PI - log_sigma - 0.5 * z**2
-        information[code.name] = code.entropy + ops.sum(log_q) * (1 / len(latents))
+            z = (predicted - true) * ops.exp(-log_sigma)
+            log_q = -0.5 * z**2 - log_sigma - LOG_ROOT_2PI
+        information[code.name] = code.entropy + ops.mean(log_q, n=len(latents))
     return information  # type: ignore[return-value]
 
 
@@ -65,10 +65,10 @@ def weighted(
 
     information: as mutual_information returns it.  Nothing flows back to a code with λ = 0.
     """
-    terms = []
+    terms: list = []
     for code in spec.codes:
         value, weight = information[code.name], continuous if code.size is None else categorical
-        terms.append(weight * (value if weight else value.detach()))
+        terms.append(value if weight == 1 else weight * (value if weight else value.detach()))
     return sum(terms[1:], terms[0])  # type: ignore[return-value]
 
 

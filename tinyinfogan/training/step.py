@@ -6,7 +6,7 @@ import numpy as np
 
 from tinyinfogan.engine import nn, primitives
 from tinyinfogan.engine.device import array_module, to_device
-from tinyinfogan.engine.fast.cuda import graph
+from tinyinfogan.engine.fast.cuda import graph, kernels
 from tinyinfogan.infogan.variants.augmentation import augmentation_of
 from tinyinfogan.infogan.variants.consistency import nearest, number_at, pairs
 from tinyinfogan.infogan.variants.step import adams_of, draws, step_for
@@ -27,9 +27,15 @@ class SharedAdam:
 
     def step(self):
         average_gradients(self.parameters, self.group)
-        rows = [p.grad.reshape(1, -1) for p in self.parameters if p.grad is not None]
-        self.norm = sum(primitives.matmul(row, row.T)[0, 0] for row in rows) ** 0.5
+        grads = [p.grad for p in self.parameters if p.grad is not None]
+        self.norm = (kernels.norm if grads and kernels.supports(*grads) else norm)(grads)
         self.adam.step()
+
+
+def norm(arrays):
+    """Return √(Σ x²) over all elements of arrays, an array with one element."""
+    rows = [array.reshape(1, -1) for array in arrays]
+    return sum(primitives.matmul(row, row.T)[0, 0] for row in rows) ** 0.5
 
 
 def average_gradients(parameters, group):

@@ -118,44 +118,45 @@ def _pooled(write, *arrays):
 # --- batch norm -----------------------------------------------------------------------------------
 
 
-# x - mean into a pooled buffer, and the sum of squares of what is still in the cache.
-def centre(x, mean):
+# x - mean into a pooled buffer, and squares of what is still in the cache; then y likewise.
+def norm_forward(x, gamma, beta, running, momentum, eps, n, total):
     def add_up(x, centred, sums):
         np.subtract(x, mean, out=centred)
         np.einsum("gnc,gnc->gc", centred, centred, out=sums)
 
-    centred = pooled_empty(x.shape, x.dtype)
-    (sums,) = _in_groups(add_up, x, centred)
-    return centred, sums
-
-
-# Σ g and Σ g · centred in one pass, without an array for the products.
-def normalise_sums(g, centred):
-    def add_up(g, centred, sums, products):
-        _sum_groups(g, sums)
-        np.einsum("gnc,gnc->gc", g, centred, out=products)
-
-    return tuple(_in_groups(add_up, g, centred, results=2))
-
-
-# factor · centred + beta, shared among threads, into a pooled buffer.
-def normalise(centred, factor, beta):
     def forward(centred, y):
         np.multiply(centred, factor, out=y)
         np.add(y, beta, out=y)
 
-    return _pooled(forward, centred)
+    if total is None:
+        (mean, var), centred = running, x - running[0]
+    else:
+        mean, centred = total(sum_rows(x)) / n, pooled_empty(x.shape, x.dtype)
+        (squares,) = _in_groups(add_up, x, centred)
+        var = total(squares) / n
+        for statistic, new in zip(running, (mean, var * (n / (n - 1)))):
+            statistic += momentum * (new - statistic)
+    scale = 1 / np.sqrt(var + eps)
+    factor = gamma * scale
+    return _pooled(forward, centred), centred, scale
 
 
-# factor · (g - a - b · centred), shared among threads, into a pooled buffer.
-def normalise_grad(g, centred, factor, a, b):
+# Σ g and Σ g · centred in one pass, without an array for the products; dx into a pooled buffer.
+def norm_grad(g, centred, scale, gamma, n, total):
+    def add_up(g, centred, sums, products):
+        _sum_groups(g, sums)
+        np.einsum("gnc,gnc->gc", g, centred, out=products)
+
     def backward(centred, g, dx):
-        np.multiply(centred, b, out=dx)
+        np.multiply(centred, scale * mean_gz, out=dx)
         np.subtract(g, dx, out=dx)
-        np.subtract(dx, a, out=dx)
+        np.subtract(dx, mean_g, out=dx)
         np.multiply(dx, factor, out=dx)
 
-    return _pooled(backward, centred, g)
+    dbeta, products = _in_groups(add_up, g, centred, results=2)
+    dgamma, factor = products * scale, gamma * scale
+    mean_gz, mean_g = total(np.stack([dgamma, dbeta])) / n if total else (0, 0)
+    return _pooled(backward, centred, g), dgamma, dbeta
 
 
 # --- Adam -----------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 // In one pass what the formulas of engine/primitives.py do in a row of small ones.
 //
 // Each kernel has the name of the primitive that it is for, or says which.  T is float or double.  A thread computes
-// one element i of what is written, so that nothing depends on the order in which threads run.
+// one element i of what is written, or threads add up in a fixed order: the same bits in every run.
 
 #define ELEMENT(n) int i = blockIdx.x * blockDim.x + threadIdx.x; if (i >= (n)) return
 
@@ -20,6 +20,75 @@ __device__ Place place(const T* map, int r, int c, int H, int W) {
     if (!(i > -1 && i < H && j > -1 && j < W)) return Place{0, 0, 0, 0, false};
     int above = int(floor(i)), left = int(floor(j));
     return Place{above, left, i - above, j - left, true};
+}
+
+// What is known of some rows in a channel: their number n, their mean and Σ (x - mean)².
+struct Moments { T n, mean, squares; };
+
+// Those of two sets of rows together (Chan et al. 1979), without a difference of large squares.
+__device__ Moments operator+(Moments a, Moments b) {
+    if (a.n == 0 || b.n == 0) return a.n == 0 ? b : a;
+    T share = b.n / (a.n + b.n), d = b.mean - a.mean;
+    return Moments{a.n + b.n, a.mean + d * share, a.squares + b.squares + d * d * (a.n * share)};
+}
+
+// Σ g and Σ g · centred.
+struct Sums { T g, products; };
+
+__device__ Sums operator+(Sums a, Sums b) { return Sums{a.g + b.g, a.products + b.products}; }
+
+// Rows (N, C) in blocks: blockIdx.x counts groups of `width` channels, blockIdx.y parts of the rows.  Of each channel a
+// block has blockDim.x / width threads; one takes its channel c of the rows `first`, first + step, ... below `last`,
+// and the first thread writes what they have in common.
+struct Share {
+    int c, first, step, last;
+    bool writes;
+    __device__ Share(int N, int C, int width) {
+        int i = threadIdx.x, part = blockIdx.y, size = (N + gridDim.y - 1) / gridDim.y;
+        step = blockDim.x / width;
+        c = blockIdx.x * width + i % width;
+        first = part * size + i / width;
+        last = c < C ? min((part + 1) * size, N) : 0;
+        writes = c < C && i < width;
+    }
+};
+
+// The sum of what a block's threads of a channel have, given to all of them: added up as a tree, once in a kernel.
+template <class S> __device__ S over_rows(S own, int width) {
+    __shared__ S all[256];
+    int i = threadIdx.x;
+    all[i] = own;
+    for (int half = blockDim.x / 2; half >= width; half /= 2) {
+        __syncthreads();
+        if (i < half) all[i] = all[i] + all[i + half];
+    }
+    __syncthreads();
+    return all[i % width];
+}
+
+// The same of what the parts of the rows have, an array (gridDim.y, C).
+template <class S> __device__ S over_parts(const S* parts, Share s, int C, int width) {
+    S own = {};
+    for (int i = threadIdx.x / width * C + s.c; s.c < C && i < int(gridDim.y) * C; i += s.step * C)
+        own = own + parts[i];
+    return over_rows(own, width);
+}
+
+// The moments of the rows of a block.
+__device__ Moments moments_of(const T* x, Share s, int C, int width) {
+    Moments own = {};
+    for (int row = s.first; row < s.last; row += s.step) own = own + Moments{1, x[row * C + s.c], 0};
+    return over_rows(own, width);
+}
+
+// Σ g and Σ g · centred over the rows of a block.
+__device__ Sums sums_of(const T* g, const T* centred, Share s, int C, int width) {
+    Sums own = {};
+    for (int row = s.first; row < s.last; row += s.step) {
+        int i = row * C + s.c;
+        own = own + Sums{g[i], g[i] * centred[i]};
+    }
+    return over_rows(own, width);
 }
 
 extern "C" {
@@ -56,28 +125,66 @@ __global__ void col2im(const T* columns, T* images, int n, Windows s) {
     images[i] = sum;
 }
 
-// sum_rows, centre, normalise_sums: Σ a b, or Σ a without b, of one group of rows in one channel.
-__global__ void sum_products(const T* a, const T* b, T* sums, int n, int N, int C, int group) {
-    ELEMENT(n);
-    int first = i / C * group, last = min(first + group, N);
+// sum_rows: Σ x of each part of the rows.
+__global__ void sum_rows(const T* x, T* sums, int N, int C, int width) {
+    Share s(N, C, width);
     T sum = 0;
-    for (int at = first * C + i % C; at < last * C; at += C) sum += b ? a[at] * b[at] : a[at];
-    sums[i] = sum;
+    for (int row = s.first; row < s.last; row += s.step) sum += x[row * C + s.c];
+    sum = over_rows(sum, width);
+    if (s.writes) sums[blockIdx.y * C + s.c] = sum;
 }
 
-// normalise.
-__global__ void normalise(const T* centred, const T* factor, const T* beta, T* y, int n, int C) {
-    ELEMENT(n);
-    int c = i % C;
-    y[i] = centred[i] * factor[c] + beta[c];
+// norm_forward, at first if there are several: the moments of each part of the rows.
+__global__ void norm_moments(const T* x, Moments* parts, int N, int C, int width) {
+    Share s(N, C, width);
+    Moments own = moments_of(x, s, C, width);
+    if (s.writes) parts[blockIdx.y * C + s.c] = own;
 }
 
-// normalise_grad.
-__global__ void normalise_grad(const T* g, const T* centred, const T* factor, const T* a,
-                               const T* b, T* dx, int n, int C) {
-    ELEMENT(n);
-    int c = i % C;
-    dx[i] = (g[i] - centred[i] * b[c] - a[c]) * factor[c];
+// norm_forward: y = gamma · scale · (x - mean) + beta with scale = 1 / √(var + eps).
+// __restrict__: they do not overlap, so that the next numbers can be read before those are written.
+__global__ void norm_forward(const T* __restrict__ x, const Moments* parts, const T* gamma, const T* beta,
+                             T* running_mean, T* running_var, T* __restrict__ y, T* __restrict__ centred, T* scales,
+                             int N, int C, int width, T momentum, T eps) {
+    Share s(N, C, width);
+    Moments all = gridDim.y > 1 ? over_parts(parts, s, C, width) : moments_of(x, s, C, width);
+    if (s.c >= C) return;
+    T var = all.squares / all.n, scale = 1 / sqrt(var + eps), factor = gamma[s.c] * scale;
+    if (s.writes && blockIdx.y == 0) {
+        scales[s.c] = scale;
+        if (running_mean) running_mean[s.c] += momentum * (all.mean - running_mean[s.c]);
+        if (running_var) running_var[s.c] += momentum * (all.squares / (all.n - 1) - running_var[s.c]);
+    }
+    for (int row = s.first; row < s.last; row += s.step) {
+        int i = row * C + s.c;
+        centred[i] = x[i] - all.mean;
+        y[i] = factor * centred[i] + beta[s.c];
+    }
+}
+
+// norm_grad, at first if there are several: Σ g and Σ g · centred of each part of the rows.
+__global__ void norm_sums(const T* g, const T* centred, Sums* parts, int N, int C, int width) {
+    Share s(N, C, width);
+    Sums own = sums_of(g, centred, s, C, width);
+    if (s.writes) parts[blockIdx.y * C + s.c] = own;
+}
+
+// norm_grad: dx = gamma · scale · (g - mean(g) - z · mean(g z)) with z = scale · centred.
+__global__ void norm_grad(const T* __restrict__ g, const T* __restrict__ centred, const T* scales, const T* gamma,
+                          const Sums* parts, T* __restrict__ dx, T* dgamma, T* dbeta, int N, int C, int width) {
+    Share s(N, C, width);
+    Sums all = gridDim.y > 1 ? over_parts(parts, s, C, width) : sums_of(g, centred, s, C, width);
+    if (s.c >= C) return;
+    T scale = scales[s.c], factor = gamma[s.c] * scale;
+    T mean_g = all.g / N, mean_gz = all.products * scale / N;
+    if (s.writes && blockIdx.y == 0) {
+        dgamma[s.c] = all.products * scale;
+        dbeta[s.c] = all.g;
+    }
+    for (int row = s.first; row < s.last; row += s.step) {
+        int i = row * C + s.c;
+        dx[i] = factor * (g[i] - mean_g - scale * centred[i] * mean_gz);
+    }
 }
 
 // leaky_relu.  Not a number stays what it is, and -inf times a slope of 0 is 0.
@@ -90,6 +197,66 @@ __global__ void leaky_relu(const T* x, T* y, int n, T slope) {
 __global__ void leaky_relu_grad(const T* x, const T* g, T* dx, int n, T slope) {
     ELEMENT(n);
     dx[i] = x[i] > 0 ? g[i] : slope != 0 ? slope * g[i] : T(0);
+}
+
+// softplus: log(1 + e ** x) without overflow.
+__global__ void softplus(const T* x, T* y, int n) {
+    ELEMENT(n);
+    y[i] = fmax(x[i], T(0)) + log1p(exp(-fabs(x[i])));
+}
+
+// sigmoid: 1 / (1 + e ** -x) without overflow.
+__global__ void sigmoid(const T* x, T* y, int n) {
+    ELEMENT(n);
+    y[i] = exp(fmin(x[i], T(0))) / (1 + exp(-fabs(x[i])));
+}
+
+// log_softmax: x - log Σ e ** x of row i of n, K numbers, a row lying `step` after the one before.
+// With the largest number taken off, Σ e ** x is 1 and others.
+__global__ void log_softmax(const T* x, T* y, int n, int K, int step) {
+    ELEMENT(n);
+    x += i * step;
+    y += i * K;
+    T top = x[0], others = -1;
+    for (int k = 1; k < K; k++) top = fmax(top, x[k]);
+    for (int k = 0; k < K; k++) if (x[k] - top == 0) others += 1;
+    for (int k = 0; k < K; k++) if (x[k] - top != 0) others += exp(x[k] - top);
+    for (int k = 0; k < K; k++) y[k] = x[k] - top - log1p(others);
+}
+
+// log_softmax_grad: g - e ** y Σ g, in an order of sums that keeps the digits of 1 - e ** y.
+__global__ void log_softmax_grad(const T* y, const T* g, T* dx, int n, int K) {
+    ELEMENT(n);
+    T sum = 0;
+    for (int at = i * K; at < (i + 1) * K; at++) sum += g[at];
+    for (int at = i * K; at < (i + 1) * K; at++)
+        dx[at] = -(g[at] * expm1(y[at]) + exp(y[at]) * (sum - g[at]));
+}
+
+// sum_over: Σ x / number of a whole array, by one block, in doubles.
+__global__ void sum_over(const T* x, T* y, int n, T number) {
+    double sum = 0;
+    for (int i = threadIdx.x; i < n; i += blockDim.x) sum += x[i];
+    sum = over_rows(sum, 1);
+    if (threadIdx.x == 0) y[0] = sum / number;
+}
+
+// norm, at first: Σ g² of a block's share of a parameter, which blockIdx.y counts.
+__global__ void sum_squares(Parameters all, T* sums) {
+    const T* g = all.g[blockIdx.y];
+    T sum = 0;
+    int i = blockIdx.x * blockDim.x + threadIdx.x, n = all.size[blockIdx.y];
+    for (; i < n; i += gridDim.x * blockDim.x) sum += g[i] * g[i];
+    sum = over_rows(sum, 1);
+    if (threadIdx.x == 0) sums[blockIdx.y * gridDim.x + blockIdx.x] = sum;
+}
+
+// norm: √ Σ of these sums.
+__global__ void root_of_sum(const T* sums, T* y, int n) {
+    T sum = 0;
+    for (int i = threadIdx.x; i < n; i += blockDim.x) sum += sums[i];
+    sum = over_rows(sum, 1);
+    if (threadIdx.x == 0) y[0] = sqrt(sum);
 }
 
 // adam_update.  blockIdx.y counts the parameters; a thread takes every so many-th element.

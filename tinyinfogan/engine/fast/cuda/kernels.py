@@ -14,7 +14,9 @@ from tinyinfogan.engine.fast.cuda.cublas import matmul
 SOURCE = Path(__file__).with_name("kernels.cu").read_text(encoding="utf-8")
 TYPES = {"float32": "float", "float64": "double"}
 THREADS = 256  # in a block
-GROUP = 32  # rows that are added up before their sum is added to others, for float32's sake
+BLOCKS = 256  # about as many are to add up the rows of a matrix: two for each multiprocessor
+NOWHERE = np.uint64(0)  # the address of no array
+WIDTH = 32  # channels that lie side by side, at the most: a thread each, in one block
 COLUMNS = 1 << 28  # elements of columns at a time: large products are better, this bounds memory
 
 # The structs, which are passed by value; a kernel's arguments may have 4,096 bytes.
@@ -25,13 +27,13 @@ _SIZES = ("H", "W", "C", "OH", "OW", "KH", "KW", "stride", "padding")
 _WINDOWS = np.dtype([(name, np.int32) for name in _SIZES])
 
 
-def supports(*arrays):
+def supports(*arrays, contiguous=True):
     """Return whether the kernels are for `arrays`: on a GPU, contiguous, all float32 or float64."""
     return all(
         not isinstance(array, (np.ndarray, np.generic))
         and array.dtype.name in TYPES
         and array.dtype == arrays[0].dtype
-        and array.flags.c_contiguous
+        and (array.flags.c_contiguous or not contiguous)
         for array in arrays
     )
 
@@ -60,8 +62,9 @@ def start(name, written, *arguments, grid=None):
     """
     if not written.size:
         return written
-    if written.size >= 1 << 31:
-        raise ValueError(f"{name}: an array of {written.shape} is too large; use a smaller batch")
+    largest = max((written, *arguments), key=lambda array: getattr(array, "size", 0))
+    if largest.size >= 1 << 31:
+        raise ValueError(f"{name}: an array of {largest.shape} is too large; use a smaller batch")
     xp, dtype = array_module(written), written.dtype
 
     def value(argument):
@@ -93,41 +96,91 @@ def not_finite(arrays):
 
 
 def sum_rows(x):
-    return _sum_products(x, None)
+    parts, grid, *sizes = _parts_of(x)
+    start("sum_rows", parts, x, parts, *sizes, grid=grid)
+    return parts[0] if len(parts) == 1 else sum_rows(parts)
 
 
-def centre(x, mean):
-    centred = x - mean
-    return centred, _sum_products(centred, centred)
+def _parts_of(x, *numbers):
+    """Return an array (parts of the rows of x, C, *numbers), the blocks, and N, C and width."""
+    N, C = x.shape
+    width = min(WIDTH, 1 << max(0, C - 1).bit_length())  # a power of two
+    groups, enough = max(1, -(-C // width)), 16 * THREADS // width  # 16 rows for each thread
+    parts = max(1, min(-(-N // enough), BLOCKS // groups))
+    return array_module(x).empty((parts, C, *numbers), x.dtype), (groups, parts), N, C, width
 
 
-def normalise_sums(g, centred):
-    return sum_rows(g), _sum_products(g, centred)
+def norm_forward(x, gamma, beta, running, momentum, eps, n, total):
+    if total is None or n != len(x):  # not in training, or with other processes
+        return primitives.norm_forward.plain(x, gamma, beta, running, momentum, eps, n, total)
+    parts, grid, *sizes = _parts_of(x, 3)
+    if len(parts) > 1:
+        start("norm_moments", parts, x, parts, *sizes, grid=grid)
+    xp, addresses = array_module(x), running or [NOWHERE] * 2
+    y, centred, scale = (xp.empty(shape, x.dtype) for shape in (x.shape, x.shape, gamma.shape))
+    arrays = x, parts, gamma, beta, *addresses, y, centred, scale
+    start("norm_forward", y, *arrays, *sizes, float(momentum), float(eps), grid=grid)
+    return y, centred, scale
 
 
-def _sum_products(a, b):
-    """Return Σ_n a[n] b[n], or Σ_n a[n] without b, groups of rows apart at first."""
-    N, C = a.shape
-    b = np.uint64(0) if b is None else b  # no address
-    sums = array_module(a).empty((-(-N // GROUP), C), a.dtype)
-    return start("sum_products", sums, a, b, sums, sums.size, N, C, GROUP).sum(axis=0)
+def norm_grad(g, centred, scale, gamma, n, total):
+    if total is None or n != len(g):
+        return primitives.norm_grad.plain(g, centred, scale, gamma, n, total)
+    parts, grid, *sizes = _parts_of(g, 2)
+    if len(parts) > 1:
+        start("norm_sums", parts, g, centred, parts, *sizes, grid=grid)
+    xp = array_module(g)
+    dx, dgamma, dbeta = (xp.empty(shape, g.dtype) for shape in (g.shape, gamma.shape, gamma.shape))
+    arrays = g, centred, scale, gamma, parts, dx, dgamma, dbeta
+    start("norm_grad", dx, *arrays, *sizes, grid=grid)
+    return dx, dgamma, dbeta
 
 
-def leaky_relu(x, slope):
+def _like(name, x, *others):
+    """Return an array like x that a kernel writes from x, other arrays, its size and numbers."""
     y = array_module(x).empty(x.shape, x.dtype)
-    return start("leaky_relu", y, x, y, y.size, float(slope))
+    numbers = [number for number in others if not hasattr(number, "ndim")]
+    return start(name, y, x, *others[: len(others) - len(numbers)], y, y.size, *numbers)
 
 
-def leaky_relu_grad(x, g, slope):
-    dx = array_module(x).empty(x.shape, x.dtype)
-    return start("leaky_relu_grad", dx, x, g, dx, dx.size, float(slope))
+leaky_relu, leaky_relu_grad, sigmoid, softplus = (
+    functools.partial(_like, name)
+    for name in ("leaky_relu", "leaky_relu_grad", "sigmoid", "softplus")
+)
+
+
+def warp(x, maps):
+    return _like("warp", x, maps, *x.shape[1:])
+
+
+def warp_grad(g, maps):
+    return _like("warp_grad", g, maps, *g.shape[1:])
+
+
+def log_softmax(x, axis):
+    if x.ndim != 2 or axis not in (-1, 1) or x.strides[1] != x.itemsize:
+        return primitives.log_softmax.plain(x, axis)
+    y, address, step = array_module(x).empty(x.shape, x.dtype), x.data.ptr, x.strides[0]
+    return start("log_softmax", y, np.uint64(address), y, *x.shape, step // x.itemsize)
+
+
+def log_softmax_grad(y, g, axis):
+    if y.ndim != 2 or axis not in (-1, 1):
+        return primitives.log_softmax_grad.plain(y, g, axis)
+    dx = array_module(y).empty(y.shape, y.dtype)
+    return start("log_softmax_grad", dx, y, g, dx, *y.shape)
+
+
+def sum_over(x, axis, n):
+    if axis is not None or x.dtype != np.float32 or x.size > 1 << 13:
+        return primitives.sum_over.plain(x, axis, n)
+    y = array_module(x).empty((1,) * x.ndim, x.dtype)
+    return start("sum_over", y, x, y, x.size, float(n), grid=(1,))
 
 
 def im2col(x, *window):
-    KH, KW, *_ = window
-    N, H, W, C = x.shape
-    OH, OW = primitives.windows(H, W, *window)
-    columns = array_module(x).empty((N * OH * OW, KH * KW * C), x.dtype)
+    (N, H, W, C), (OH, OW) = x.shape, primitives.windows(*x.shape[1:3], *window)
+    columns = array_module(x).empty((N * OH * OW, window[0] * window[1] * C), x.dtype)
     sizes = np.array((H, W, C, OH, OW, *window), _WINDOWS)
     return start("im2col", columns, x, columns, columns.size, sizes)
 
@@ -139,69 +192,63 @@ def col2im(columns, shape, *window):
 
 
 def conv_forward(x, matrix, *window):
-    count = math.prod(primitives.windows(*x.shape[1:3], *window))
-    parts = _parts(len(x), count * len(matrix))
-    return _joined([primitives.conv_forward.plain(x[some], matrix, *window) for some in parts])
+    elements = math.prod(primitives.windows(*x.shape[1:3], *window)) * len(matrix)
+    some = [primitives.conv_forward.plain(part, matrix, *window) for part in _parts(elements, x)]
+    return some[0] if len(some) == 1 else array_module(x).concatenate(some)
 
 
 def conv_input_grad(g, matrix, shape, *window):
-    count, images = len(g) // shape[0], []
-    for some in _parts(shape[0], count * len(matrix)):
-        rows, size = g[some.start * count : some.stop * count], (some.stop - some.start, *shape[1:])
-        images.append(primitives.conv_input_grad.plain(rows, matrix, size, *window))
-    return _joined(images)
+    g, some = g.reshape(shape[0], -1, g.shape[1]), []
+    for part in _parts(g[0].shape[0] * len(matrix), g):
+        rows, size = part.reshape(-1, g.shape[2]), (len(part), *shape[1:])
+        some.append(primitives.conv_input_grad.plain(rows, matrix, size, *window))
+    return some[0] if len(some) == 1 else array_module(g).concatenate(some)
 
 
 def conv_weight_grad(x, g, *window):
-    KH, KW, *_ = window
-    count, total = len(g) // len(x), 0
-    for some in _parts(len(x), count * KH * KW * x.shape[3]):
-        rows = g[some.start * count : some.stop * count]
-        total = total + primitives.conv_weight_grad.plain(x[some], rows, *window)
-    return total
+    g = g.reshape(len(x), -1, g.shape[1])
+    elements = g.shape[1] * window[0] * window[1] * x.shape[3]
+    some = [
+        primitives.conv_weight_grad.plain(part, rows.reshape(-1, g.shape[2]), *window)
+        for part, rows in zip(_parts(elements, x), _parts(elements, g))
+    ]
+    return sum(some[1:], some[0])
 
 
-def _parts(images, elements):
-    """Return slices of as many images as to make columns of, those of one having `elements`."""
+def _parts(elements, images):
+    """Return parts of images, as many as to make columns of, those of one having `elements`."""
     step = max(1, COLUMNS // elements)
-    return [slice(at, min(at + step, images)) for at in range(0, images, step)]
-
-
-def _joined(parts):
-    return parts[0] if len(parts) == 1 else array_module(parts[0]).concatenate(parts)
-
-
-def normalise(centred, factor, beta):
-    y = array_module(centred).empty(centred.shape, centred.dtype)
-    return start("normalise", y, centred, factor, beta, y, y.size, y.shape[1])
-
-
-def normalise_grad(g, centred, factor, a, b):
-    dx = array_module(centred).empty(centred.shape, centred.dtype)
-    return start("normalise_grad", dx, g, centred, factor, a, b, dx, dx.size, dx.shape[1])
+    return [images[at : at + step] for at in range(0, len(images), step)]
 
 
 def adam_update(thetas, grads, ms, vs, numbers, beta1, beta2):
-    shares = map(float, (beta1, 1 - beta1, beta2, 1 - beta2))
-    shares, every = tuple(shares), [a for a in zip(thetas, grads, ms, vs, strict=True) if a[0].size]
-    for at in range(0, len(every), MANY):
-        some, table = every[at : at + MANY], np.zeros((), _PARAMETERS)
-        for name, arrays in zip(("theta", "g", "m", "v"), zip(*some)):
-            table[name][: len(some)] = [array.data.ptr for array in arrays]
-        table["size"][: len(some)] = [theta.size for theta, *_ in some]
-        largest = max((theta for theta, *_ in some), key=lambda theta: theta.size)
-        grid = min(-(-largest.size // THREADS), 1024), len(some)
+    shares = [float(share) for share in (beta1, 1 - beta1, beta2, 1 - beta2)]
+    for at in range(0, len(thetas), MANY):
+        some = [arrays[at : at + MANY] for arrays in (thetas, grads, ms, vs)]
+        table = _table(**dict(zip(("theta", "g", "m", "v"), some)))
+        largest = max(some[0], key=lambda theta: theta.size)
+        grid = min(-(-largest.size // THREADS), 1024), len(some[0])
         start("adam_update", largest, table, *shares, numbers, grid=grid)
 
 
-def warp(x, maps):
-    y = array_module(x).empty(x.shape, x.dtype)
-    return start("warp", y, x, maps, y, y.size, *y.shape[1:])
+def _table(**lists):
+    """Return the struct Parameters of {name of a column: arrays}."""
+    table = np.zeros((), _PARAMETERS)
+    for name, arrays in lists.items():
+        table[name][: len(arrays)] = [array.data.ptr for array in arrays]
+        table["size"][: len(arrays)] = [array.size for array in arrays]
+    return table
 
 
-def warp_grad(g, maps):
-    dx = array_module(g).empty(g.shape, g.dtype)
-    return start("warp_grad", dx, g, maps, dx, dx.size, *dx.shape[1:])
+def norm(arrays):
+    """Return √(Σ x²) over all elements of arrays that the kernels support."""
+    xp, dtype, largest = array_module(arrays[0]), arrays[0].dtype, max(a.size for a in arrays)
+    blocks = min(1 + largest // (16 * THREADS), BLOCKS)
+    sums, y = xp.empty((len(arrays), blocks), dtype), xp.empty((), dtype)
+    for at in range(0, len(arrays), MANY):
+        some, own = arrays[at : at + MANY], sums[at : at + MANY]
+        start("sum_squares", own, _table(g=some), own, grid=(blocks, len(some)))
+    return start("root_of_sum", y, sums, y, sums.size, grid=(1,))
 
 
 VERSIONS = {name: globals()[name] for name in seam.primitives if name in globals()}
@@ -212,6 +259,6 @@ def version(name, arguments):
     """Return the quick version of the primitive `name` for these arguments, or None."""
     if name == "matmul":
         return matmul if cublas.supports(*arguments) else None
-    lists = [a for a in arguments if isinstance(a, list)]
-    arrays = [array for arrays in lists for array in arrays] or arguments[:1]
-    return VERSIONS.get(name) if supports(*arrays) else None
+    first = [] if isinstance(arguments[0], list) else [arguments[0]]
+    arrays = sum((a for a in arguments if isinstance(a, list)), first)
+    return VERSIONS.get(name) if supports(*arrays, contiguous=name != "log_softmax") else None
