@@ -58,7 +58,7 @@ class InstanceNoise(nn.Module):
         if not self.training:
             return x
         self.uses += 1
-        rng = np.random.default_rng(int(self.uses[0]))
+        rng = np.random.default_rng(int(self.uses[0].item()))
         noise = NOISE * rng.standard_normal(x.shape, np.float32)
         return x + array_module(x.data).asarray(noise)
 

@@ -10,13 +10,17 @@ anew after each.  The exit status is 1 if one has failed.
 
 import contextlib
 import importlib.util
+import inspect
+import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,44 +79,79 @@ def problems(dry):
             yield f"{preset}/{batch}", asked
 
 
+def nodes_of_graphs():
+    """Return a list that gets {kernel or other work: number of nodes} of every graph captured."""
+    from tinyinfogan.engine.fast.cuda import graph
+
+    found, capture = [], graph.capture
+
+    def noting(function):
+        (launch, results), text = capture(function), ""
+        with contextlib.suppress(Exception):  # times are worth more
+            text = inspect.getclosurevars(launch).nonlocals["graph"].debug_dot_str()
+        # A node is "graph_1_node_7"[... label="7 and, on the next line, its kernel.
+        found.append(Counter(re.findall(r'^"graph_\d+_node_\d+"\[.*\n(.*)', text, re.MULTILINE)))
+        return launch, results
+
+    graph.capture = noting
+    return found
+
+
 def step(save, dry):
-    """Time our step plain, with kernels, as a graph and with TF32, by events; count memory."""
+    """Time our step plain, with kernels, as a graph and with TF32; count memory and nodes."""
     import cupy
 
     from tinyinfogan.engine.fast.cuda import cublas
 
-    number, pool = 1 if dry else 100, cupy.get_default_memory_pool()
+    number, pool, graphs = 1 if dry else 100, cupy.get_default_memory_pool(), nodes_of_graphs()
     for key, asked in problems(dry):
         for way in ("CUDA graph", "CUDA graph, TF32", "kernel by kernel", "plain"):
             cublas.tf32, plain = "TF32" in way, way == "plain"
             how = {} if plain else {"how": way.partition(",")[0]}
             ask = sides.prepare("plain" if plain else "ours", how, asked)
-            ask("time", 3)  # two steps before a graph
-            free = cupy.cuda.runtime.memGetInfo()[0]
-            save(f"{key}, {way}", {
-                "ms": ask("time", number), "pool": pool.total_bytes(), "device free": free
-            })  # fmt: skip
+            with contextlib.redirect_stderr(io.StringIO()) as told:  # that there is no graph
+                ask("time", 3)  # two steps before a graph
+            free, total = cupy.cuda.runtime.memGetInfo()
+            found = {"ms": ask("time", number), "pool": pool.total_bytes(), "used": total - free}
+            if "graph" in way:
+                found["nodes"] = told.getvalue() or graphs[-1].total()
+            save(f"{key}, {way}", found)
             del ask
             pool.free_all_blocks()
 
 
 def kernels(save, dry):
-    """Profile replays of paper-mnist by kernel, with CuPy's own profiler; count a graph's nodes."""
+    """Count the nodes of paper-mnist's graph by kernel, and profile 20 replays, with PyTorch."""
     import cupy
 
     from benchmarks import ours
 
     _, asked = next(problems(dry))
+    graphs = nodes_of_graphs()
     take_step, _ = ours.start(asked, problem.draw_batches(asked), "CUDA graph")
-    for _ in range(4):
-        take_step(0)
-    cupy.cuda.get_current_stream().synchronize()
-    save("replayed", 4)
-    if dry:
-        return
-    from cupyx.profiler import benchmark
 
-    save("20 replays", str(benchmark(take_step, (0,), n_repeat=20, n_warmup=2)))
+    def replays(number):
+        for _ in range(number):
+            take_step(0)
+        cupy.cuda.get_current_stream().synchronize()
+
+    replays(4)
+    save("nodes", dict(graphs[-1].most_common()))
+    if dry or importlib.util.find_spec("torch") is None:
+        save("skipped", "a dry run, or PyTorch, whose profiler sees all kernels, is not installed")
+        return
+    import torch
+    from torch.profiler import ProfilerActivity, profile
+
+    torch.zeros(1, device="cuda")
+    for number in (2, 20):  # what is loaded at first takes time, too
+        with profile(activities=[ProfilerActivity.CUDA]) as found:
+            replays(number)
+    events = sorted(found.key_averages(), key=lambda event: -event.self_device_time_total)
+    rows = {
+        event.key[:100]: [event.self_device_time_total / 20, event.count / 20] for event in events
+    }
+    save("µs and calls in a step", rows)
 
 
 def pytorch(save, dry):

@@ -4,7 +4,7 @@ from benchmarks.problem import joints, model
 from tinyinfogan.engine import plain
 from tinyinfogan.engine.device import to_device, to_host
 from tinyinfogan.engine.fast.cuda import graph
-from tinyinfogan.infogan.variants.step import adams_of, optimisers, step_for
+from tinyinfogan.infogan.variants.step import optimisers, step_for
 from tinyinfogan.training.step import quick_step
 
 
@@ -20,7 +20,7 @@ def start(problem, batches, how="as in a run"):
         moved["pairs"].load_state_dict(joints(problem.settings))
     take_step = quick_step(ours, moved) if how == "as in a run" else step_for(ours, moved)
     if how == "CUDA graph":
-        take_step = graph.replayed(take_step, adams_of(moved).values())
+        take_step = graph.replayed(take_step, {"model": ours, **moved})
     arrays = [
         [to_device(array, problem.device) for array in (real, latents, *maps) if array is not None]
         for real, latents, maps in batches

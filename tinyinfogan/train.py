@@ -53,7 +53,7 @@ def train(dataset, config, out=None, device="cpu", resume=None, replay=True, gro
                 run.log()
             if run.done % max(1, settings.steps // 50) == 0 or last:
                 run.draw()
-            if run.done % options["checkpoint_every"] == 0 or last or run.stopping:
+            if run.due(options["checkpoint_every"]) or last or run.stopping:
                 run.save()
         run.finish()
     return model

@@ -350,6 +350,21 @@ def test_each_change_of_the_study(name, default_run, tmp_path, monkeypatch):
     assert records(parts, "--steps=4", "--resume", parts) == found
 
 
+@pytest.mark.parametrize("name", changes.CHANGES)
+def test_each_change_of_the_study_on_a_gpu(name, gpu, tmp_path, monkeypatch):
+    """Its steps are those of the CPU, from first to last: none is repeated from a graph."""
+    monkeypatch.setattr(report, "finish", lambda *inputs: None)
+    found = []
+    for device in ("cpu", "cuda"):
+        out = str(tmp_path / device)
+        with monkeypatch.context() as patch:
+            patch.setattr(variants, "train_step", variants.train_step)
+            patch.setitem(FAMILIES, "mnist", FAMILIES["mnist"])
+            assert changes.main([name, "--steps=5", "--out", out, "--device", device, *SMALL]) == 0
+        found.append([(r["d_loss"], r["g_loss"]) for r in folder.read_log(out)])
+    np.testing.assert_allclose(*found, rtol=0.01)
+
+
 def test_a_change_that_there_is_not(capsys, monkeypatch):
     assert changes.main(["orthogonal weights"]) == 2
     assert "'orthogonal weights', expected one of spectral norm" in capsys.readouterr().err
@@ -388,7 +403,11 @@ def test_parts_on_a_gpu_that_hang_or_fail_leave_the_others_whole(gpu, tmp_path, 
     write = "import json, sys, time, subprocess; open(sys.argv[1], 'w').write(json.dumps({'a': 1}))"
     hang = "; child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])"
     hang += "; print(child.pid, flush=True); time.sleep(60)"
-    codes = {"doctor": "print('fine')", "step": write + "; 1 / 0", "kernels": write + hang}
+    codes = {
+        "doctor": r"import sys; sys.stdout.buffer.write(b'fine \xff')",
+        "step": write + "; 1 / 0",
+        "kernels": write + hang,
+    }
     codes["resume"] = write
 
     def commands(folder, dry):
@@ -433,7 +452,17 @@ def test_each_part_of_a_dry_run_on_the_stand_in(name, gpu, tmp_path, monkeypatch
     worked, text, _ = on_gpu.perform(asked, 110)
     assert worked, text
     own = name in on_gpu.OWN or name in ("paper-mnist", "mnist")
-    assert bool(on_gpu.found_by(name, tmp_path)) == own, text
+    found = on_gpu.found_by(name, tmp_path)
+    assert bool(found) == own, text
+    if name == "step":
+        ways = ("CUDA graph", "CUDA graph, TF32", "kernel by kernel", "plain")
+        assert found.keys() == {f"paper-mnist/4, {way}" for way in ways}
+        for way, row in found.items():
+            assert row["ms"] > 0 and row["used"] >= row["pool"] > 0
+            assert ("nodes" in row) == ("graph" in way) and row.get("nodes", 500) > 100
+    if name == "kernels":
+        nodes = found["nodes"]
+        assert sum(nodes.values()) > 100 and nodes["gemm"] >= 40 and nodes["adam_update"] == 2
 
 
 def test_our_sides_on_a_gpu(gpu):

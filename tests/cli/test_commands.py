@@ -88,6 +88,7 @@ def test_epochs_are_passes_over_the_data(images, tmp_path, no_pictures):
         (["--seed", "-1"], "seed is -1"),
         (["--log-every", "0"], "log_every is 0"),
         (["--checkpoint-every", "-1"], "checkpoint_every is -1"),
+        (["--checkpoint-every", "0"], "checkpoint_every is 0"),
     ],
 )
 def test_arguments_that_cannot_be(argv, words, images, tmp_path, capsys):

@@ -295,6 +295,7 @@ def test_every_kernel_is_started(gpu, monkeypatch):
             arguments = arguments_of(name, seed, np.float32, contiguous=True)
             results(seam.primitives[name], arguments, gpu.array)
     kernels.norm([gpu.ones(3)])
+    kernels.not_finite([gpu.ones(3, np.float32)])
     lines = [line for line in kernels.SOURCE.splitlines() if line.startswith("__global__")]
     assert started == {line.split("(")[0].split()[-1] for line in lines} and lines
 

@@ -1,6 +1,6 @@
 """The names and keywords that CuPy has, recorded so that tests without CuPy keep to them.
 
-python tests/cupy_names.py      # record those of the CuPy that is installed
+python tests/fake_gpu/cupy_names.py      # record those of the CuPy that is installed
 """
 
 import inspect
@@ -41,7 +41,7 @@ def recorded():
 
 def record(cupy):
     """Write the names of the CuPy that is installed."""
-    text = [f"# Names and keywords of CuPy {cupy.__version__}: python tests/cupy_names.py"]
+    text = [f"# Names and keywords of CuPy {cupy.__version__}: python tests/fake_gpu/cupy_names.py"]
     for name, keywords in sorted(names_of(cupy).items()):
         text.append(" ".join([name, *(["?"] if keywords is None else keywords)]))
     NAMES.write_text("\n".join(text) + "\n")

@@ -1,5 +1,6 @@
 """One writer, signals, numbers gone wrong, resources, and what a resumed run says."""
 
+import errno
 import json
 import os
 import signal
@@ -8,17 +9,21 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from test_train import TINY, digits, hook, run, without_time  # noqa: F401
+from test_train import TINY, config_for, digits, hook, run, without_time  # noqa: F401
 
+from tinyinfogan import train
 from tinyinfogan.cli.train import main
 from tinyinfogan.infogan.model import InfoGAN
 from tinyinfogan.storage import space
 from tinyinfogan.training import checkpoint, folder, lock, memory, report, step, workers
+from tinyinfogan.training import run as of_run
 from tinyinfogan.training.finite import TrainingError
 from tinyinfogan.training.signals import Stopped, noted_signals
+from tinyinfogan.view import plots
 
 FAST = "--channels 2 --hidden 8 --neighbours 1 --batch-size 10 --device cpu".split()
 
@@ -127,6 +132,22 @@ def test_a_signal_saves_and_prints_the_command(images, tmp_path, capsys, signum,
     assert errors.endswith(f"go on with: python -m tinyinfogan.train --resume '{out}'\n")
     assert checkpoint.read(out)["step"] == 1
     assert command(capsys, "--resume", out, "--steps", 2)[0] == 0
+
+
+def test_signals_are_taken_before_a_run_can_be_seen(digits, tmp_path, monkeypatch):  # noqa: F811
+    """One that comes as the log is begun ends the run after its first step, with a checkpoint."""
+    begin = folder.start_run
+
+    def begin_and_signal(*inputs):
+        begin(*inputs)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(folder, "start_run", begin_and_signal)
+    try:
+        run(digits, TINY, tmp_path)
+    except KeyboardInterrupt as stopped:
+        assert isinstance(stopped, Stopped) and stopped.signum == signal.SIGINT
+    assert checkpoint.read(tmp_path)["step"] == 1
 
 
 def test_a_second_signal_exits_at_once(images, tmp_path):
@@ -253,6 +274,78 @@ def test_rollback_halves_the_rates_once_and_says_so(images, tmp_path, monkeypatc
     spoil(monkeypatch, 2, lambda model, values: values.update(bad))
     status, _, message = command(capsys, "--resume", out, "--steps", 12)
     assert status == 1 and "g_loss is nan in step 10" in message
+
+
+# --- what is written beside the steps ------------------------------------------------------------
+
+
+def saved(digits, out, monkeypatch, seconds, **options):  # noqa: F811
+    """Return (steps at which a run of 12 saves, its log, its weights), 4 being the usual steps."""
+    steps, save = [], checkpoint.save
+    monkeypatch.setattr(of_run, "USUAL", 4)
+    monkeypatch.setattr(of_run, "SECONDS", seconds)
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            checkpoint,
+            "save",
+            lambda path, a, *k: steps.append(int(a["step"])) or save(path, a, *k),
+        )
+        config = config_for(TINY) | {"options": {"log_every": 4, **options}}
+        model = train.train(digits, config, out)
+    return steps, without_time(out), model.state_dict()
+
+
+def test_checkpoints_by_time_change_nothing_that_is_learnt(digits, tmp_path, monkeypatch):  # noqa: F811
+    """Steps alone tell if their number is given, and if a rollback would go back to one."""
+    often = saved(digits, tmp_path / "often", monkeypatch, 0)
+    seldom = saved(digits, tmp_path / "seldom", monkeypatch, 1e9)
+    assert (often[0], seldom[0]) == ([4, 8, 12], [12])
+    assert often[1] == seldom[1]
+    for name, array in often[2].items():
+        np.testing.assert_array_equal(array, seldom[2][name], err_msg=name)
+    given = saved(digits, tmp_path / "given", monkeypatch, 1e9, checkpoint_every=5)
+    rollback = saved(digits, tmp_path / "rollback", monkeypatch, 1e9, on_nan="rollback")
+    assert (given[0], rollback[0]) == ([5, 10, 12], [4, 8, 12])
+
+
+def test_all_processes_save_if_it_is_time_for_one():
+    for others, due in ((0, False), (1, True)):
+        group = SimpleNamespace(sum=lambda own, others=others: own + others)
+        own = SimpleNamespace(done=500, saved=time.perf_counter(), config={}, group=group)
+        assert bool(of_run.Run.due(own, 0)) is due
+
+
+def test_pictures_are_written_beside_the_steps(digits, tmp_path, monkeypatch):  # noqa: F811
+    """Steps go on while one is written; all are there when the end is drawn."""
+    save, slow, seen = plots.save_grid, threading.Event(), []
+
+    def wait_and_save(path, *inputs):
+        seen.append(threading.current_thread() is threading.main_thread())
+        assert slow.wait(60)
+        save(path, *inputs)
+
+    def step_4(model, values):
+        seen.append(len(list((tmp_path / "samples").iterdir())))
+        slow.set()
+
+    monkeypatch.setattr(plots, "save_grid", wait_and_save)
+    monkeypatch.setattr(report, "finish", lambda out, *_: seen.append(len(folder.pictures(out))))
+    spoil(monkeypatch, 4, step_4)
+    run(digits, TINY, tmp_path)
+    assert seen[:2] == [False, 0] and seen[-1] == 12 and not any(seen[2:-1])
+
+
+def test_a_picture_that_cannot_be_written_is_one_line(images, tmp_path, capsys, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(plots, "save_grid", full)
+    out = tmp_path / "run"
+    argv = [*FAST, "--steps", 1, "--data", images, "--out", out]
+    status, _, message = command(capsys, *argv)
+    assert status == 1 and message.startswith("train: cannot write the run: ")
+    assert "No space left on device; free some space or give another --out" in message
+    assert not (out / checkpoint.NAME).exists()  # which would say that all before it is there
 
 
 # --- resuming -------------------------------------------------------------------------------------

@@ -144,7 +144,7 @@ def test_packed_weights_make_the_same_images(make, rng):
 
 
 def test_the_page_is_one_small_file_without_addresses(tmp_path):
-    model = tinyinfogan.load()
+    model = tinyinfogan.load(device="cpu")
     snapshots = [("step 1", traversals.samples(model))] * 20
     size = page.export(tmp_path / "page.html", model, "</script>", snapshots)
     text = (tmp_path / "page.html").read_text()
@@ -243,7 +243,7 @@ def test_the_page_s_images_are_ours(make, tmp_path, rng):
 def playground(tmp_path_factory):
     """The page of the model that comes with the package."""
     path = tmp_path_factory.mktemp("playground") / "page.html"
-    page.export(path, tinyinfogan.load(), "digits")
+    page.export(path, tinyinfogan.load(device="cpu"), "digits")
     return path
 
 

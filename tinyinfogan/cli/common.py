@@ -123,9 +123,7 @@ def parser_for(name, description, default=checkpoint.TRAINED):
 
 def add_invert(parser):
     """Add --invert, for pictures and data that a run is shown."""
-    text = (
-        "black for white in pictures; auto (default): where their background is unlike the data's"
-    )
+    text = "black for white in pictures; auto (default): if the background is unlike the data's"
     parser.add_argument("--invert", choices=INVERT, default="auto", help=text)
 
 

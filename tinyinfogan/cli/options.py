@@ -51,9 +51,7 @@ def size(text):
     """Return (H, W) of "32" or "48x32", width x height.  Raises ArgumentTypeError."""
     numbers = text.lower().split("x")
     if len(numbers) > 2 or not all(n.isdecimal() and 0 < int(n) <= LARGEST for n in numbers):
-        raise argparse.ArgumentTypeError(
-            f"{text} is not 1 to {LARGEST}, or width x height as 48x32"
-        )
+        raise argparse.ArgumentTypeError(f"{text} is not 1 to {LARGEST} or width x height as 48x32")
     return int(numbers[-1]), int(numbers[0])
 
 
@@ -68,9 +66,7 @@ def parser():
     add = p.add_argument
     add("--preset", choices=PRESETS, help=f"named settings (default: the data set's, or {DEFAULT})")
     add("--dataset", choices=data.NAMES, help="a data set by its name (default: the preset's)")
-    text = (
-        "your images: a folder of pictures or IDX files, or an .npz; or that of --dataset's files"
-    )
+    text = "your images: a folder of pictures or IDX files, an .npz, or that of --dataset's files"
     add("--data", type=path, metavar="PATH", help=text)
     text = "make pictures so large (default: as the network was made for, if they are of several)"
     add("--size", type=size, metavar="N|WxH", help=text)
@@ -83,8 +79,7 @@ def parser():
     add("--steps", type=int, help="training steps")
     add("--epochs", type=float, help="passes over the data, instead of --steps")
     add("--batch-size", type=int, metavar="N", help="images in a batch")
-    text = "categories of each categorical code"
-    add("--categorical", type=int, nargs="*", metavar="SIZE", help=text)
+    add("--categorical", type=int, nargs="*", metavar="SIZE", help="of each categorical code")
     add("--continuous", type=int, metavar="N", help="continuous codes")
     add("--seed", type=int, help="one seed makes a run (default: 0)")
     add("--out", type=path, metavar="DIR", help="the run's folder (default: runs/PRESET-N)")
@@ -97,7 +92,7 @@ def parser():
 def _add_more(add):
     add("--describe", action="store_true", help="print the networks, and do not train")
     add("--seeds", type=int, metavar="N", help="train with N seeds and compare: tinyinfogan sweep")
-    add("--checkpoint-every", type=int, metavar="STEPS", help="(default: 500)")
+    add("--checkpoint-every", type=int, metavar="STEPS", help="(default: 500, if 30 s have passed)")
     add("--log-every", type=int, metavar="STEPS", help="(default: 100)")
     add("--keep", type=int, metavar="N", help="checkpoints to keep (default: 1)")
     text = "at numbers that are not finite: stop (default), or go back once and halve the rates"
@@ -108,8 +103,7 @@ def _add_more(add):
     add("--q-sigma", choices=("fixed", "learnt"), help="σ of Q's Gaussians")
     text = "L_I is maximised in the steps of D with Q and of G, or in a third one over all weights"
     add("--info-step", choices=("joint", "separate"), help=text)
-    text = "on a GPU: faster products of float32, with inputs of 10 bits"
-    add("--tf32", action="store_true", help=text)
+    add("--tf32", action="store_true", help="on a GPU: faster products, of inputs with 10 bits")
     add("--no-graph", action="store_true", help="on a GPU: start every kernel by itself")
     text = "under mpiexec: batch norm over the whole batch, not each shard (default: yes)"
     add("--sync-bn", action=argparse.BooleanOptionalAction, help=text)
@@ -123,10 +117,10 @@ def prepare(args, group=SINGLE_PROCESS):
     """
     _check(args)
     settings, config, out, resume, changes = _resumed(args) if args.resume else _new(args)
-    options = config["options"] | _given(args, OPTIONS)
+    options = config["options"] | (asked := _given(args, OPTIONS))
     try:
         for name in ("checkpoint_every", "log_every", "keep"):
-            if options[name] < 1:
+            if options[name] < 1 and (name in asked or options[name] != OPTIONS[name]):
                 raise UsageError(f"{name} is {options[name]}, expected 1 or more")
         settings = replace(settings, **_given(args))
         liked = None if args.resume else partial(_size_liked, settings)
@@ -269,9 +263,7 @@ def _source(args):
 def described(args):
     """Return the text of --describe.  Raises UsageError for settings that cannot be."""
     if args.resume or args.data or args.dataset:
-        raise UsageError(
-            "--describe is about a preset and its images; leave out --resume, --data and --dataset"
-        )
+        raise UsageError("--describe is about a preset; leave out --resume, --data and --dataset")
     try:
         settings = settings_of(args)
         (H, W, C), more = settings.image_shape, 2 * (settings.pad - PRESETS[settings.preset].pad)

@@ -198,9 +198,7 @@ def parsed(argv):
     text = "an option of train and its values: lambda-categorical=0.1,0.2; may be repeated"
     add("--vary", action="append", default=[], metavar="OPTION=VALUE,VALUE…", help=text)
     add("--jobs", type=int, default=1, help="runs at a time, without MPI (default: 1)")
-    add(
-        "--out", type=common.path, default="runs/sweep", metavar="DIR", help="(default: runs/sweep)"
-    )
+    add("--out", type=common.path, default="runs/sweep", metavar="DIR", help="default: runs/sweep")
     common.replace_unencodable()
     args, passed_on = p.parse_known_args(argv)
     vary = {}

@@ -36,9 +36,7 @@ def list_images(folder: Path) -> tuple[list[Path], np.ndarray | None, Counter]:
         on_top = paths[classes.index(())]
         below = next(name for name in classes if name)[0]
         advice = "keep either all in the folder or all in sub-folders"
-        raise DataError(
-            f"{folder}: holds images both itself ({on_top.name}) and in {below}; {advice}"
-        )
+        raise DataError(f"{folder}: holds images itself ({on_top.name}) and in {below}; {advice}")
     if not any(classes):
         return paths, None, left
     return paths, np.unique(classes, return_inverse=True)[1].astype(np.int64).ravel(), left

@@ -113,11 +113,11 @@ def _set_aside(path, count):
 
 
 class Writer:
-    """Writes checkpoints in a thread, all by the end of its block; path, keep: see `save`."""
+    """Writes checkpoints, see `save`, and pictures in a thread, all by the end of its block."""
 
     def __init__(self, path, keep=1):
-        self.path, self.keep, self.pending = Path(path), keep, None
-        self.pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self.path, self.keep, self.pending = Path(path), keep, []
+        self.pool = ThreadPoolExecutor(1, thread_name_prefix="writer")  # one thing after another
 
     def __enter__(self):
         return self
@@ -128,15 +128,18 @@ class Writer:
             self.check()
 
     def save(self, arrays):
-        """Write a snapshot, after the one before.  Raises what went wrong with that."""
+        """Write a snapshot, after all before.  Raises what went wrong with that."""
         self.check(wait=True)
-        self.pending = self.pool.submit(save, self.path, arrays, self.keep)
+        self.write(save, self.path, arrays, self.keep)
+
+    def write(self, function, *inputs):
+        """Call a function that writes, after all before."""
+        self.pending.append(self.pool.submit(function, *inputs))
 
     def check(self, wait=False):
-        """Raise what went wrong with a checkpoint that is done; wait: with the last one."""
-        if self.pending is not None and (wait or self.pending.done()):
-            done, self.pending = self.pending, None
-            done.result()
+        """Raise what went wrong with what is done; wait: with all there is to do."""
+        while self.pending and (wait or self.pending[0].done()):
+            self.pending.pop(0).result()
 
     def last_good(self):
         """Return what there is to say of the last checkpoint, once it is written."""

@@ -3,11 +3,11 @@
 import numpy as np
 
 from tinyinfogan.engine.device import array_module, to_host
+from tinyinfogan.engine.fast.cuda import kernels
+from tinyinfogan.engine.fast.cuda.graph import state_of
 from tinyinfogan.training.ranks import SINGLE_PROCESS
 
-ADVICE = (
-    "lower the learning rates (--d-lr, --g-lr) or the λs and start again, or give --on-nan rollback"
-)
+ADVICE = "lower the learning rates (--d-lr, --g-lr) or λs and start anew, or give --on-nan rollback"
 
 
 class TrainingError(RuntimeError):
@@ -26,15 +26,17 @@ def finite_values(history, done, parts, last_good, group=SINGLE_PROCESS):
     """
     if not history:
         return {}
-    names, arrays = list(history[-1]), {}
-    rows = [[*row.values()] for row in history if list(row) == names]
-    xp = array_module(rows[0][0])
-    table = group.sum(to_host(xp.stack([xp.stack(row) for row in rows]))) / group.size
-    for part, state in parts.items():
-        for name, array in state.state_dict().items():
-            arrays[f"{part}.{name}"] = xp.isfinite(array).all()
-    good = group.sum(to_host(xp.stack(list(arrays.values()))).astype(int)) == group.size
-    bad = next((name for name, fine in zip(arrays, good) if not fine), None)
+    names, every, values = list(history[-1]), state_of(parts), []
+    for row in history:
+        values += row.values() if list(row) == names else ()
+    xp, arrays = array_module(values[0]), [*every.values()]
+    if kernels.supports(*arrays):
+        flags = kernels.not_finite(arrays)
+    else:
+        flags = xp.stack([~xp.isfinite(array).all() for array in arrays])
+    found = group.sum(to_host(xp.concatenate([xp.stack(values), flags]))) / group.size
+    table, flags = found[: len(values)].reshape(-1, len(names)), found[len(values) :]
+    bad = next((name for name, flag in zip(every, flags) if flag), None)
     if np.isfinite(table).all() and bad is None:
         return dict(zip(names, table.T, strict=True))
     raise TrainingError(f"{_what_happened(names, table, done, bad)}; {last_good()}; {ADVICE}")

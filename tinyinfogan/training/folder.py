@@ -13,7 +13,7 @@ from tinyinfogan.training import checkpoint
 
 CONFIG, LOG = "config.json", "metrics.jsonl"
 # Of a run, with their defaults: they may change when it goes on.
-OPTIONS = {"device": "auto", "checkpoint_every": 500, "log_every": 100, "keep": 1}
+OPTIONS = {"device": "auto", "checkpoint_every": 0, "log_every": 100, "keep": 1}  # 0: see Run.due
 OPTIONS |= {"on_nan": "stop", "sync_bn": True}
 KINDS = ("step", int), ("seconds", int | float), ("mi_nats", dict)  # what lines of the log have
 OF_A_RUN = (CONFIG, checkpoint.NAME, LOG, "traversal.png", "curves.png", "training.gif")

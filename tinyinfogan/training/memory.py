@@ -71,11 +71,8 @@ def check(model, batch_size, out):
     """Say if training will not fit into memory.  Raises OSError if a run will not fit in `out`."""
     need, free = training_memory(model, batch_size, model.device), free_memory(model.device)
     if free is not None and need > free:
-        print(
-            f"train: about {in_units(need)} of memory are needed and {in_units(free)} are free; it "
-            "may end for lack of it; a smaller --batch-size, --channels or --hidden takes less",
-            file=sys.stderr,
-        )
+        what = f"about {in_units(need)} of memory are needed and {in_units(free)} are free"
+        print(f"train: {what}; a smaller --batch-size or --channels takes less", file=sys.stderr)
     require_space(out, 3 * _weights(model))  # with Adam's two moments
 
 

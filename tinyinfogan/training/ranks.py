@@ -16,8 +16,6 @@ from tinyinfogan.engine.device import array_module
 _SIZE = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")
 # All of it begins with one of these; a process of its own must not see it.
 OF_MPIEXEC = ("PMI", "OMPI", "MPI_", "HYDI_", "PMIX")
-# What users set to make MPICH, Open MPI and MVAPICH read the GPU's memory themselves.
-_CUDA_AWARE = ("MPICH_GPU_SUPPORT_ENABLED", "OMPI_MCA_opal_cuda_support", "MV2_USE_CUDA")
 
 
 class ParallelError(RuntimeError):
@@ -43,9 +41,6 @@ class ProcessGroup:
         array = xp.ascontiguousarray(array)
         if xp is np:
             total = np.empty_like(array)
-        elif any(os.environ.get(name) == "1" for name in _CUDA_AWARE):
-            total = xp.empty_like(array)
-            xp.cuda.get_current_stream().synchronize()
         else:
             import cupyx  # through pinned memory, which the GPU copies to and from directly
 
@@ -82,9 +77,7 @@ def start_processes():
     try:
         from mpi4py import MPI
     except ImportError as error:
-        what = (
-            f'and mpi4py, which joins them, cannot be imported ({error}); pip install -e ".[mpi]"'
-        )
+        what = f'and mpi4py, which joins them, does not import ({error}); pip install -e ".[mpi]"'
         raise ParallelError(f"mpiexec has started {size} processes, {what}") from error
     if MPI.COMM_WORLD.size != size:
         what = f"mpi4py sees {MPI.COMM_WORLD.size}: they are of different MPI libraries"

@@ -16,6 +16,8 @@ from tinyinfogan.training.lock import lock
 from tinyinfogan.training.signals import Stopped, noted_signals
 from tinyinfogan.view import plots, traversals
 
+USUAL, SECONDS = 500, 30  # steps and time between checkpoints
+
 
 class Run:
     """What keeps a training: `with Run(...) as run:` around the loop, in which `out` is locked.
@@ -38,22 +40,23 @@ class Run:
         if resume:
             self.done = int(resume["step"])
             self.history = checkpoint.history_of(resume, out, model.device)
-        self.stopping, self.checked = False, (None, {})
+        self.stopping, self.checked, self.saved = False, (None, {}), time.perf_counter()
 
     def __enter__(self):
         steps, seconds, quiet = self.model.settings.steps, 0.0, self.group.rank > 0
         with contextlib.ExitStack() as stack:
             if self.writes:
                 stack.enter_context(lock(self.out))
-                seconds = self._start_folder()
             self.loop = stack.enter_context(contextlib.ExitStack())
-            look = {"initial": self.done, "unit": "step", "dynamic_ncols": True}
-            look |= {"disable": True} if quiet else {}  # else TQDM_DISABLE decides
-            self.bar = self.loop.enter_context(tqdm(total=steps, **look))
-            if self.out:
+            if self.out:  # signals first: who sees the log may send one
                 self.signals = self.loop.enter_context(noted_signals())
                 writer = checkpoint.Writer(self.out / checkpoint.NAME, self.keep)
                 self.writer = self.loop.enter_context(writer)
+            if self.writes:
+                seconds = self._start_folder()
+            look = {"initial": self.done, "unit": "step", "dynamic_ncols": True}
+            look |= {"disable": True} if quiet else {}  # else TQDM_DISABLE decides
+            self.bar = self.loop.enter_context(tqdm(total=steps, **look))
             self.stack = stack.pop_all()
         self.since = time.perf_counter() - seconds
         return self
@@ -71,7 +74,7 @@ class Run:
         return folder.cut_log(self.out, self.done)
 
     def note(self, values):
-        """Take in what a step gave, {name: array}.  Raises what a checkpoint could not be."""
+        """Take in what a step gave, {name: array}.  Raises what could not be written before."""
         self.history.append(values)
         self.done += 1
         self.bar.update()
@@ -104,18 +107,33 @@ class Run:
         self.bar.set_postfix_str(report.one_line(settings.spec, record))
 
     def draw(self):
-        """Draw samples of G, always from the same latents, into samples/STEP.png."""
+        """Draw samples of G, always from the same latents, for samples/STEP.png."""
         if not self.out:
             return
         self._finite()
         drawn = traversals.samples(self.model)  # by all processes, which so come to the same end
         finite.check_images(drawn, self.done, self._last_good)
         if self.writes:
-            plots.save_grid(self.out / "samples" / f"{self.done:06d}.png", drawn, columns=10)
+            path = self.out / "samples" / f"{self.done:06d}.png"
+            self.writer.write(plots.save_grid, path, drawn, 10)
+
+    def due(self, every):
+        """Return whether a checkpoint is due: at every so many steps.
+
+        If that is 0, at each 500, if 30 seconds have passed: writing takes longer than training on
+        a quick machine.  But where a rollback goes back to must not hang on the time.
+        """
+        if self.done % (every or USUAL):
+            return False
+        if every or self.config.get("options", {}).get("on_nan") == "rollback":
+            return True
+        late = np.array(time.perf_counter() - self.saved >= SECONDS, int)
+        return self.group.sum(late) > 0  # the same in all processes
 
     def save(self):
         """Save a checkpoint.  Raises Stopped once it is written if a signal has come."""
         values = self._finite()
+        self.saved = time.perf_counter()
         if self.writes:
             trained = self.model, self.optimisers, self.done, self.config
             self.writer.save(checkpoint.snapshot(*trained, values))
@@ -124,7 +142,7 @@ class Run:
             raise Stopped(self.signals[0] if self.signals else signal.SIGTERM)
 
     def finish(self):
-        """Write what is made once, at the end, when the last checkpoint is on the disk."""
+        """Write what is made once, at the end, when all before is on the disk."""
         self.loop.close()
         if self.writes:
             report.finish(self.out, self.model, self.dataset)

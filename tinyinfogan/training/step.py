@@ -115,5 +115,5 @@ def quick_step(model, moved, replay=True, sync_bn=True, group=SINGLE_PROCESS):
             return workers.shared_step(step_with, model, moved, size)
     step = step_with({name: SharedAdam(adam, group) for name, adam in adams.items()})
     if replay and model.device == "cuda" and group.size == 1:
-        return graph.replayed(step, adams.values())
+        return graph.replayed(step, {"model": model, **moved})
     return step

@@ -282,4 +282,4 @@ def _write_png(path, pixels):
 
     picture = Image.fromarray(np.ascontiguousarray(pixels))
     with files.replacing(path) as file:
-        picture.save(file, format="PNG", optimize=True)
+        picture.save(file, format="PNG")

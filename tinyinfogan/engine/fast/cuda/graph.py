@@ -7,52 +7,95 @@ from step to step is put into arrays of its own before.
 
 import contextlib
 import functools
-import math
 import sys
 
+import numpy as np
+
 from tinyinfogan.engine import seam
-from tinyinfogan.engine.device import array_module
+from tinyinfogan.engine.device import array_module, to_host
 from tinyinfogan.engine.fast.cuda import cublas
+from tinyinfogan.engine.optim import Adam
 
 OUT_OF_MEMORY = 2  # cudaErrorMemoryAllocation
 
 
-def replayed(step, adams, warm=2):
+def replayed(step, parts, warm=2):
     """Return a function like `step` that is a CUDA graph from its call number warm + 1 on.
 
     step: takes arrays, the first on the GPU and others there or NumPy's, always of the same shapes,
-    and returns {name: array}.  It must not read anything else that changes, nor copy to the host.
-    adams: the optim.Adam that it uses; what they count is counted here, and the step must not read
-    it.  With the formulas left in place (seam.is_plain), whose products a graph cannot capture,
-    that is `step` itself; it is so, too, and a line says it, if memory is too little for a graph.
+    and returns {name: array}.  It must not copy to the host.
+    parts: {name: module or Adam}, all whose arrays it changes.  What an Adam counts is counted
+    here, and the step must not read it.
+
+    The graph first does call number `warm` once more.  If a bit comes out otherwise, it would keep
+    something that changes from step to step: a line says so, and steps go on as they were, as they
+    do without memory for a graph, or in plain() code, whose products cannot be captured.  What
+    changes only later is not found: leave it in an array.
     """
-    if seam.is_plain:
-        return step
-    calls, inputs, launch, results = 0, None, None, None
+    calls, run, last = 0, step, None
 
-    def replay(first, *others):
-        nonlocal calls, inputs, launch, results, warm
+    def replay(*arrays):
+        nonlocal calls, run, last
         calls += 1
-        if calls > warm and launch is None:
-            xp = array_module(first)
-            try:
-                inputs = [xp.empty(array.shape, array.dtype) for array in (first, *others)]
-                with _uncounted(adams):
-                    launch, results = capture(lambda: step(*inputs))
-            except MemoryError as error:
-                inputs, warm = None, math.inf
-                what = "no CUDA graph, for lack of memory; steps go on kernel by kernel, slower"
-                print(f"{what} ({error})", file=sys.stderr)
-        if calls <= warm:  # kernels are compiled and libraries loaded
-            return step(first, *others)
-        for array, new in zip(inputs, (first, *others), strict=True):
-            array[...] = array_module(array).asarray(new)
-        for adam in adams:
-            adam.count()
-        launch()
-        return {name: array.copy() for name, array in results.items()}
+        if calls == warm:  # kernels are compiled by now, and libraries loaded
+            before = {name: to_host(array) for name, array in state_of(parts).items()}
+            last = arrays, before, step(*arrays)
+            return last[-1]
+        if calls != warm + 1:
+            return run(*arrays)
+        run, results, why = _graph(step, parts, arrays, *last)
+        last = None
+        if run is step:
+            print(f"no CUDA graph, {why}; steps go on kernel by kernel, slower", file=sys.stderr)
+        return results
 
-    return replay
+    return step if seam.is_plain else replay
+
+
+def state_of(parts):
+    """Return {"PART.NAME": array} of the floats that parts, {name: module or Adam}, have."""
+    every = {f"{part}.{n}": a for part, of in parts.items() for n, a in of.state_dict().items()}
+    return {name: array for name, array in every.items() if array.dtype.kind == "f"}
+
+
+def _graph(step, parts, arrays, old, before, results):
+    """Return (the step as a graph, or itself if that will not do, its results for arrays, why).
+
+    old, before, results: of the call before: its arrays, the state it began with, what it gave.
+    """
+    places, after, adams = state_of(parts), {}, [p for p in parts.values() if isinstance(p, Adam)]
+    why = None
+    try:
+        inputs = [array_module(arrays[0]).empty(array.shape, array.dtype) for array in arrays]
+        with _uncounted(adams):
+            launch, outputs = capture(lambda: step(*inputs))
+    except MemoryError as error:
+        why = f"for lack of memory ({error})"
+    if why:  # not inside `except`: the error has what the capture had made
+        return step, step(*arrays), why
+
+    def run(*arrays, counting=adams):
+        for adam in counting:
+            adam.count()
+        for array, new in zip(inputs, arrays, strict=True):
+            array[...] = array_module(array).asarray(new)
+        launch()
+        return {name: array.copy() for name, array in outputs.items()}
+
+    for name, array in places.items():
+        after[name] = to_host(array)
+        array.set(before.pop(name))
+    again, unlike = run(*old, counting=()) | state_of(parts), []
+    for name, expected in (results | after).items():
+        found, place = again[name], places.get(name, again[name])
+        if found is not place or not np.array_equal(*map(to_host, (found, expected)), True):
+            unlike.append(name)
+    for name, array in places.items():
+        array.set(after[name])
+    if not unlike:
+        return run, run(*arrays), None
+    why = f"as {unlike[0]} hangs on what it would keep as it is: leave that in an array, in place"
+    return step, run(*arrays), why  # that is still right this time
 
 
 @contextlib.contextmanager

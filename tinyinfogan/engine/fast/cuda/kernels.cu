@@ -273,6 +273,14 @@ __global__ void adam_update(Parameters all, T beta1, T new1, T beta2, T new2, co
     }
 }
 
+// not_finite, no primitive: flags[y] becomes 1 if array y of g has a number whose difference from itself is not 0.
+__global__ void not_finite(Parameters all, T *flags) {
+    const T *g = all.g[blockIdx.y];
+    int i = blockIdx.x * blockDim.x + threadIdx.x, n = all.size[blockIdx.y];
+    for (; i < n; i += gridDim.x * blockDim.x)
+        if (g[i] - g[i] != 0) flags[blockIdx.y] = 1;
+}
+
 // warp.
 __global__ void warp(const T* x, const T* maps, T* y, int n, int H, int W, int C) {
     ELEMENT(n);

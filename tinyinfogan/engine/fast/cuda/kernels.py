@@ -80,6 +80,18 @@ def start(name, written, *arguments, grid=None):
     return written
 
 
+def not_finite(arrays):
+    """Return an array (n,): 1 for each of n arrays in which a number is not finite, else 0."""
+    flags = array_module(arrays[0]).zeros(len(arrays), arrays[0].dtype)
+    for at in range(0, len(arrays), MANY):
+        some, own, table = arrays[at : at + MANY], flags[at : at + MANY], np.zeros((), _PARAMETERS)
+        table["g"][: len(some)] = [array.data.ptr for array in some]
+        table["size"][: len(some)] = [array.size for array in some]
+        grid = min(-(-max(array.size for array in some) // THREADS), 1024), len(some)
+        start("not_finite", own, table, own, grid=grid)
+    return flags
+
+
 # --- the primitives -------------------------------------------------------------------------------
 
 
