@@ -376,6 +376,11 @@ print("the two agree:", np.allclose(*same))
 # they are still in its cache, and takes the next few. For that the threads must be the engine's
 # own: BLAS, which would start its own for each matrix product, is held to one meanwhile.
 #
+# Threads have one more price: they hand each operation over, and only one of them at a time may
+# run Python. On small arrays that is felt, so a training of a small network on Linux has processes
+# in their place (``training/workers.py``). Each takes its share of the images through the whole
+# step; they wait for one another only at batch norm's statistics and at Adam.
+#
 # What these are worth, each at a shape of the paper's network:
 
 # %%

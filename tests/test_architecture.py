@@ -228,7 +228,7 @@ BROKEN = [
     (over_budget, {"engine.norm": "x = 1\n" * 61}),
     (over_budget, {f"engine.a{i}": "x = 1\n" * 340 for i in range(4)}),
     (over_budget, {f"infogan.a{i}": "x = 1\n" * 340 for i in range(2)}),
-    (over_budget, {f"view.a{i}": "x = 1\n" * 340 for i in range(31)}),
+    (over_budget, {f"view.a{i}": "x = 1\n" * 340 for i in range(32)}),
     (over_budget, {"view.plots": "x = 1\n" * 351}),
     (over_budget, {"infogan.step": LONG}),
     (untyped, {"engine.ops": "def f(x) -> int:\n    return 1\n"}),
