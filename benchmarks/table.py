@@ -71,6 +71,26 @@ def memory_table(content):
     return rows(["peak memory of ten steps", "whole process, MB", "training only, MB"], body)
 
 
+def run_table(content):
+    """Return one line per side: what a whole run takes."""
+    columns = {
+        "training": "training, s",
+        "processor": "processor, s",
+        "peak MB": "peak, MB",
+        "seconds to 95 %": "to 95 %, s",
+        "code accuracy": "code accuracy",
+    }
+    body = [
+        [
+            f"{key}, {TITLES[side]}",
+            *(f"{found[n]['median']:.4g}" if n in found else "" for n in columns),
+        ]
+        for key, sides in content["results"].items()
+        for side, found in sides.items()
+    ]
+    return rows(["whole run", *columns.values()], body)
+
+
 def start_table(content):
     """Return how soon the command answers."""
     titles = {"help": "`--help` answers", "first step": "the first training step ends"}
@@ -168,6 +188,7 @@ def study_table(content):
 TABLES = {
     "step": step_table,
     "step_cuda": step_table,
+    "run": run_table,
     "memory": memory_table,
     "start": start_table,
     "profile": profile_table,

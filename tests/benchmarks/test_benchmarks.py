@@ -237,11 +237,12 @@ def test_results_are_kept_and_become_tables(tmp_path):
     assert text.count(np.__version__) == 1  # one machine, named once
 
 
-@pytest.mark.parametrize("name", ["memory", "ops", "profile", "scaling", "study"])
+@pytest.mark.parametrize("name", ["run", "memory", "ops", "profile", "scaling", "study"])
 def test_each_result_has_its_table(name, tmp_path):
     amounts = {"total": 3e8, "training": 2e8}
     case = {"ms": [1.0, 2.0], "of the machine's rate": [0.5, None]}
     results = {
+        "run": {"mnist, 9 steps": {"ours": {"training": common.spread([338.7])}}},
         "memory": {"mnist/128": {"ours": amounts}},
         "ops": {"128": {"rates": {}, "cases": {"Adam": {"ours": case, "pytorch": case}}}},
         "profile": {
@@ -259,6 +260,7 @@ def test_each_result_has_its_table(name, tmp_path):
     }
     common.save(name, results[name], tmp_path)
     expected = {
+        "run": "| mnist, 9 steps, ours | 338.7 |  |",
         "memory": "| 300 | 200 |",
         "ops": "| 1.00 (50%) |  |",
         "profile": "| 70% | 90% |",
