@@ -7,6 +7,7 @@ random numbers, so R processes follow one with the whole batch, but for rounding
 
 import importlib.util
 import os
+import time
 
 import numpy as np
 
@@ -60,6 +61,7 @@ class ProcessGroup:
     def abort(self, status):
         """End all processes if this one cannot go on: the others would wait for it for ever."""
         if self.communicator:
+            time.sleep(0.5)  # or mpiexec may end before it has passed on why
             self.communicator.Abort(status)
 
 
