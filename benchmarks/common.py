@@ -160,15 +160,16 @@ def memory():
     return peak, peak
 
 
-def memory_of_children():
-    """Return the memory in bytes that this process's children have, without what is shared."""
-    pages = Path("/proc/self/task", str(os.getpid()), "children")
-    total = 0
-    for child in pages.read_text().split() if pages.exists() else ():
-        for line in Path("/proc", child, "smaps_rollup").read_text().splitlines():
-            if line.startswith("Private_"):
-                total += 1024 * int(line.split()[1])
-    return total
+def children_of(pid):
+    """Return the numbers of a process's children, none if the kernel does not tell."""
+    path = Path(f"/proc/{pid}/task/{pid}/children")
+    return path.read_text().split() if path.exists() else []
+
+
+def memory_in(pid, kind):
+    """Return the bytes that a process has in the lines of smaps_rollup that begin with `kind`."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return sum(1024 * int(line.split()[1]) for line in lines if line.startswith(kind))
 
 
 def machine():

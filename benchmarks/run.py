@@ -146,11 +146,8 @@ def memory_of(pid):
     """Return the bytes that a process and its children have, what they share counted once."""
     total = 0
     with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                total += 1024 * int(line.split()[1])
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        total += sum(memory_of(child) for child in children)
+        total += common.memory_in(pid, "Pss:")
+        total += sum(memory_of(child) for child in common.children_of(pid))
     return total
 
 

@@ -23,6 +23,7 @@ import numpy as np
 from tinyinfogan.engine import nn, primitives, seam
 from tinyinfogan.engine.fast import pool, threads
 from tinyinfogan.infogan.variants.step import adams_of
+from tinyinfogan.training.ranks import ProcessGroup
 
 SLOT = 1 << 16  # numbers of an array that are added up over the group at a time
 TRIES = 3000  # to see a signal: half a millisecond or so, then a process sleeps until it comes
@@ -101,9 +102,7 @@ class LocalGroup:
             slots.sum(axis=0, out=total[at : at + SLOT])
         return total.reshape(array.shape)
 
-    def shard(self, examples):
-        """Return this process's shard of examples (N, ...)."""
-        return examples[self.rank :: self.size]
+    shard = ProcessGroup.shard
 
 
 class PartOfAdam:

@@ -80,18 +80,6 @@ def start(name, written, *arguments, grid=None):
     return written
 
 
-def not_finite(arrays):
-    """Return an array (n,): 1 for each of n arrays in which a number is not finite, else 0."""
-    flags = array_module(arrays[0]).zeros(len(arrays), arrays[0].dtype)
-    for at in range(0, len(arrays), MANY):
-        some, own, table = arrays[at : at + MANY], flags[at : at + MANY], np.zeros((), _PARAMETERS)
-        table["g"][: len(some)] = [array.data.ptr for array in some]
-        table["size"][: len(some)] = [array.size for array in some]
-        grid = min(-(-max(array.size for array in some) // THREADS), 1024), len(some)
-        start("not_finite", own, table, own, grid=grid)
-    return flags
-
-
 # --- the primitives -------------------------------------------------------------------------------
 
 
@@ -223,21 +211,20 @@ def _parts(elements, images):
 
 def adam_update(thetas, grads, ms, vs, numbers, beta1, beta2):
     shares = [float(share) for share in (beta1, 1 - beta1, beta2, 1 - beta2)]
-    for at in range(0, len(thetas), MANY):
-        some = [arrays[at : at + MANY] for arrays in (thetas, grads, ms, vs)]
-        table = _table(**dict(zip(("theta", "g", "m", "v"), some)))
-        largest = max(some[0], key=lambda theta: theta.size)
-        grid = min(-(-largest.size // THREADS), 1024), len(some[0])
+    for some, table, grid in _tables(theta=thetas, g=grads, m=ms, v=vs):
+        largest = max(thetas[some], key=lambda theta: theta.size)
         start("adam_update", largest, table, *shares, numbers, grid=grid)
 
 
-def _table(**lists):
-    """Return the struct Parameters of {name of a column: arrays}."""
-    table = np.zeros((), _PARAMETERS)
-    for name, arrays in lists.items():
-        table[name][: len(arrays)] = [array.data.ptr for array in arrays]
-        table["size"][: len(arrays)] = [array.size for array in arrays]
-    return table
+def _tables(**lists):
+    """Yield (slice, struct Parameters, grid) of {name of a column: arrays}, MANY at a time."""
+    for at in range(0, len(next(iter(lists.values()))), MANY):
+        some, table = slice(at, at + MANY), np.zeros((), _PARAMETERS)
+        for name, arrays in lists.items():
+            number = len(arrays[some])
+            table[name][:number] = [array.data.ptr for array in arrays[some]]
+            table["size"][:number] = [array.size for array in arrays[some]]
+        yield some, table, (min(-(-int(table["size"].max()) // THREADS), 1024), number)
 
 
 def norm(arrays):
@@ -245,10 +232,17 @@ def norm(arrays):
     xp, dtype, largest = array_module(arrays[0]), arrays[0].dtype, max(a.size for a in arrays)
     blocks = min(1 + largest // (16 * THREADS), BLOCKS)
     sums, y = xp.empty((len(arrays), blocks), dtype), xp.empty((), dtype)
-    for at in range(0, len(arrays), MANY):
-        some, own = arrays[at : at + MANY], sums[at : at + MANY]
-        start("sum_squares", own, _table(g=some), own, grid=(blocks, len(some)))
+    for some, table, (_, number) in _tables(g=arrays):
+        start("sum_squares", sums[some], table, sums[some], grid=(blocks, number))
     return start("root_of_sum", y, sums, y, sums.size, grid=(1,))
+
+
+def not_finite(arrays):
+    """Return an array (n,): 1 for each of n arrays in which a number is not finite, else 0."""
+    flags = array_module(arrays[0]).zeros(len(arrays), arrays[0].dtype)
+    for some, table, grid in _tables(g=arrays):
+        start("not_finite", flags[some], table, flags[some], grid=grid)
+    return flags
 
 
 VERSIONS = {name: globals()[name] for name in seam.primitives if name in globals()}
