@@ -113,7 +113,7 @@ def train_in_pytorch(steps, out, layout):
         done += 1
         last = done == steps
         if done % 100 == 0 or last:
-            limit = 10_000 if last else 2000
+            limit = run.LAST if last else run.LOGGED
             record = {
                 "step": done,
                 **{name: float(np.mean([v[name] for v in history])) for name in history[0]},

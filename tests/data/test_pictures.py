@@ -266,6 +266,7 @@ def test_many_are_kept_decoded_and_mapped(folder, cache, monkeypatch):
     first = load(folder, pictures=how).images
     assert isinstance(first, np.memmap) and first[:, 0, 0, 0].tolist() == [5, 55, 105]
     monkeypatch.setattr(datasets, "prepared", None)  # would fail
+    monkeypatch.setattr(datasets, "decode", None)
     again = load(folder, pictures=how).images
     np.testing.assert_array_equal(again, first)
     monkeypatch.undo()

@@ -243,10 +243,19 @@ def _load_pictures(folder, name, how, invert, liked) -> Dataset:
             raise DataError(f"{paths[other]}: is {what}; give --size to make all of one size")
         how = how._replace(size=how.size or (liked(set(sizes)) if liked else sizes[0]))
     least = None if how.digits else tuple(4 * n for n in how.size)
-    if how.channels is None:
+    large = sum(path.stat().st_size for path in paths) > LARGE
+
+    def kept(kind, makes, arrays):
+        place = published.place_for(kind, paths, makes)
+        return published.cached(place, arrays, folder)
+
+    def coloured():
         with watched(paths, desc="colours") as some:
-            colour = any(decode(path, path, least).shape[2] == 3 for path in some)
-        how = how._replace(channels=3 if colour else 1)
+            return {"colour": np.array(any(decode(p, p, least).shape[2] == 3 for p in some))}
+
+    if how.channels is None:
+        known = kept("colours", "", coloured) if large else coloured()
+        how = how._replace(channels=3 if known["colour"] else 1)
 
     def each():
         for path in watched(paths, desc="decoding"):
@@ -255,9 +264,8 @@ def _load_pictures(folder, name, how, invert, liked) -> Dataset:
             yield pixels
 
     shape = (len(paths), *how.size, how.channels)
-    if sum(path.stat().st_size for path in paths) > LARGE:
-        place = published.place_for("pictures", paths, f"{how} {invert} ")
-        images = published.cached(place, lambda: {"images": each()}, folder)["images"]
+    if large:
+        images = kept("pictures", f"{how} {invert} ", lambda: {"images": each()})["images"]
     else:
         require_memory(math.prod(shape), f"{folder}: all pictures")
         images = np.fromiter(each(), (np.uint8, shape[1:]), len(paths))

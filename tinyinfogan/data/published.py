@@ -14,7 +14,7 @@ from tinyinfogan.data.download import File, cache_folder, fetch
 from tinyinfogan.data.errors import DataError, reading
 from tinyinfogan.storage.files import replacing
 
-ARRAYS = ("images", "labels", "test_images", "test_labels")  # as in datasets.Dataset
+ARRAYS = ("images", "labels", "test_images", "test_labels", "colour")
 DECODER = b"1"  # goes up when the same files become other arrays
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")  # package dataset-fashion-mnist
 SUMS = {  # SHA-256; of what a .gz unpacks to, as Debian's package has other gzip headers

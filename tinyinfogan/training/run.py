@@ -17,6 +17,7 @@ from tinyinfogan.training.signals import Stopped, noted_signals
 from tinyinfogan.view import plots, traversals
 
 USUAL, SECONDS = 500, 30  # steps and time between checkpoints
+LOGGED, LAST = 1000, 10_000  # test images for code accuracy in a line of the log, in the last one
 
 
 class Run:
@@ -91,7 +92,7 @@ class Run:
             return
         accuracy, last = None, self.done == settings.steps
         if self.dataset.labels is not None and settings.categorical:
-            limit = 10_000 if last else 2000
+            limit = LAST if last else LOGGED
             accuracy = clustering.code_table(self.model, self.dataset, limit).accuracy
         record = {
             "step": self.done,
