@@ -109,14 +109,7 @@ TABLES = {
         plain(128, 1),
         row(128 * 128, 128) + plain(128 * 5, 5),
     ),
-    "fashion-mnist": (  # Q: 10 logits, 2 means; weights of 3×3 in G
-        row(74 * 256, 256) + row(256 * 7 * 7 * 64, 7 * 7 * 64) + row(9 * 64 * 32, 32)
-        + plain(9 * 32 * 1, 1),
-        plain(16 * 1 * 32, 32) + row(16 * 32 * 64, 64) + row(7 * 7 * 64 * 256, 256),
-        plain(256, 1),
-        row(256 * 128, 128) + plain(128 * 12, 12),
-    ),
-    "faces": (  # Q: 10 logits, 4 means
+    "faces": (  # Q: 10 logits, 4 means; weights of 3×3 in G
         row(76 * 256, 256) + row(256 * 4 * 4 * 128, 4 * 4 * 128) + row(9 * 128 * 64, 64)
         + row(9 * 64 * 32, 32) + plain(9 * 32 * 1, 1),
         plain(16 * 1 * 32, 32) + row(16 * 32 * 64, 64) + row(16 * 64 * 128, 128)
