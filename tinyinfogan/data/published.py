@@ -14,6 +14,7 @@ from tinyinfogan.data.download import File, cache_folder, fetch
 from tinyinfogan.data.errors import DataError, reading
 from tinyinfogan.storage.files import replacing
 
+# A datasets.Dataset's, and whether any picture of a folder has colour; no other file is read.
 ARRAYS = ("images", "labels", "test_images", "test_labels", "colour")
 DECODER = b"1"  # goes up when the same files become other arrays
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")  # package dataset-fashion-mnist
