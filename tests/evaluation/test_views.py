@@ -31,6 +31,12 @@ def test_categories_that_know_nothing_of_each_other_share_nothing():
     assert views.category_information(same, same) == pytest.approx(0, abs=1e-9)
 
 
+def test_no_information_is_not_rounded_to_less(rng):
+    for _ in range(100):
+        logits = np.tile(rng.standard_normal(10), (30, 1))  # of all images alike
+        assert 0 <= views.category_information(logits, logits) < 1e-9
+
+
 def test_the_order_of_the_views_counts_for_nothing(rng):
     # One view always says the next category: M is a permutation, P has two cells in a row.
     first = one_hot(np.arange(6), 6)

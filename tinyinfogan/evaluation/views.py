@@ -60,7 +60,8 @@ def category_information(first, second):
     share = P.sum(axis=0)
     independent = np.outer(share, share)
     there = P > 0
-    return np.sum(P[there] * np.log(P[there] / independent[there]))
+    nats = np.sum(P[there] * np.log(P[there] / independent[there]))
+    return max(0.0, nats)  # rounding may go below
 
 
 def level_information(first, second):
