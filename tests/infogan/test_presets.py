@@ -102,8 +102,9 @@ TABLES = {
         plain(1024, 1),
         plain(1024 * 62, 62),
     ),
-    "sprites": (  # Q: 5 means; 64 biases at each of 15×15 places
-        10 * 64 + 15 * 15 * 64 + 2 * 64 + 3 * row(64 * 64, 64) + plain(4 * 64 * 16, 16),
+    "sprites": (  # Q: 5 means; three numbers of each of 64 lines
+        plain(10 * 128, 128) + plain(128 * 3 * 64, 3 * 64) + 3 * plain(64 * 64, 64)
+        + row(4 * 64 * 16, 16),
         plain(9 * 16 * 32, 32) + plain(16 * 32 * 64, 64) + plain(16 * 64 * 64, 64)
         + plain(4 * 4 * 64 * 128, 128),
         plain(128, 1),

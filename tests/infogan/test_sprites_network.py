@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
-from tinyinfogan.engine import Tensor, grad_check
-from tinyinfogan.infogan.variants.sprites import Places, SpectralConv2d, SpectralLinear, Tile
+from tinyinfogan.engine import Tensor, grad_check, ops
+from tinyinfogan.infogan.latents import LatentSpec
+from tinyinfogan.infogan.networks import Plan
+from tinyinfogan.infogan.variants.sprites import Lines, SpectralConv2d, SpectralLinear, sprites
 
 
 @pytest.fixture(params=["linear", "convolution"])
@@ -48,17 +50,23 @@ def test_v_moves_in_training_only_and_is_part_of_the_state(layer_and_input):
     np.testing.assert_array_equal(v, before)
 
 
-def test_places_are_told_apart_by_their_coordinates(rng):
-    """Each channel's bias is a plane over the rows and columns; all latents are everywhere."""
-    tiled = Tile(5, 7)(Tensor(rng.standard_normal((2, 3))))
-    assert tiled.shape == (2, 5, 7, 3) and np.ptp(tiled.data, axis=(1, 2)).max() == 0
-    places = Places(5, 7, 3, rng)
-    np.testing.assert_allclose(places(tiled).data - tiled.data,
-                               np.broadcast_to(places.bias.data, tiled.shape))  # fmt: skip
-    bias = places.bias.data
-    np.testing.assert_allclose(np.diff(bias, 2, axis=0), 0, atol=1e-6)
-    np.testing.assert_allclose(np.diff(bias, 2, axis=1), 0, atol=1e-6)
-    assert np.abs(np.diff(bias, axis=0)).min() > 0 < np.abs(np.diff(bias, axis=1)).min()
-    x = Tensor(rng.standard_normal((2, 3)), requires_grad=True)
-    places.to(dtype=np.float64)
-    assert grad_check(lambda x, _: places(Tile(5, 7)(x)), [x, places.bias]) < 1e-6
+def test_lines_are_planes_over_rows_and_columns(rng):
+    """Channel c of each place is a · row + b · column + c of its own example."""
+    x = Tensor(rng.standard_normal((2, 9)), requires_grad=True)
+    planes = Lines(5, 7)(x).data
+    assert planes.shape == (2, 5, 7, 3)
+    for n, h, w, c in np.ndindex(planes.shape):
+        slopes = x.data[n].reshape(3, 3)[:, c]
+        assert planes[n, h, w, c] == pytest.approx(slopes @ [h / 2 - 1, w / 3 - 1, 1])
+    assert grad_check(lambda x: Lines(5, 7)(x), [x]) < 1e-6
+
+
+def test_first_weights_keep_the_size_of_what_passes_through_them():
+    """Mean square before a dense layer of G and after its ReLU, on average over first weights."""
+    rng, ratios = np.random.default_rng(0), []
+    for _ in range(5):
+        generator, _ = sprites(Plan(LatentSpec(5, (), 5), (64, 64, 1), 32, 128, 5, rng))
+        for layer in (generator.modules[5], generator.modules[7], generator.modules[9]):
+            x = Tensor(rng.standard_normal((8, 3, 3, 64)))
+            ratios.append(np.mean(ops.relu(layer(x)).data ** 2))
+    assert np.mean(ratios) == pytest.approx(1, abs=0.1)

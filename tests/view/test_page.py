@@ -16,6 +16,7 @@ from tinyinfogan.evaluation import clustering
 from tinyinfogan.infogan.model import InfoGAN
 from tinyinfogan.infogan.settings import Settings
 from tinyinfogan.infogan.variants.networks import UpsamplingConv2d
+from tinyinfogan.infogan.variants.sprites import Lines
 from tinyinfogan.view import page, traversals
 
 CHROMIUM = next(
@@ -110,8 +111,9 @@ def run_packed(layers, weights, inputs):
             convolution = ops.conv_transpose2d if kind == "transposed" else ops.conv2d
             x = convolution(x, weight, layer["stride"], layer["padding"]) + bias
         elif kind == "affine":
-            numbers = x.shape[1:] if layer.get("places") else (C,)
-            x = x * take(*numbers) + take(*numbers)
+            x = x * take(C) + take(C)
+        elif kind == "lines":
+            x = Lines(*shape[:2])(ops.reshape(x, (len(inputs), C)))
         elif kind == "depth_to_space":
             x = DepthToSpace()(x)
         elif kind == "leaky_relu":
@@ -126,7 +128,7 @@ def run_packed(layers, weights, inputs):
 
 
 def sprites():
-    """A narrow model of the sprites network, whose generator begins with places."""
+    """A narrow model of the sprites network, whose generator begins with lines."""
     settings = Settings("tiny", network="sprites", noise=2, categorical=(), channels=4, hidden=6)
     return trained(settings, (32, 32, 1))
 
@@ -234,6 +236,16 @@ def test_the_page_s_images_are_ours(make, tmp_path, rng):
         first = run_packed(layers, weights, latents)[0]
     shown = np.reshape(result["after"], (8, 8, 4))[:, :, :3]
     assert np.abs(shown - 255 * first).max() <= 1
+
+
+def test_the_page_s_lines_are_ours(tmp_path, rng):
+    model = sprites()
+    page.export(tmp_path / "page.html", model, "lines")
+    latents = model.spec.sample(3, rng)
+    values = f"Float32Array.from({latents.ravel().tolist()})"
+    theirs = in_chromium(tmp_path / "page.html", f"result = Array.from(generate({values}));")
+    ours = model.decode(latents)
+    assert np.abs(np.reshape(theirs, ours.shape) - ours).max() < 1 / 255
 
 
 # --- drawing, and what Q reads --------------------------------------------------------------------

@@ -4,6 +4,7 @@ The page knows few kinds of layer, and everything trained is one of the first th
     convolution, transposed   x * weight + bias; weight (KH, KW, C_in, C_out).  A Linear layer is a
                               convolution of an image of 1×1 pixels with a kernel of 1×1.
     affine                    weight · x + bias for each channel
+    lines                     a · row + b · column + c, see `variants.sprites.Lines`
     reshape, leaky_relu, tanh, sigmoid, depth_to_space
 A batch norm with fixed statistics is affine; right after a convolution it goes into its weights.
 """
@@ -123,17 +124,6 @@ def _batch_norm(layer, _):
     return {"kind": "affine"}, scale, layer.beta.data - layer.running_mean * scale
 
 
-def _tile(layer, channels):
-    kernel = np.broadcast_to(np.eye(channels), (layer.H, layer.W, channels, channels))
-    window = {"kernel": [layer.H, layer.W], "stride": 1, "padding": 0}
-    return {"kind": "transposed"} | window, kernel, np.zeros(channels)
-
-
-def _places(layer, _):
-    described = {"kind": "affine", "places": True}  # numbers for each place, not each channel only
-    return described, np.ones(layer.bias.shape), layer.bias.data
-
-
 LAYERS = {
     "Linear": lambda layer, _: _convolution(layer, layer.weight.data[None, None], 1, 0),
     "Conv2d": lambda layer, _: _convolution(layer, layer.weight.data, layer.stride, layer.padding),
@@ -148,8 +138,7 @@ LAYERS = {
         np.full(C, layer.scale),
         np.full(C, layer.shift),
     ),
-    "Tile": _tile,
-    "Places": _places,
+    "Lines": lambda layer, _: ({"kind": "lines"},),
     "Reshape": lambda layer, _: ({"kind": "reshape"},),
     "DepthToSpace": lambda layer, _: ({"kind": "depth_to_space"},),
     "ReLU": lambda layer, _: ({"kind": "leaky_relu", "slope": 0},),

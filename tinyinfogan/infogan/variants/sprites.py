@@ -1,46 +1,40 @@
-"""The networks for sprites: G paints each place by its coordinates, and D is held to one slope.
+"""The networks for sprites: G paints with lines, and D is held to one slope.
 
 Not from the paper.  With its networks the shapes stay blobs: an up-convolution has to learn to put
 a shape at a place for each place anew (Liu et al. 2018, arXiv 1807.03247).
 """
 
-from functools import partial
-
 import numpy as np
 
 from tinyinfogan.engine import Tensor, nn, ops, primitives
 from tinyinfogan.engine.device import array_module
-from tinyinfogan.infogan.networks import LRELU, RELU, Discriminator, Plan, Rng, fc, row
+from tinyinfogan.infogan.networks import LRELU, RELU, Discriminator, Plan, fc
 from tinyinfogan.infogan.variants.tutorial import DepthToSpace, SpaceToDepth
 
-pointwise = partial(row, nn.Conv2d, kernel_size=1)  # a dense layer at each place
 
+class Lines(nn.Module):
+    """(N, 3 · C) -> (N, H, W, C): a · row + b · column + c at each place, both from -1 to 1.
 
-class Tile(nn.Module):
-    """(N, C) -> (N, H, W, C): the same at each place."""
+    The a of all channels come first, then the b.  With a ReLU a channel is 0 on one side of a line:
+    to move or turn a shape is to move or turn its edges, wherever it is.
+    """
 
     def __init__(self, H: int, W: int):
         self.H, self.W = H, W
 
     def forward(self, x: Tensor) -> Tensor:
-        zeros = array_module(x.data).zeros((self.H, self.W, 1), x.dtype)
-        return ops.reshape(x, (len(x), 1, 1, x.shape[1])) + zeros
+        linspace, C = array_module(x.data).linspace, x.shape[1] // 3
+        rows, columns = (linspace(-1, 1, n, dtype=x.dtype) for n in (self.H, self.W))
+        x = ops.reshape(x, (len(x), 1, 1, 3 * C))
+        a, b, c = (x[..., at : at + C] for at in range(0, 3 * C, C))
+        return a * rows[:, None, None] + b * columns[:, None] + c
 
 
-class Places(nn.Module):
-    """x + bias, one for each place and channel, (H, W, C), at first linear in the coordinates.
-
-    With `Tile` and a dense layer before it, what a spatial broadcast decoder begins with (Watters
-    et al. 2019, arXiv 1901.07017): to move a shape is to add a latent to a coordinate.
-    """
-
-    def __init__(self, H: int, W: int, C: int, rng: Rng = None):
-        axes = np.meshgrid(np.linspace(-1, 1, H), np.linspace(-1, 1, W), indexing="ij")
-        slopes = nn.Linear(2, C, rng=rng).weight.data * 3  # so they weigh as much as all latents
-        self.bias = Tensor(np.float32(np.stack(axes, axis=-1) @ slopes), requires_grad=True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.bias
+def _he(layer: nn.Module) -> nn.Module:
+    """Give a layer the first weights that keep the variance (He et al. 2015, arXiv 1502.01852)."""
+    fan_in = layer.weight.data[..., 0].size
+    layer.weight.data *= np.float32((2 / fan_in) ** 0.5 / 0.02)
+    return layer
 
 
 class _Spectral:
@@ -82,26 +76,26 @@ class SpectralConv2d(_Spectral, nn.Conv2d):
 def sprites(plan: Plan) -> tuple[nn.Module, Discriminator]:
     """Return G and D for 64×64×1.
 
-    G: the same dense layers at each of 15×15 places, each of which paints 8×8 pixels, half of them
-    with its neighbours.  D: without batch norm, which takes the mean brightness out of each batch,
-    and with it the difference between white shapes on black and on grey.  Both work on blocks of
-    4×4 pixels as channels: at full size most of a step would be spent on moving memory.
+    G: dense layers make of the latents 2 · c lines, and the same dense layers at each of 15×15
+    places what they enclose; each place paints 8×8 pixels, half of them with its neighbours.
+    Batch norm stands last only: without it all pixels are soon so black, or white, that no gradient
+    passes the sigmoid.  D: without, as it takes the mean brightness out of each batch, and with it
+    the difference between white shapes on black and on grey.  Both work on blocks of 4×4 pixels as
+    channels: at full size most of a step would be spent on moving memory.
     """
     spec, (H, W, C), c, hidden, q_outputs, rng = plan
-    h, w = H // 4 - 1, W // 4 - 1
-    last = nn.ConvTranspose2d(2 * c, 16 * C, 2, rng=rng)  # with the blocks: kernel 8, stride 4
-    last.bias.data -= 2  # begin dark: most of an image is black
+    lines = _he(nn.Linear(hidden, 6 * c, rng=rng))
+    draw = (rng or np.random.default_rng()).standard_normal
+    lines.bias.data += draw(lines.bias.shape, np.float32)  # so that they lie all over the image
+    norm = nn.BatchNorm(16 * C)
+    norm.gamma.data *= 4
+    norm.beta.data -= 6  # begin with little white on black, as the images are
     generator = nn.Sequential(
-        Tile(h, w),
-        nn.Conv2d(spec.dim, 2 * c, 1, bias=False, rng=rng),
-        Places(h, w, 2 * c, rng),
-        nn.BatchNorm(2 * c),
-        RELU,
-        *(layer for _ in range(3) for layer in pointwise(2 * c, 2 * c, RELU, rng)),
-        last,
-        DepthToSpace(),
-        DepthToSpace(),
-        nn.Sigmoid(),
+        *(_he(nn.Linear(spec.dim, hidden, rng=rng)), RELU),
+        *(lines, Lines(H // 4 - 1, W // 4 - 1), RELU),
+        *(part for _ in range(3) for part in (_he(nn.Conv2d(2 * c, 2 * c, 1, rng=rng)), RELU)),
+        nn.ConvTranspose2d(2 * c, 16 * C, 2, bias=False, rng=rng),  # kernel 8, stride 4
+        *(norm, DepthToSpace(), DepthToSpace(), nn.Sigmoid()),
     )
     flat = H // 16 * (W // 16) * 2 * c
     trunk = nn.Sequential(
