@@ -102,8 +102,8 @@ TABLES = {
         plain(1024, 1),
         plain(1024 * 62, 62),
     ),
-    "sprites": (  # Q: 5 means; three numbers of each of 64 lines
-        plain(10 * 128, 128) + plain(128 * 3 * 64, 3 * 64) + 3 * plain(64 * 64, 64)
+    "sprites": (  # Q: 5 means; three numbers of each of 64 lines, and where they lie
+        plain(10 * 128, 128) + plain(128 * 194, 194) + 3 * plain(64 * 64, 64)
         + row(4 * 64 * 16, 16),
         plain(9 * 16 * 32, 32) + plain(16 * 32 * 64, 64) + plain(16 * 64 * 64, 64)
         + plain(4 * 4 * 64 * 128, 128),

@@ -51,13 +51,14 @@ def test_v_moves_in_training_only_and_is_part_of_the_state(layer_and_input):
 
 
 def test_lines_are_planes_over_rows_and_columns(rng):
-    """Channel c of each place is a · row + b · column + c of its own example."""
-    x = Tensor(rng.standard_normal((2, 9)), requires_grad=True)
+    """Those of an example are all moved by its own r and s."""
+    x = Tensor(rng.standard_normal((2, 11)), requires_grad=True)
     planes = Lines(5, 7)(x).data
     assert planes.shape == (2, 5, 7, 3)
     for n, h, w, c in np.ndindex(planes.shape):
-        slopes = x.data[n].reshape(3, 3)[:, c]
-        assert planes[n, h, w, c] == pytest.approx(slopes @ [h / 2 - 1, w / 3 - 1, 1])
+        r, s = x.data[n, 9:]
+        slopes = x.data[n, :9].reshape(3, 3)[:, c]
+        assert planes[n, h, w, c] == pytest.approx(slopes @ [h / 2 - 1 - r, w / 3 - 1 - s, 1])
     assert grad_check(lambda x: Lines(5, 7)(x), [x]) < 1e-6
 
 

@@ -141,7 +141,7 @@ def test_packed_weights_make_the_same_images(make, rng):
     with no_grad():
         packed = run_packed(layers, weights, latents)
     assert weights.dtype == np.float16
-    assert np.abs(packed - model.decode(latents)).max() < 2 / 255
+    assert np.abs(packed - model.decode(latents)).max() < 3 / 255
     assert np.ptp(packed, axis=0).max() > 0.1  # images that differ, so that this can fail
 
 

@@ -4,7 +4,7 @@ The page knows few kinds of layer, and everything trained is one of the first th
     convolution, transposed   x * weight + bias; weight (KH, KW, C_in, C_out).  A Linear layer is a
                               convolution of an image of 1×1 pixels with a kernel of 1×1.
     affine                    weight · x + bias for each channel
-    lines                     a · row + b · column + c, see `variants.sprites.Lines`
+    lines                     as `variants.sprites.Lines`
     reshape, leaky_relu, tanh, sigmoid, depth_to_space
 A batch norm with fixed statistics is affine; right after a convolution it goes into its weights.
 """

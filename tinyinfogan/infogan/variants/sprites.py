@@ -13,10 +13,10 @@ from tinyinfogan.infogan.variants.tutorial import DepthToSpace, SpaceToDepth
 
 
 class Lines(nn.Module):
-    """(N, 3 · C) -> (N, H, W, C): a · row + b · column + c at each place, both from -1 to 1.
+    """(N, 3 · C + 2) -> (N, H, W, C): a · (row - r) + b · (column - s) + c, both from -1 to 1.
 
-    The a of all channels come first, then the b.  With a ReLU a channel is 0 on one side of a line:
-    to move or turn a shape is to move or turn its edges, wherever it is.
+    The a of all channels come first, then b and c, and r and s, one for all.  With a ReLU a channel
+    is 0 on one side of a line: a shape is what lines enclose, and r and s are where it is.
     """
 
     def __init__(self, H: int, W: int):
@@ -25,9 +25,10 @@ class Lines(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         linspace, C = array_module(x.data).linspace, x.shape[1] // 3
         rows, columns = (linspace(-1, 1, n, dtype=x.dtype) for n in (self.H, self.W))
-        x = ops.reshape(x, (len(x), 1, 1, 3 * C))
+        x = ops.reshape(x, (len(x), 1, 1, -1))
         a, b, c = (x[..., at : at + C] for at in range(0, 3 * C, C))
-        return a * rows[:, None, None] + b * columns[:, None] + c
+        r, s = x[..., 3 * C : 3 * C + 1], x[..., 3 * C + 1 :]
+        return a * (rows[:, None, None] - r) + b * (columns[:, None] - s) + c
 
 
 def _he(layer: nn.Module) -> nn.Module:
@@ -76,17 +77,17 @@ class SpectralConv2d(_Spectral, nn.Conv2d):
 def sprites(plan: Plan) -> tuple[nn.Module, Discriminator]:
     """Return G and D for 64×64×1.
 
-    G: dense layers make of the latents 2 · c lines, and the same dense layers at each of 15×15
-    places what they enclose; each place paints 8×8 pixels, half of them with its neighbours.
+    G: two dense layers make of the latents 2 · c lines and where they lie; the same dense layers at
+    each of 15×15 places make what they enclose, and paint 8×8 pixels, half of them with neighbours.
     Batch norm stands last only: without it all pixels are soon so black, or white, that no gradient
     passes the sigmoid.  D: without, as it takes the mean brightness out of each batch, and with it
     the difference between white shapes on black and on grey.  Both work on blocks of 4×4 pixels as
     channels: at full size most of a step would be spent on moving memory.
     """
     spec, (H, W, C), c, hidden, q_outputs, rng = plan
-    lines = _he(nn.Linear(hidden, 6 * c, rng=rng))
+    lines = _he(nn.Linear(hidden, 6 * c + 2, rng=rng))
     draw = (rng or np.random.default_rng()).standard_normal
-    lines.bias.data += draw(lines.bias.shape, np.float32)  # so that they lie all over the image
+    lines.bias.data[:-2] = draw((6 * c,), np.float32)  # so that they lie all around r and s
     norm = nn.BatchNorm(16 * C)
     norm.gamma.data *= 4
     norm.beta.data -= 6  # begin with little white on black, as the images are
