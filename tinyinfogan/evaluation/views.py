@@ -77,4 +77,4 @@ def level_information(first, second):
     a, b = first - first.mean(), second - second.mean()
     variance = max(np.mean((a**2 + b**2) / 2), PRIOR_VARIANCE)
     rho = np.clip(np.mean(a * b) / variance, 0, 1 - 1e-9)
-    return -0.5 * np.log(1 - rho**2)
+    return 0.5 * np.log(1 / (1 - rho**2))
