@@ -77,8 +77,8 @@ SVHN = replace(CELEBA, preset="svhn", categorical=(10, 10), continuous=2)
 """House numbers of 32×32×3.  Never trained: the data could not be had.  By analogy with CELEBA."""
 
 SPRITES = Settings("sprites", network="sprites", channels=32, hidden=128, noise=5)
-SPRITES = replace(SPRITES, categorical=(), continuous=5, lambda_continuous=0.3)
-SPRITES = replace(SPRITES, d_lr=2e-3, decay=0.3, batch_size=32, steps=9000)
+SPRITES = replace(SPRITES, categorical=(), continuous=5, lambda_continuous=0.2)
+SPRITES = replace(SPRITES, d_lr=2e-3, decay=0.5, batch_size=32, steps=12000)
 """One continuous code per factor of variation of the sprites, and 5 variables of noise.  The rates
 are those of Lin et al. 2020 (arXiv 1906.06034); the networks, λ, batches and length are ours."""
 
