@@ -82,9 +82,12 @@ def players(settings, seed=0):
     return model, d_adam, g_adam
 
 
+def step_of(model, d_adam, g_adam):
+    return step_of_run(model, optimisers(model) | {"d_adam": d_adam, "g_adam": g_adam})
+
+
 def train_step(model, d_adam, g_adam, real, rng):
-    moved = optimisers(model) | {"d_adam": d_adam, "g_adam": g_adam}
-    return step_of_run(model, moved)(real, rng)
+    return step_of(model, d_adam, g_adam)(real, rng)
 
 
 def hook(monkeypatch, wrap):
@@ -182,11 +185,11 @@ def test_training_lowers_the_losses_of_d_and_q_on_real_digits(digits):
     model, d_adam, g_adam = players(settings)
     g_adam.step = lambda: None
     real = as_float(digits.images)
-    history = []
+    take_step, history = step_of(model, d_adam, g_adam), []
     for step in range(120):
         rng = np.random.default_rng(step)
         chosen = real[rng.permutation(300)[:20]]
-        history.append(train_step(model, d_adam, g_adam, chosen, rng))
+        history.append(take_step(chosen, rng))
     first, last = (
         {key: np.mean([values[key] for values in part]) for key in history[0]}
         for part in (history[:5], history[-5:])
