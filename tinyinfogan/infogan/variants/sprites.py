@@ -31,7 +31,7 @@ class Lines(nn.Module):
         return a * (rows[:, None, None] - r) + b * (columns[:, None] - s) + c
 
 
-def _he(layer: nn.Module) -> nn.Module:
+def _he(layer):
     """Give a layer the first weights that keep the variance (He et al. 2015, arXiv 1502.01852)."""
     fan_in = layer.weight.data[..., 0].size
     layer.weight.data *= np.float32((2 / fan_in) ** 0.5 / 0.02)
