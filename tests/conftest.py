@@ -29,6 +29,7 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    os.environ.pop("TQDM_DISABLE", None)  # some tests read what is printed beside the bar
     if config.getoption("--device") == "stand-in":
         if on_cpu.COMPILER is None:
             raise pytest.UsageError("--device stand-in needs a C++ compiler for the kernels")
