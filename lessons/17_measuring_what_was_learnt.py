@@ -287,7 +287,7 @@ print(f"MIG of perfect codes, turned by 45 degrees: {min(gaps):.3f}")
 # turned does not fit onto another. Slant and width in lesson 16 are spread like bells. A bell has
 # no corners, and there the codes come out turned. And the network knows more than it seems to: G
 # has two numbers for where all that it paints is (``Lines`` in ``infogan/variants/sprites.py``).
-# Without them codes mixed place and size, and MIG was 0.03 to 0.24 (docs/results.md).
+# Without them codes mixed place and size, and MIG was 0.03 to 0.30 (docs/results.md).
 #
 # Other scores, other questions
 # -----------------------------
