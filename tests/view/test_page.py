@@ -130,7 +130,11 @@ def run_packed(layers, weights, inputs):
 def sprites():
     """A narrow model of the sprites network, whose generator begins with lines."""
     settings = Settings("tiny", network="sprites", noise=2, categorical=(), channels=4, hidden=6)
-    return trained(settings, (32, 32, 1))
+    model = trained(settings, (32, 32, 1))
+    norm = next(layer for layer in model.generator.modules if isinstance(layer, nn.BatchNorm))
+    norm.gamma.data /= 4  # edges as steep as the preset begins with magnify what float16 rounds
+    norm.beta.data /= 4
+    return model
 
 
 @pytest.mark.parametrize("make", [trained, with_every_layer, sprites])
@@ -141,7 +145,7 @@ def test_packed_weights_make_the_same_images(make, rng):
     with no_grad():
         packed = run_packed(layers, weights, latents)
     assert weights.dtype == np.float16
-    assert np.abs(packed - model.decode(latents)).max() < 3 / 255
+    assert np.abs(packed - model.decode(latents)).max() < 2 / 255
     assert np.ptp(packed, axis=0).max() > 0.1  # images that differ, so that this can fail
 
 
