@@ -76,6 +76,8 @@ def number(found):
 
 
 def main(arguments):
+    if not arguments:
+        sys.exit(__doc__)
     strips = []
     for argument in arguments:
         title, _, place = argument.rpartition("=")

@@ -238,8 +238,9 @@ for name, function in suspects.items():
 # Kinks
 # -----
 #
-# One kind of false alarm remains. relu has a corner at 0, and a difference that steps across it
-# gives the slope of neither side, but a mixture: at x between -h and h, $D(h) = (x + h) / 2h$.
+# One kind of false alarm remains. relu, max(x, 0), has a corner at 0, and a difference that steps
+# across it gives the slope of neither side, but a mixture: at x between -h and h,
+# $D(h) = (x + h) / 2h$.
 
 # %%
 x = 1e-3

@@ -163,7 +163,7 @@ plt.show()
 # numbers of X, each twice, once for each column of W.
 #
 # So the table is large and says little. How large, for a layer that takes 128 digits of 784 pixels
-# to 1,024 units?
+# to 1,024 numbers?
 
 # %%
 outputs, inputs = 128 * 1024, 784 * 1024

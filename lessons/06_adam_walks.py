@@ -257,9 +257,9 @@ plt.show()
 
 # %% [markdown]
 # Below 1 descent and momentum grow slow, and not far above it they fly off (no point: not arrived
-# after 1,000 steps). Adam does not notice. That is why GANs took to it: D's and G's losses change
-# their size all the time, as each other's success decides how steep the ground is, and layer by
-# layer the gradients differ as well.
+# after 1,000 steps). Adam does not notice. That is why GANs took to it, in which two networks, D
+# and G, play against each other (lesson 10): their losses change their size all the time, as each
+# other's success decides how steep the ground is, and layer by layer the gradients differ as well.
 #
 # The bias, and its correction
 # ----------------------------

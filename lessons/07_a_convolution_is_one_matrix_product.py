@@ -123,7 +123,8 @@ print(f"times as fast: {slow_seconds / quick_seconds:,.0f}")
 # $$Y = P · W,\quad (N·OH·OW, C_{out}) = (N·OH·OW, KH·KW·C_{in}) · (KH·KW·C_{in}, C_{out})$$
 #
 # The step from images to P is called **im2col**, "image to columns", after programs in which every
-# window is a column. Here it is with a digit and a 3×3 kernel that responds to upper edges.
+# window is a column. Here it is with a digit and a *kernel*, as a window of weights is called, that
+# responds to upper edges.
 
 # %%
 digit = data.load().images[7:8, ::2, ::2] / 255.0  # (1, 14, 14, 1)

@@ -388,5 +388,5 @@ print(
 
 # %% [markdown]
 # We can now go down from pictures and up to them. Stack a few of these layers, though, and the
-# numbers inside fade away or run off. The next lesson keeps them in order, and shows a trap that is
-# waiting for everyone who does so in a GAN.
+# numbers inside fade away or run off. The next lesson keeps them in order, at a price that becomes
+# a trap in lesson 11.

@@ -30,8 +30,9 @@ plt.style.use("tinyinfogan.view.lesson")
 # The result first
 # ----------------
 #
-# Ten layers of 256 units with relu, and weights drawn from N(0, 0.02²) as in the paper. How large
-# are the activations, layer by layer, without and with a batch norm (``nn.BatchNorm``) in each?
+# Ten layers of 256 units with relu, and weights drawn from N(0, 0.02²), as is the custom for GANs.
+# How large are the activations, layer by layer, without and with a batch norm (``nn.BatchNorm``) in
+# each?
 
 # %%
 rng = np.random.default_rng(0)

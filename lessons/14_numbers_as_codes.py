@@ -113,8 +113,8 @@ plt.show()
 # %% [markdown]
 # Look at the red triangles. Between reading perfectly and reading nothing lies a sixth of a nat.
 # That is all that a generator can ever earn for a number with σ = 1, against 2.3 nats for a
-# category out of ten. The blue ones have no ceiling at all: each halving of the error is another
-# 0.69 nats. It will matter below.
+# category out of ten. The blue ones have no ceiling at all: each halving of σ, the root of the
+# mean square error, is another 0.69 nats. It will matter below.
 #
 # A Q that says how sure it is
 # ----------------------------

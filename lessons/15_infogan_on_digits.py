@@ -90,7 +90,7 @@ plt.show()
 # -----------
 #
 # It begins with what G is given: 62 numbers of noise, which mean nothing, and the codes: a category
-# as a **one-hot** vector (ten numbers, nine of them 0) and two numbers from -1 to 1. Those are the
+# as a one-hot vector (ten numbers, nine of them 0) and two numbers from -1 to 1. Those are the
 # latents of section 5 of the paper (arXiv 1606.03657), 74 in all.
 
 # %%
@@ -107,8 +107,9 @@ def draw_latents(n, rng):
 
 # %% [markdown]
 # G is the right column of table 1 in the paper's appendix: two dense layers, then two of lesson 8's
-# up-convolutions, from 7×7 over 14×14 to 28×28. The paper has c = 64 channels and 1024 hidden
-# units. A layer before a batch norm needs no bias, as the norm would take it out again (lesson 9).
+# transposed convolutions, from 7×7 over 14×14 to 28×28. The paper has c = 64 channels and 1024
+# hidden units. A layer before a batch norm needs no bias, as the norm would take it out again
+# (lesson 9).
 
 
 # %%
@@ -204,7 +205,7 @@ def information(q_output, latents):
 # - *D and Q first.* They see the pictures cut off from the tape (``detach``, lesson 10): D learns
 #   to tell them from real ones, Q to tell the codes they were made from. Q needs no real picture
 #   for that, as the codes are known of G's pictures only. Real and painted ones go through D one
-#   after the other, never in one batch (lesson 9).
+#   after the other, never in one batch (lesson 11).
 # - *Then G*, through the D and Q that have just moved, with their weights frozen. It is paid for
 #   pictures that D takes for real, *and* for pictures in which Q can read the codes. The second
 #   payment is the only reason for G to let the codes have a clear effect.

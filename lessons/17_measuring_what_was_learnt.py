@@ -253,7 +253,7 @@ for name, some in ends.items():
 
 # %% [markdown]
 # Lin et al. (2020, arXiv 1906.06034) report 0.05 for InfoGAN on dSprites, whose factors are the
-# same as ours and whose shapes are not, and 0.37 for their best method.
+# same as ours and whose shapes are not, and 0.37 for their InfoGAN-CR.
 #
 # How a score is fooled
 # ---------------------
@@ -287,7 +287,8 @@ print(f"MIG of perfect codes, turned by 45 degrees: {min(gaps):.3f}")
 # turned does not fit onto another. Slant and width in lesson 16 are spread like bells. A bell has
 # no corners, and there the codes come out turned. And the network knows more than it seems to: G
 # has two numbers for where all that it paints is (``Lines`` in ``infogan/variants/sprites.py``).
-# Without them codes mixed place and size, and MIG was 0.03 to 0.30 (docs/results.md).
+# With its lines but without these two numbers, codes mixed place and size, and MIG was 0.03 to 0.30
+# (docs/results.md).
 #
 # Other scores, other questions
 # -----------------------------
@@ -389,7 +390,7 @@ plt.show()
 
 # %% [markdown]
 # The people are blurred, and are not what was learnt. The light is. Now the real pictures: where
-# were the lamps of those that Q puts into each category? (There are 65 places; each picture's dot
+# were the lamps of those that Q puts into each category? (There are 64 places; each picture's dot
 # is moved a little, so that they do not all lie on one another.)
 
 # %%

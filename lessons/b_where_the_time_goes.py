@@ -364,10 +364,10 @@ print("the two agree:", np.allclose(*same))
 # operation on one core. Here each core takes some of the rows through all three operations, and
 # nobody waits for anybody before the end.
 #
-# *It makes no arrays in between.* Each operation of NumPy would put its result into a new array,
-# and a new array costs a page fault for every 4 KiB that is first written. These write into one,
-# and that one is taken from a pool, the other half of ``_pooled``: memory that an earlier result
-# has left behind.
+# *It makes hardly any arrays in between*, here one of booleans. Each operation of NumPy would put
+# its result into a new array, and a new array costs a page fault for every 4 KiB that is first
+# written. These write into one, and that one is taken from a pool, the other half of ``_pooled``:
+# memory that an earlier result has left behind.
 #
 # *It does the same in other words*, here a product with 1 or the slope, or for a slope of 0 an
 # *and* of bits, as NumPy is slow at choosing by a mask.

@@ -19,6 +19,7 @@ TERMS = {
     "broadcasting": "03",
     "Jacobian": "03",
     "vector–Jacobian product": "03",
+    "one-hot": "04",
     "saddle point": "06",
     "im2col": "07",
     "Nash equilibrium": "10",
