@@ -53,8 +53,8 @@ def fit(
     fields = PRESETS[preset].__dataclass_fields__
     for name in settings.keys() - fields:
         raise TypeError(f"fit: there is no setting {name!r}, expected one of {', '.join(fields)}")
-    if isinstance(settings.get("categorical"), int):
-        raise TypeError(f"categorical is {settings['categorical']}, expected sizes, as in (10,)")
+    if not hasattr(sizes := settings.get("categorical", ()), "__iter__"):
+        raise TypeError(f"categorical is {sizes}, expected sizes, as in (10,)")
     chosen = replace(PRESETS[preset], **settings, **({} if steps is None else {"steps": steps}))
     dataset = data.pad(data.from_arrays(images, labels), chosen.pad)
     start = {"dataset": data.ARRAYS, "data": None, "seed": seed}

@@ -153,3 +153,6 @@ def test_inputs_that_cannot_be_checked(tensor):
         grad_check(lambda x, y: x * y, [tensor(np.ones(2)), tensor(np.ones(2, np.float32))])
     with pytest.raises(ValueError, match="requires_grad"):
         grad_check(lambda x: x * 2.0, [tensor(np.ones(2), requires_grad=False)])
+    for no_leaves in ([tensor(np.ones(2)) * 2.0], tensor(np.ones((1, 3)))):
+        with pytest.raises(ValueError, match="leaf"):
+            grad_check(ops.exp, no_leaves)

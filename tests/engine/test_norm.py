@@ -252,3 +252,15 @@ def test_shapes_that_do_not_fit_are_named(x, gamma, beta, tensor):
     with pytest.raises(ValueError) as caught:
         ops.batch_norm(*(tensor(np.ones(shape)) for shape in (x, gamma, beta)))
     assert all(str(shape) in str(caught.value) for shape in (x, gamma, beta))
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("which", [0, 1])
+def test_running_statistics_that_could_not_move_are_refused(which, training, tensor, array):
+    # A list would be left as it was, and a shape that broadcasts be used, without a word.
+    inputs = tensor(np.ones((5, 3))), tensor(np.ones(3)), tensor(np.zeros(3))
+    for wrong in ([1.0, 1.0, 1.0], tensor(np.ones(3)), array(np.ones(1)), array(np.ones((5, 3)))):
+        running = [array(np.ones(3)), array(np.ones(3))]
+        running[which] = wrong
+        with pytest.raises(ValueError, match="running_mean"):
+            ops.batch_norm(*inputs, *running, training=training)

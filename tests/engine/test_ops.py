@@ -376,3 +376,13 @@ def test_large_arrays(threads, slope, rng, tensor, array, monkeypatch):
     (y + leaf * 2.0 - y * 3.0).backward(array(cotangent))  # sums of gradients are large as well
     assert_allclose(host(y), np.where(x > 0, x, slope * x), rtol=1e-14)
     assert_allclose(host(leaf.grad), cotangent * (2 - 2 * np.where(x > 0, 1, slope)), atol=1e-12)
+
+
+def test_a_number_is_a_first_operand_too(tensor):
+    assert_array_equal(host(ops.add(1.0, tensor(np.array([1.0, 2.0])))), [2.0, 3.0])
+
+
+@pytest.mark.parametrize("misfit", [[], [1.0, 2.0], [np.ones((2, 3)), np.ones((2, 4))]])
+def test_what_concat_cannot_join_is_a_value_error(misfit, array):
+    with pytest.raises(ValueError, match=r"."):
+        ops.concat([array(np.asarray(x)) for x in misfit], axis=0)

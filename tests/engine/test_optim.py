@@ -170,10 +170,16 @@ def test_lr_can_be_set(tensor, array):
     assert_allclose(np.diff(positions), [-0.1, -0.05], rtol=1e-6)
 
 
-@pytest.mark.parametrize("lr", [0, 0.0, -1e-3, float("nan")])
+@pytest.mark.parametrize("lr", [0, 0.0, -1e-3, float("nan"), float("inf")])
 def test_a_rate_that_is_not_positive_is_refused(lr):
     with pytest.raises(ValueError, match="lr"):
         optim.Adam([Tensor([1.0], requires_grad=True)], lr=lr)
+
+
+@pytest.mark.parametrize("eps", [0, -1.0, float("nan")])
+def test_an_eps_that_keeps_nothing_finite_is_refused(eps):
+    with pytest.raises(ValueError, match="eps"):
+        optim.Adam([Tensor([1.0], requires_grad=True)], lr=0.1, eps=eps)
 
 
 def test_no_parameters_are_refused():
@@ -198,7 +204,7 @@ def test_a_parameter_given_twice_moves_once(array):
     assert_allclose(host(w), [-0.1], rtol=1e-6)
 
 
-@pytest.mark.parametrize("betas", [(1.0, 0.9), (0.5, 1.0), (-0.1, 0.9)])
+@pytest.mark.parametrize("betas", [(1.0, 0.9), (0.5, 1.0), (-0.1, 0.9), (0.5,)])
 def test_betas_out_of_range_are_refused(betas):
     with pytest.raises(ValueError, match="betas"):
         optim.Adam([Tensor([1.0], requires_grad=True)], lr=0.1, betas=betas)

@@ -76,6 +76,13 @@ def test_a_list_of_tensors_is_not_cut_off_in_silence(tensor):
         ops.sum([x[0], x[1]])
 
 
+@pytest.mark.parametrize("use", [Tensor, lambda none: Tensor([1.0]) + none])
+def test_none_is_refused(use):
+    # NumPy would make NaN of it; a function that forgot its `return` is enough.
+    with pytest.raises(TypeError, match="None"):
+        use(None)
+
+
 @pytest.mark.parametrize("shape", [(), (1,), (1, 1)])
 def test_one_element_is_a_number(shape, tensor):
     x = tensor(np.full(shape, 2.5))
@@ -295,6 +302,16 @@ def test_gradients_are_nobody_elses_memory(tensor, array):
     a.grad[...] = -1.0
     assert_array_equal(host(b.grad), [2, 4, 6])
     assert_array_equal(host(cotangent), [1, 2, 3])
+
+
+@pytest.mark.parametrize("reduce", [ops.sum, ops.mean])
+def test_a_gradient_can_be_written_to(reduce, tensor):
+    # As for clipping it; that of a sum is one number repeated.
+    x = tensor(np.ones((3, 4)))
+    reduce(x).backward()
+    once = host(x.grad).copy()
+    x.grad *= 0.5
+    assert_array_equal(host(x.grad), 0.5 * once)
 
 
 def test_adding_to_a_gradient_leaves_what_it_was_alone(tensor):

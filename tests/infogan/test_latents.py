@@ -73,6 +73,8 @@ def test_set_code(rng):
         ("c1", [1, 2], "or 4 of them"),
         ("c1", np.inf, "expected finite numbers"),
         ("c1", None, "expected finite numbers"),
+        ("c1", 1e39, r"c1 is 1e\+39, expected finite numbers"),
+        ("c0", [0, 1, 2, 7], "c0 is 7, expected categories"),
     ],
 )
 def test_set_code_refuses(name, value, message, rng):
@@ -81,12 +83,18 @@ def test_set_code_refuses(name, value, message, rng):
         spec.set_code(spec.sample(4, rng), name, value)
 
 
-@pytest.mark.parametrize("sizes", [(-1, (10,), 2), (2, (1,), 0), (2, (), -1), (5, (), 0)])
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        *((-1, (10,), 2), (2, (1,), 0), (2, (), -1), (5, (), 0)),
+        *((1.5, (10,), 2), (62.0, (10,), 2), (62, (2.5,), 2), (62, (10,), 2.0), (62, (10,), None)),
+    ],
+)
 def test_sizes_that_cannot_be(sizes):
     with pytest.raises(ValueError, match="expected|at least one code"):
         LatentSpec(*sizes)
 
 
 def test_a_number_of_codes_that_nobody_means_is_refused_at_once():
-    with pytest.raises(ValueError, match="continuous is 1000000000, expected at most 1,000"):
+    with pytest.raises(ValueError, match="continuous is 1000000000, expected.* 0 to 1,000"):
         LatentSpec(continuous=10**9)

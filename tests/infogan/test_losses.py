@@ -58,6 +58,17 @@ def test_mutual_information_is_entropy_minus_cross_entropy(rng):
         assert information[name].item() == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("n", "columns", "outputs"),
+    [(9, slice(3, None), 8), (9, slice(None), 7), (9, slice(None), 9), (1, slice(None), 8)],
+)
+def test_what_does_not_fit_is_not_information(n, columns, outputs, rng):
+    # A code without columns would count as predicted perfectly, and one row would be repeated.
+    latents = SPEC.sample(n, rng)[:, columns]
+    with pytest.raises(ValueError, match="do not fit"):
+        losses.mutual_information(SPEC, tensor(rng, 9, outputs), latents)
+
+
 def test_mutual_information_with_learnt_sigma(rng):
     latents = SPEC.sample(9, rng).astype(np.float64)
     output = tensor(rng, 9, SPEC.code_dim + 2)

@@ -112,8 +112,12 @@ def test_generate(rng):
     same = gan.generate(6, {"c0": 2}, np.random.default_rng(3))
     np.testing.assert_array_equal(same, gan.generate(6, {"c0": 2}, np.random.default_rng(3)))
     assert np.abs(same - gan.generate(6, {"c0": 1}, np.random.default_rng(3))).max() > 0
+    np.testing.assert_array_equal(same, gan.generate(6, {"c0": 2}, 3))
     with pytest.raises(ValueError, match="c0, c1, c2"):
         gan.generate(2, {"digit": 1})
+    for codes in ([3, 0, 0], 3, "c0=3", np.zeros(2)):
+        with pytest.raises(ValueError, match="expected a dict"):
+            gan.generate(2, codes)
 
 
 def test_encode(rng):

@@ -39,6 +39,20 @@ def test_gradients_go_through_sigma(layer_and_input):
     assert grad_check(lambda *_: layer(x), [x, layer.weight, layer.bias]) < 1e-6
 
 
+def test_a_second_pass_changes_no_gradient_of_the_first(layer_and_input):
+    """D sees the generated images before the gradient of the real ones is taken."""
+    layer, x = layer_and_input
+    gradients, v = [], layer.state_dict()["direction"]
+    for again in (False, True):
+        v[...] = 1 / len(v) ** 0.5
+        layer.weight.grad, y = None, layer(x)
+        if again:
+            layer(x)
+        ops.sum(y * np.cos(np.arange(y.data.size)).reshape(y.shape)).backward()
+        gradients.append(layer.weight.grad)
+    np.testing.assert_array_equal(*gradients)
+
+
 def test_v_moves_in_training_only_and_is_part_of_the_state(layer_and_input):
     layer, x = layer_and_input
     v = layer.state_dict()["direction"]

@@ -144,3 +144,20 @@ def test_the_bundled_model():
     assert tinyinfogan.load().spec == tinyinfogan.LatentSpec(62, (10,), 2)
     with pytest.raises(AttributeError, match="no attribute 'other'"):
         tinyinfogan.other  # noqa: B018
+
+
+@pytest.mark.parametrize("seed", [None, "a", 1.5, -1])
+def test_a_seed_that_is_none(images, seed):
+    with pytest.raises(ValueError, match="seed is .*expected a whole number, 0 or more"):
+        tinyinfogan.fit(images, **SMALL, seed=seed)
+
+
+def test_images_of_different_shapes(images):
+    with pytest.raises(data.DataError, match="different shapes"):
+        tinyinfogan.fit([images[0], images[1, :5]], **SMALL)
+
+
+@pytest.mark.parametrize("sizes", [np.int64(10), 10, 10.0, None])
+def test_the_sizes_of_categories_are_several(images, sizes):
+    with pytest.raises(TypeError, match="expected sizes"):
+        tinyinfogan.fit(images, **SMALL, categorical=sizes)

@@ -128,7 +128,11 @@ def from_arrays(images, labels=None, name: str = ARRAYS, factors=None) -> Datase
     labels: integers (N,) from 0 to 255, or None.  name: what the data set and errors call them.
     factors: {name: (N,) finite numbers}, or None.  Raises DataError for anything else.
     """
-    images = check_images(np.asarray(images), name)
+    try:
+        images = np.asarray(images)
+    except ValueError:
+        raise DataError(f"{name}: images of different shapes, expected them of one") from None
+    images = check_images(images, name)
     labels = None if labels is None else check_labels(np.asarray(labels), len(images), name)
     known = {f: np.asarray(values) for f, values in (factors or {}).items()}
     for factor, values in known.items():

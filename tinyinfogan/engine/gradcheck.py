@@ -33,8 +33,8 @@ def grad_check(
     """
     tensors, rng = list(tensors), rng or np.random.default_rng(0)
     for index, x in enumerate(tensors):
-        if not isinstance(x, Tensor) or x.dtype != np.float64:
-            raise ValueError(f"grad_check: input {index} must be a Tensor of float64")
+        if not isinstance(x, Tensor) or x.dtype != np.float64 or not x.is_leaf:
+            raise ValueError(f"grad_check: input {index} must be a Tensor of float64, and a leaf")
         x.grad = None
     if not any(x.requires_grad for x in tensors):
         raise ValueError("grad_check: no input has requires_grad=True: nothing to check")

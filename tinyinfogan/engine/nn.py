@@ -45,7 +45,7 @@ class Module:
         return list(dict.fromkeys(value for value in values if isinstance(value, Tensor)))
 
     def state_dict(self) -> dict[str, Array]:
-        """Return {dotted name: array} of parameters and running statistics (not copies)."""
+        """Return {dotted name: array} of parameters and statistics; copy what is to stay."""
         values = ((name, holder[key]) for name, holder, key in self._slots())
         return {name: v.data if isinstance(v, Tensor) else v for name, v in values}
 

@@ -50,7 +50,9 @@ def _checked(x, gamma, beta, running_mean, running_var, training):
     if x.ndim < 2 or gamma.shape != x.shape[-1:] or beta.shape != x.shape[-1:]:
         shapes = f"x {x.shape}, gamma {gamma.shape} and beta {beta.shape}"
         raise ValueError(f"batch_norm: {shapes} do not fit (..., C), (C,) and (C,)")
-    given = (running_mean is not None) + (running_var is not None)
-    if given == 1 or not (given or training):
+    given = [array for array in (running_mean, running_var) if array is not None]
+    if any(isinstance(a, Tensor) or getattr(a, "shape", 0) != gamma.shape for a in given):
+        raise ValueError(f"batch_norm: running_mean, running_var: expected arrays {gamma.shape}")
+    if len(given) == 1 or not (given or training):
         raise ValueError("batch_norm: give running_mean and running_var, in training or neither")
     return x, gamma, beta

@@ -211,8 +211,8 @@ def concat(tensors: Sequence[Operand], axis: int = -1) -> Tensor:
     """Return tensors joined along `axis`.  Each one's gradient is its piece of g."""
     tensors = tuple(tensors)
     arrays = [as_tensor(x).data for x in tensors]
-    xp, ends = array_module(arrays[0]), list(accumulate(u.shape[axis] for u in arrays))
-    y = xp.concatenate(arrays, axis)
+    xp = array_module(arrays[0]) if arrays else np
+    y, ends = xp.concatenate(arrays, axis), list(accumulate(u.shape[axis] for u in arrays))
     return record(y, tensors, lambda g: tuple(xp.split(g, ends[:-1], axis)))
 
 

@@ -26,10 +26,10 @@ class Adam:
         if not all(isinstance(p, Tensor) and p.is_leaf for p in parameters):
             raise TypeError("Adam: expected a list of Tensors, none of them an operation's result")
         self.parameters = list(dict.fromkeys(parameters))
-        if not lr > 0:
-            raise ValueError(f"Adam: lr is {lr}, expected a positive number")
-        if not all(0 <= beta < 1 for beta in betas):
-            raise ValueError(f"Adam: betas are {betas}, expected numbers from 0 to below 1")
+        if not (0 < lr < math.inf and 0 < eps < math.inf):
+            raise ValueError(f"Adam: lr is {lr}, eps {eps}; expected a positive number for each")
+        if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+            raise ValueError(f"Adam: betas are {betas}, expected two numbers from 0 to below 1")
         self.lr, self.betas, self.eps, self.steps = lr, betas, eps, 0
         xp, arrays = array_module(self.parameters[0].data), [p.data for p in self.parameters]
         self.first_moments = [xp.zeros_like(array) for array in arrays]
@@ -70,7 +70,7 @@ class Adam:
         self.numbers[...] = array_module(self.numbers).asarray(numbers, self.numbers.dtype)
 
     def state_dict(self) -> dict[str, Array]:
-        """Return {name: array} of the moments and the number of steps (not copies)."""
+        """Return {name: array} of the moments and the number of steps; copy what is to stay."""
         state = {"steps": array_module(self.numbers).asarray(self.steps)}
         for index, (m, v) in enumerate(zip(self.first_moments, self.second_moments, strict=True)):
             state[f"first_moment.{index}"], state[f"second_moment.{index}"] = m, v

@@ -29,8 +29,9 @@ class Tensor:
     __array_ufunc__ = None  # `array + tensor` is left to Tensor.__radd__
 
     def __init__(self, data: Array, requires_grad: bool = False):
-        if _has_tensor(data):
-            raise TypeError("Tensor(data) takes an array; for Tensors use .detach() or ops.concat")
+        if data is None or _has_tensor(data):
+            what = "None is no array" if data is None else "for Tensors use .detach() or ops.concat"
+            raise TypeError(f"Tensor(data) takes an array; {what}")
         if not hasattr(data, "dtype") or isinstance(data, np.generic):
             data = np.asarray(data, getattr(data, "dtype", np.float32))
         self.data: Array = data if data.dtype.kind == "f" else data.astype(np.float32)
@@ -94,7 +95,9 @@ class Tensor:
                     continue
                 if source in grads:
                     grads[source] = primitives.add(grads[source], part)
-                elif source._backward is None and array_module(g).may_share_memory(part, g):
+                elif source._backward is None and (
+                    0 in part.strides or array_module(g).may_share_memory(part, g)
+                ):
                     grads[source] = part.copy()  # a leaf's gradient is its own
                 else:
                     grads[source] = part
@@ -186,7 +189,7 @@ def copy_state(state: dict[str, Array], own: dict[str, Array]) -> None:
         missing, more = sorted(own.keys() - state), sorted(state.keys() - own)
         raise ValueError(f"state has other names: missing {missing}, unexpected {more}")
     for key, array in own.items():
-        if array.shape != state[key].shape:
-            raise ValueError(f"{key}: shape {state[key].shape}, expected {array.shape}")
+        if array.shape != np.shape(state[key]):
+            raise ValueError(f"{key}: shape {np.shape(state[key])}, expected {array.shape}")
     for key, array in own.items():
         array[...] = array_module(array).asarray(state[key])

@@ -1,6 +1,7 @@
 """The generator's input: noise z that means nothing, and codes c that are to mean something."""
 
 from dataclasses import dataclass
+from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
@@ -31,14 +32,11 @@ class LatentSpec:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "categorical", tuple(self.categorical))
-        for name in ("noise", "continuous"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected 0 or more")
-        if self.continuous > 1000:
-            raise ValueError(f"continuous is {self.continuous}, expected at most 1,000")
-        for size in self.categorical:
-            if size < 2:
-                raise ValueError(f"a categorical code of size {size}: expected at least 2")
+        numbers = [("noise is", self.noise, 0, 10**6), ("continuous is", self.continuous, 0, 1000)]
+        numbers += [("a categorical code of size", size, 2, 10**6) for size in self.categorical]
+        for what, n, least, most in numbers:
+            if not (isinstance(n, Integral) and least <= n <= most):
+                raise ValueError(f"{what} {n!r}, expected a whole number, {least} to {most:,}")
         if not self.codes:
             raise ValueError("an InfoGAN needs at least one code; with λ = 0 it is a plain GAN")
 
@@ -73,7 +71,7 @@ class LatentSpec:
     def set_code(self, latents: np.ndarray, name: str, values: Array) -> None:
         """Set the code `name` of latent vectors (n, dim), in place, to one value or to n values.
 
-        values: categories 0 ... K-1 of a categorical code, finite numbers of a continuous one.
+        values: categories 0 ... K-1 of a categorical code, numbers of a continuous one, to ±1e30.
         Raises ValueError for an unknown code, and for values that are not these or not n.
         """
         n, codes = len(latents), {code.name: code for code in self.codes}
@@ -84,12 +82,9 @@ class LatentSpec:
             values = np.broadcast_to(np.asarray(values, np.float64), n)
         except (TypeError, ValueError):
             raise ValueError(f"{name} is {values!r}, expected a number, or {n} of them") from None
-        if size is None:
-            if not np.isfinite(values).all():
-                raise ValueError(f"{name} is {values}, expected finite numbers")
-            columns[:, 0] = values
-            return
-        one_hot = np.arange(size) == values[:, None]
-        if not one_hot.any(axis=1).all():
-            raise ValueError(f"{name} is {values}, expected categories from 0 to {size - 1}")
-        columns[...] = one_hot
+        wanted = np.arange(size) == values[:, None] if size else values[:, None]
+        good = wanted.any(axis=1) if size else abs(values) <= 1e30  # NaN is not
+        if not good.all():
+            expected = f"categories from 0 to {size - 1}" if size else "finite numbers, to ±1e30"
+            raise ValueError(f"{name} is {values[~good][0]:g}, expected {expected}")
+        columns[...] = wanted

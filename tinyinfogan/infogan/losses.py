@@ -42,6 +42,9 @@ def mutual_information(spec: LatentSpec, q_output: Tensor, latents: Array) -> di
     Q(c | x) is the softmax of a categorical code's logits and the Gaussian N(mean, σ²) of a
     continuous code (section 6).
     """
+    widths = spec.code_dim, spec.code_dim + spec.continuous
+    if latents.shape != (len(q_output), spec.dim) or q_output.shape[1] not in widths:
+        raise ValueError(f"q_output {q_output.shape}, latents {latents.shape} do not fit {spec}")
     codes, information = latents[:, spec.noise :], {}
     for code in spec.codes:
         predicted, true = q_output[:, code.columns], codes[:, code.columns]

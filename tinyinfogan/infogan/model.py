@@ -56,7 +56,9 @@ class InfoGAN(nn.Module):
         codes: {code name: value, or n values}, categories 0 ... K-1 or, of a continuous code,
         numbers, -1 to 1 in training.  The rest is drawn from rng.  Raises ValueError as `set_code`.
         """
-        latents = self.spec.sample(n, np.random.default_rng() if rng is None else rng)
+        if not isinstance(codes, dict | None):
+            raise ValueError(f"codes is {codes!r}, expected a dict, such as {{'c0': 3}}")
+        latents = self.spec.sample(n, np.random.default_rng(rng))
         for name, values in (codes or {}).items():
             self.spec.set_code(latents, name, values)
         return self.decode(latents)

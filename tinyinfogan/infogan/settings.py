@@ -100,8 +100,7 @@ class Settings:
 
     def rate(self, step: int) -> float:
         """Return the factor of the learning rates in step 0, 1, ..., from 1 down towards 0."""
-        left = 1 - step / self.steps
-        return 1.0 if left >= self.decay else left / self.decay
+        return min(1.0, (1 - step / self.steps) / self.decay) if self.decay else 1.0
 
 
 def from_saved(fields: dict) -> Settings:

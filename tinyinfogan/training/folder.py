@@ -4,6 +4,7 @@ import contextlib
 import json
 import zlib
 from dataclasses import asdict
+from numbers import Integral
 from pathlib import Path
 
 from tinyinfogan.data import seen_in
@@ -26,8 +27,8 @@ def config_for(start, settings, dataset):
     start: {"dataset": its name, "data": its path, "seed": a number} and what else is known.
     Raises ValueError if settings, seed and data do not fit one another.
     """
-    if start["seed"] < 0:
-        raise ValueError(f"seed is {start['seed']}, expected 0 or more")
+    if not isinstance(start["seed"], Integral) or start["seed"] < 0:
+        raise ValueError(f"seed is {start['seed']!r}, expected a whole number, 0 or more")
     if settings.batch_size > len(dataset.images):
         what = f"more than the {len(dataset.images)} images there are; give a smaller --batch-size"
         raise ValueError(f"batch_size is {settings.batch_size}, {what}")

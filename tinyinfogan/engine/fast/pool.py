@@ -65,14 +65,6 @@ def _drop(limit):
             del _owners[size]
 
 
-def release():
-    """Give the memory back that is not in use, and forget how much ever was."""
-    global _most
-    with _lock:
-        _drop(0)
-        _most = 0
-
-
 def start_again():
     """Make a new lock, in a child process: what another thread held locked stays so."""
     global _lock

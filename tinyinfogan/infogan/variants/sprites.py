@@ -57,7 +57,7 @@ class _Spectral:
         if self.training:
             moved = primitives.matmul(matrix.data.T, primitives.matmul(matrix.data, v))
             v[...] = moved / (moved * moved).sum() ** 0.5
-        return self.weight / ops.sum(ops.matmul(matrix, v) ** 2) ** 0.5
+        return self.weight / ops.sum(ops.matmul(matrix, v.copy()) ** 2) ** 0.5
 
 
 class SpectralLinear(_Spectral, nn.Linear):
