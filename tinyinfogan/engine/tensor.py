@@ -189,7 +189,7 @@ def copy_state(state: dict[str, Array], own: dict[str, Array]) -> None:
         missing, more = sorted(own.keys() - state), sorted(state.keys() - own)
         raise ValueError(f"state has other names: missing {missing}, unexpected {more}")
     for key, array in own.items():
-        if array.shape != np.shape(state[key]):
-            raise ValueError(f"{key}: shape {np.shape(state[key])}, expected {array.shape}")
+        if array.shape != state[key].shape:
+            raise ValueError(f"{key}: shape {state[key].shape}, expected {array.shape}")
     for key, array in own.items():
         array[...] = array_module(array).asarray(state[key])
