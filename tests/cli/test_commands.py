@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tinyinfogan import train
+from tinyinfogan import data, train
 from tinyinfogan.cli.train import main
 from tinyinfogan.engine.device import DeviceError, missing_for_cuda, resolve_device
 from tinyinfogan.training import report
@@ -59,6 +59,24 @@ def test_runs_take_the_next_free_folder(images, tmp_path, monkeypatch, no_pictur
     for number in (1, 2):
         assert main([*FAST, "--data", images]) == 0
         assert (tmp_path / "runs" / f"mnist-{number}" / "checkpoint.npz").exists()
+
+
+def test_a_run_that_came_while_data_were_read_is_kept(images, tmp_path, monkeypatch, no_pictures):
+    monkeypatch.chdir(tmp_path)
+    read = data.of_run
+
+    def meanwhile(*args):
+        monkeypatch.setattr(data, "of_run", read)
+        assert main([*FAST, "--data", images, "--seed", "7", *where]) == 0
+        return read(*args)
+
+    for where, status in (([], 0), (["--out", "mine"], 2)):
+        monkeypatch.setattr(data, "of_run", meanwhile)
+        assert main([*FAST, "--data", images, "--seed", "8", *where]) == status
+    seeds = {
+        p.parent.name: json.loads(p.read_text())["seed"] for p in tmp_path.rglob("config.json")
+    }
+    assert seeds == {"mnist-1": 7, "mnist-2": 8, "mine": 7}
 
 
 def test_epochs_are_passes_over_the_data(images, tmp_path, no_pictures):
@@ -217,6 +235,12 @@ def test_image_sizes_that_the_network_cannot_take(tmp_path, capsys):
     assert "27×27×3" in message and message.endswith("; give a --size")
     message = message_of(capsys, [*argv, "--size", "30"], 2)
     assert "30×30×3" in message and message.endswith("; give another --size")
+
+
+def test_a_file_is_no_run_to_resume(images, tmp_path, capsys, no_pictures):
+    assert main([*FAST, "--data", images, "--out", str(tmp_path)]) == 0
+    argv = ["--resume", str(tmp_path / "checkpoint.npz"), "--steps", "4"]
+    assert "expected a run's folder" in message_of(capsys, argv, 2)
 
 
 def test_resume_refuses_changes_and_strange_files(images, tmp_path, capsys, no_pictures):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import tinyinfogan
 from tinyinfogan import data
 from tinyinfogan.cli import common, encode, evaluate, sample, train
 from tinyinfogan.evaluation import evaluate as evaluation
@@ -315,12 +316,12 @@ def test_too_many_images_for_the_memory_are_one_line(run, tmp_path, capsys, monk
         (["--code", "c9=1"], "there is no code 'c9'; this run's codes are: c0, c1, c2"),
         (["--vary", "noise"], "there is no code 'noise'"),
         (["--vary", ""], "there is no code ''"),
-        (["--code", "c0=10"], "a category from 0 to 9"),
-        (["--code", "c0=-1"], "a category from 0 to 9"),
-        (["--code", "c0=1.5"], "a category from 0 to 9"),
-        (["--code", "c0=nan"], "a category from 0 to 9"),
-        (["--code", "c1=inf"], "c1 takes a number, from -1 to 1 in training"),
-        (["--code", "c1=much"], "c1 takes a number"),
+        (["--code", "c0=10"], "expected categories from 0 to 9"),
+        (["--code", "c0=-1"], "expected categories from 0 to 9"),
+        (["--code", "c0=1.5"], "expected categories from 0 to 9"),
+        (["--code", "c0=nan"], "expected categories from 0 to 9"),
+        (["--code", "c1=inf"], "c1 is inf, expected finite numbers"),
+        (["--code", "c1=much"], "c1 is 'much', expected a number"),
         (["--vary", "c0", "--vary", "c1"], "--vary is given twice; leave one out"),
         (["--seed", "1", "--seed", "2"], "--seed is given twice"),
         (["--code", "c0"], "expected NAME=VALUE"),
@@ -388,3 +389,46 @@ def test_a_reader_that_stops_early_is_no_failure(monkeypatch):
     parser = SimpleNamespace(parse_args=lambda argv: None, prog="x")
     assert common.run(parser, work) == 0
     assert closed
+
+
+def test_a_run_without_a_checkpoint_is_no_folder_of_pictures(run, digit, tmp_path, capsys):
+    begun = tmp_path / "begun"
+    (begun / "samples").mkdir(parents=True)
+    shutil.copy(f"{run}/config.json", begun)
+    shutil.copy(digit, begun / "samples" / "000001.png")
+    assert "there is no checkpoint" in message_of(capsys, "encode", [str(begun), digit], 1)
+
+
+def test_results_of_a_file_are_beside_nobody_else_s(run, tmp_path, capsys, few):
+    (tmp_path / "evaluation.json").write_text("mine")
+    tinyinfogan.load(run).save(tmp_path / "a.npz")
+    output_of(capsys, "evaluate", [str(tmp_path / "a.npz"), "--data", f"{run}/../digits.npz"])
+    assert (tmp_path / "evaluation.json").read_text() == "mine"
+    assert (tmp_path / "a" / "evaluation.png").exists()
+
+
+def test_one_labelled_image_is_too_few(run, tmp_path, capsys):
+    np.savez(tmp_path / "one.npz", images=data.load().images[:1], labels=[3])
+    argv = [run, "--data", str(tmp_path / "one.npz")]
+    assert "1 labelled images are too few" in message_of(capsys, "evaluate", argv, 1)
+
+
+def test_a_dollar_in_a_name_begins_no_formula(run, tmp_path, capsys, few):
+    full, path = data.load(), tmp_path / "p$_$q.npz"
+    factor = {"price $_$": np.random.default_rng(0).random(120)}
+    np.savez(path, images=full.images[:120], labels=full.labels[:120], **factor)
+    assert "price $_$" in output_of(capsys, "evaluate", [run, "--data", str(path)])
+
+
+def test_a_class_that_no_image_has_is_not_missed(run, tmp_path, capsys, few, monkeypatch):
+    def found(*_):
+        return {"classifier_accuracy": 1.0, "class_shares": [0, 0.9, 0, 0]}
+
+    monkeypatch.setattr(evaluation, "_fidelity", found)
+    full = data.load()
+    two = [full.images[full.labels == k][:20] for k in (1, 3)]
+    np.savez(tmp_path / "two.npz", images=np.concatenate(two), labels=np.repeat([1, 3], 20))
+    model, _ = checkpoint.load_with_config(run, "cpu")
+    failures = evaluation.evaluate(model, data.load(tmp_path / "two.npz"), tmp_path)["failures"]
+    missing = [line for line in failures if "Modes are missing" in line]
+    assert len(missing) == 1 and "class 3" in missing[0]

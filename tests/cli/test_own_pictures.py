@@ -263,6 +263,18 @@ def test_other_data_in_its_place_are_refused(tmp_path, capsys):
     before = (out / "config.json").read_bytes()
     assert run(train.main, "--resume", out, "--steps", 3, "--data", tmp_path / "b.npz") == 1
     message = capsys.readouterr().err.splitlines()[-1]
-    assert "not the images that" in message and "give the place of those" in message
+    assert "not the images that" in message and "give their place" in message
     assert (out / "config.json").read_bytes() == before
+    (tmp_path / "b.npz").rename(tmp_path / "a.npz")
+    assert run(evaluate.main, out) == 1
+    assert "not the images that" in capsys.readouterr().err
     assert run(train.main, "--resume", out, "--steps", 3, "--size", 16) == 2
+
+
+def test_runs_among_the_pictures_are_no_pictures(photos, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(photos)
+    assert run(train.main, *FAST, "--data", ".") == 0
+    assert list((photos / "runs" / "mnist-1").rglob("*.png"))
+    capsys.readouterr()
+    assert run(train.main, "--resume", "runs/mnist-1", "--steps", 3) == 0
+    assert " 1 runs" in capsys.readouterr().err

@@ -188,3 +188,48 @@ def test_help_on_a_terminal_without_unicode(monkeypatch):
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
     command = [sys.executable, "-m", "tinyinfogan", "sweep", "--help"]
     assert "VALUE,VALUE?" in subprocess.run(command, capture_output=True, text=True).stdout
+
+
+@pytest.mark.parametrize("said", ["", "\n", "12%|#   | 82/2000\n"])
+def test_a_run_that_was_killed_is_named(said, tmp_path, monkeypatch):
+    popen = subprocess.Popen
+
+    def kill(command, stdout, **_):
+        stdout.write(said)
+        return popen(["/bin/sh", "-c", "kill -9 $$"])
+
+    monkeypatch.setattr(sweep.subprocess, "Popen", kill)
+    error = sweep.train_one(("", str(tmp_path / "run"), []))
+    assert error == f"exit status -9; see {tmp_path / 'run' / 'log.txt'}"
+
+
+def test_a_run_that_did_not_come_to_its_end_goes_on(tmp_path, monkeypatch):
+    commands, run = [], tmp_path / "run"
+
+    def note(command, **how):
+        commands.append(command)
+        return popen(["/bin/true"], **how)
+
+    popen, job = subprocess.Popen, ("", str(run), ["--steps=2"])
+    monkeypatch.setattr(sweep.subprocess, "Popen", note)
+    assert sweep.train_one(job) is None and len(commands) == 1
+    for name in ("traversal.png", "checkpoint.npz", ".lock"):
+        (run / name).touch()
+    line = {"step": 2, "seconds": 1, "mi_nats": {}, "code_accuracy": None}
+    (run / "metrics.jsonl").write_text(json.dumps(line) + "\n")
+    assert sweep.train_one(job) is None and "--resume" in commands[1]
+    (run / ".lock").unlink()
+    assert sweep.train_one(job) is None and len(commands) == 2
+    (run / "metrics.jsonl").unlink()
+    assert sweep.train_one(job) is None and len(commands) == 3
+
+
+def test_a_full_disk_leaves_no_other_settings(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sweep.files.os, "fsync", full)
+        with pytest.raises(OSError, match="space"):
+            sweep.train_one(("", str(tmp_path), ["--steps=2"]))
+    assert not (tmp_path / "arguments.json").exists()

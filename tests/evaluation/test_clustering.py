@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 
+from tinyinfogan import data
 from tinyinfogan.evaluation import clustering
 
 
@@ -130,3 +131,13 @@ def test_100_percent_is_said_only_where_nothing_is_missing():
     text = clustering.format_confusion([[9999, 0], [1, 9]], [0, 1])
     assert " 9999" in text and text.endswith("accuracy 99.9 % of 10009 images")
     assert " 99.9  100" in text  # recall
+
+
+@pytest.mark.parametrize("labels", [[0, 1] * 6, list(range(4)) * 3, [1, 0, 2, 2, 0, 1], [0] * 4])
+def test_both_halves_have_every_class(labels):
+    labels = np.array(labels)
+    images = np.broadcast_to(labels[:, None, None, None], (len(labels), 8, 8, 1))
+    some, named, others, true = clustering.data_split(data.Dataset(images, labels))
+    assert set(named) == set(true) == set(labels)
+    assert (some[:, 0, 0, 0] == named).all() and (others[:, 0, 0, 0] == true).all()
+    assert len(some) + len(others) == len(images)

@@ -67,10 +67,15 @@ def test_a_full_disk_leaves_the_old_file_alone(tmp_path, monkeypatch):
 
 
 def test_only_temporaries_are_removed(tmp_path):
-    for name in ("a", ".hidden", "b.tmp", ".a.0123.tmp"):
-        (tmp_path / name).write_bytes(b"")
-    files.remove_temporaries(tmp_path)
-    assert names(tmp_path) == [".hidden", "a", "b.tmp"]
+    with pytest.raises(KeyboardInterrupt), files.replacing(tmp_path / "a") as file:
+        kept = [".a.tmp", ".b.tmp", ".hidden", ".notes.abc.tmp", "a", "b.tmp"]
+        for name in kept:
+            (tmp_path / name).write_bytes(b"")
+        assert len(names(tmp_path)) == 1 + len(kept)
+        files.remove_temporaries(tmp_path)
+        assert names(tmp_path) == kept
+        assert file.write(b"x")
+        raise KeyboardInterrupt
 
 
 def test_lines_are_appended(tmp_path):

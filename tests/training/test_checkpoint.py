@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
+import tinyinfogan
 from docs.pictures import save_small
 from tinyinfogan import data
 from tinyinfogan.engine import optim
@@ -146,6 +147,13 @@ def test_keep(tmp_path, monkeypatch, links):
     checkpoint.save(path, arrays_of(10), keep=1)
     assert checkpoint.older(tmp_path) == {}
     assert (tmp_path / "checkpoint-best.npz").exists()
+
+
+def test_a_model_saved_beside_a_run_s_checkpoints_leaves_those(tmp_path):
+    for step in (2, 4, 6):
+        checkpoint.save(tmp_path / checkpoint.NAME, arrays_of(step), keep=3)
+    tinyinfogan.load(tmp_path).save(tmp_path / "best.npz")
+    assert list(checkpoint.older(tmp_path)) == [2, 4]
 
 
 @pytest.mark.parametrize("keep", [1, 2, 4, 5, 6])

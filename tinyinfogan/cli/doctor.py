@@ -1,6 +1,5 @@
 """What there is to train with, and whether CPU and GPU agree."""
 
-import argparse
 import contextlib
 import io
 import itertools
@@ -121,7 +120,7 @@ def work(_):
 
 def main(argv=None):
     """Run the command.  Return the exit status: 1 if CPU and GPU do not agree, else 0."""
-    parser = argparse.ArgumentParser(
+    parser = common.Parser(
         prog="tinyinfogan doctor",
         description="Print what there is to train with, and check that CPU and GPU agree.",
     )

@@ -73,7 +73,8 @@ def rows(model, encoding):
 def work(args):
     """Do what the parsed arguments say.  Raises the errors that `common.run` expects."""
     run = Path(args.run)
-    if run.suffix not in (".npz", ".safetensors") and not (run / checkpoint.NAME).exists():
+    known = any((run / name).exists() for name in (checkpoint.NAME, "config.json"))
+    if run.suffix not in (".npz", ".safetensors") and not known:
         args.images.insert(0, args.run)  # not a run: the first of the images
         args.run = checkpoint.TRAINED
     if bool(args.images) == (args.data is not None):

@@ -1,5 +1,6 @@
 """Measure a trained run: tinyinfogan evaluate --help"""
 
+import contextlib
 import json
 import os
 import sys
@@ -20,7 +21,11 @@ def work(args):
         raise common.UsageError(f"seed is {args.seed}, expected 0 or more")
     model, config = checkpoint.load_with_config(args.run, args.device)
     dataset = common.dataset_for(model, config, args.data, args.invert)
-    folder = Path(args.run) if Path(args.run).is_dir() else Path(args.run).parent
+    folder = Path(args.run)
+    if not folder.is_dir():  # beside other files than a run's, others may be
+        folder = folder.parent if folder.name == checkpoint.NAME else folder.with_suffix("")
+        with contextlib.suppress(OSError):
+            folder.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as other:
         place = folder if os.access(folder, os.W_OK) else Path(other)
         result = evaluate(model, dataset, place, args.seed)
@@ -37,7 +42,8 @@ def main(argv=None):
     """Run the command.  Return the exit status: 0, 2 for wrong arguments, 1 for failures."""
     text = (
         "Measure a trained run: what its codes mean, how good its pictures are, and which of the "
-        "known failures it shows.  Writes evaluation.json and evaluation.png into the run's folder."
+        "known failures it shows.  Writes evaluation.json and evaluation.png into its folder, or "
+        "into one that is named after the file."
     )
     p = common.parser_for("evaluate", text, default=None)
     text = "real images (default: what it was trained on)"

@@ -148,10 +148,8 @@ def prepare(args, group=SINGLE_PROCESS):
         raise
     except ValueError as error:
         raise UsageError(str(error)) from error
-    if config.get("data_crc32", complete["data_crc32"]) != complete["data_crc32"]:
-        advice = "give the place of those" if args.data else "put them back"
-        what = f"not the images that {out} was trained on; {advice}, or start another run"
-        raise data.DataError(f"{dataset.name}: {what}")
+    if not args.resume:  # again: reading the data takes minutes, in which another run may have come
+        out = _new(args)[2]
     if changes and group.rank == 0:
         print(f"resumed with changes, all of them allowed: {changes}")
     return dataset, complete | {"options": options}, out, resume
@@ -208,6 +206,8 @@ def _resumed(args):
     Raises UsageError for what may not change.
     """
     out, source = Path(args.resume), _source(args)
+    if out.is_file():
+        raise UsageError(f"--resume {out} is a file, expected a run's folder")
     resume, config, settings = checkpoint.load_for_run(out)
     if source and config.get("dataset") in ("mnist", "sprites"):
         what = f"{out} was trained on {config['dataset']}, which comes with the package"

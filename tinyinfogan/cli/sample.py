@@ -1,6 +1,5 @@
 """Draw images from a trained run: tinyinfogan sample --help"""
 
-import math
 from pathlib import Path
 
 import numpy as np
@@ -31,20 +30,14 @@ def chosen_codes(spec, texts):
         name, equals, value = text.partition("=")
         if not equals:
             raise common.UsageError(f"--code {text}: expected NAME=VALUE, such as c0=3")
-        code = code_named(spec, name)
+        name = code_named(spec, name).name
+        if name in codes:
+            raise common.UsageError(f"--code {text}: {name} is given twice")
         try:
-            number = float(value)
-        except ValueError:
-            number = float("nan")
-        if code.size is None:
-            good, expected = math.isfinite(number), "a number, from -1 to 1 in training"
-        else:
-            good, expected = number in range(code.size), f"a category from 0 to {code.size - 1}"
-        if not good:
-            raise common.UsageError(f"--code {text}: {code.name} takes {expected}")
-        if code.name in codes:
-            raise common.UsageError(f"--code {text}: {code.name} is given twice")
-        codes[code.name] = number
+            spec.set_code(np.empty((1, spec.dim)), name, value)
+            codes[name] = float(value)
+        except ValueError as error:
+            raise common.UsageError(f"--code {text}: {error}") from None
     return codes
 
 

@@ -26,6 +26,7 @@ from tinyinfogan.infogan.variants.augmentation import Augmentation, augmentation
 from tinyinfogan.storage import files
 from tinyinfogan.training import checkpoint, ranks, signals
 from tinyinfogan.training.folder import read_log
+from tinyinfogan.training.lock import unfinished
 
 NAME = "sweep.json"
 MOST = 10_000  # runs
@@ -60,8 +61,9 @@ def train_one(job, command=("tinyinfogan.train",)):
     note, log = folder / "arguments.json", folder / "log.txt"
     if note.exists() and note.read_text() != asked:
         return f"{folder} holds a run with other settings; give another --out"
-    note.write_text(asked)
-    if (folder / "traversal.png").exists():  # what a run makes last
+    with files.replacing(note) as file:
+        file.write(asked.encode())
+    if (folder / "traversal.png").exists() and read_log(folder) and not unfinished(folder):
         return None
     begun = (folder / checkpoint.NAME).exists()
     how = ["--resume", name] if begun else [*arguments, "--out", name, "--overwrite"]
@@ -74,7 +76,8 @@ def train_one(job, command=("tinyinfogan.train",)):
             _running.discard(child)
     if status == 0:
         return None
-    return (log.read_text().splitlines() or [f"exit status {status}"])[-1]
+    said = [line for line in log.read_text().splitlines() if status > 0 and line.strip()]
+    return said[-1] if said else f"exit status {status}; see {log}"
 
 
 _running = set()  # what train_one waits for

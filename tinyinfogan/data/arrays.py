@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tinyinfogan.data.errors import DataError, say
 
@@ -24,8 +25,12 @@ def check_factor(factor: str, values: np.ndarray, count: int, name: str) -> None
         raise DataError(f"{name}: {factor} must be finite, found {values[~np.isfinite(values)][0]}")
 
 
-def check_images(images: np.ndarray, name: str | Path) -> np.ndarray:
+def check_images(images: ArrayLike, name: str | Path) -> np.ndarray:
     """Return images of any accepted shape, dtype and range as uint8 (N, H, W, C)."""
+    try:
+        images = np.asarray(images)
+    except ValueError:
+        raise DataError(f"{name}: images of different shapes, expected them of one") from None
     shape, dtype, problem = images.shape, images.dtype, None
     images = images[..., None] if images.ndim == 3 else images
     if images.ndim != 4 or images.shape[3] not in (1, 3):

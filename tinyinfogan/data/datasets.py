@@ -3,6 +3,7 @@
 import math
 import os
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -98,10 +99,9 @@ def load(
     DataError, and nothing else, for anything wrong with the data.
     """
     path = None if path is None else Path(path).expanduser()
-    if name is not None:
-        return _prepared_arrays(_load_named(name, path, pictures, liked), pictures, invert)
-    if path is None:
-        return _prepared_arrays(_load_folder(BUNDLED_MNIST, "mnist"), pictures, invert)
+    if name is not None or path is None:
+        dataset = _load_named(name or "mnist", path, pictures, liked)
+        return _prepared_arrays(dataset, pictures, invert)
     with reading(path, "a data set"):
         folder = path if path.is_dir() else path.parent
         sets = sets_in(folder) if folder.is_dir() else []
@@ -128,10 +128,6 @@ def from_arrays(images, labels=None, name: str = ARRAYS, factors=None) -> Datase
     labels: integers (N,) from 0 to 255, or None.  name: what the data set and errors call them.
     factors: {name: (N,) finite numbers}, or None.  Raises DataError for anything else.
     """
-    try:
-        images = np.asarray(images)
-    except ValueError:
-        raise DataError(f"{name}: images of different shapes, expected them of one") from None
     images = check_images(images, name)
     labels = None if labels is None else check_labels(np.asarray(labels), len(images), name)
     known = {f: np.asarray(values) for f, values in (factors or {}).items()}
@@ -154,7 +150,7 @@ def of_run(config: dict, liked: Callable | None = None) -> Dataset:
     """Return the data that a run was trained on, prepared as there.
 
     config: as in its config.json.  liked: as `load` takes it, for a run that begins.
-    Raises DataError as `load` does, also if the data were moved, or were arrays of the caller's.
+    Raises DataError as `load` does, also if the data were moved or changed, or were arrays.
     """
     path, name = config.get("data"), config.get("dataset")
     if name == ARRAYS:
@@ -166,7 +162,11 @@ def of_run(config: dict, liked: Callable | None = None) -> Dataset:
     known = config.get("pictures") or {"channels": config.get("image_shape", [None])[-1]}
     how = {part: known.get(part) for part in ("size", "fit", "channels") if known.get(part)}
     how = Preparation(**how | ({"size": tuple(how["size"])} if "size" in how else {}))
-    return pad(load(path, name, how, liked=liked), config.get("settings", {}).get("pad", 0))
+    dataset = pad(load(path, name, how, liked=liked), config.get("settings", {}).get("pad", 0))
+    if "data_crc32" in config and zlib.crc32(dataset.images) != config["data_crc32"]:
+        advice = "put them back, or give their place as --data, or start another run"
+        raise DataError(f"{dataset.name}: not the images that the run was trained on; {advice}")
+    return dataset
 
 
 def seen_in(dataset: Dataset, pad: int) -> dict:

@@ -19,6 +19,11 @@ def evaluate(model, dataset, folder, seed=0):
     weights are kept.  Raises OSError if they cannot be written, and DataError if the labelled
     images are too few.
     """
+    if dataset.labels is not None:
+        _, labels, _, tests = clustering.data_split(dataset)
+        if min(len(labels), len(tests)) < 2:
+            few = f"{len(dataset.images)} labelled images are too few"
+            raise data.DataError(f"{dataset.name}: {few}; give at least 4 with --data")
     spec, rng = model.spec, np.random.default_rng(seed)
     found = measures.measure(model, dataset.images, rng)
     result = {"preset": model.settings.preset, "data": dataset.name, **found}
@@ -33,7 +38,9 @@ def evaluate(model, dataset, folder, seed=0):
         quality = _fidelity(model, dataset, assignment, Path(folder) / fidelity.NAME, rng)
         result["fidelity"] = quality
         if quality["classifier_accuracy"] > 0.9:  # a poor judge is no evidence
-            failures += measures.missing_classes(quality["class_shares"])
+            there = np.unique(dataset.labels)  # a number that no image has is no class
+            shares = [s if k in there else 1 for k, s in enumerate(quality["class_shares"])]
+            failures += measures.missing_classes(shares)
     if dataset.factors and len(dataset.images) > 1:
         result |= _factors(model, dataset, rng)
     return {**result, "failures": failures}
@@ -43,9 +50,6 @@ def _fidelity(model, dataset, assignment, path, rng):
     from tqdm import tqdm
 
     images, labels, test_images, test_labels = clustering.data_split(dataset)
-    if min(len(images), len(test_images)) < 2:
-        few = f"{len(dataset.images)} labelled images are too few"
-        raise data.DataError(f"{dataset.name}: {few}; give at least 4 with --data")
     bar = {"desc": "classifier", "unit": "step", "leave": False, "dynamic_ncols": True}
     progress = functools.partial(tqdm, **bar, disable=None)
     classifier = fidelity.cached_classifier(path, images, labels, model.device, progress)

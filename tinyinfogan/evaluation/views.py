@@ -17,7 +17,7 @@ PRIOR_VARIANCE = 1 / 3  # of c ~ U(-1, 1)
 def held_out(dataset, limit=IMAGES):
     """Return at most `limit` images, uint8 (n, H, W, C), to score runs on; labels are not asked.
 
-    The test images; without any, every second training image, as `clustering.data_split` has it.
+    The test images; without any, every second training image.
     """
     tests = dataset.test_images
     return clustering.spread(dataset.images[1::2] if tests is None else tests, limit).copy()

@@ -44,7 +44,7 @@ def _flush(folder):
 
 def remove_temporaries(folder):
     """Remove what a killed process left half written in `folder`."""
-    for path in Path(folder).glob(".*.tmp"):
+    for path in Path(folder).glob(f".*.{'[0-9a-f]' * 32}.tmp"):  # others may be somebody's
         path.unlink(missing_ok=True)
 
 

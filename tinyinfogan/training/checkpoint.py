@@ -67,7 +67,8 @@ def save(path, arrays, keep=1, compression=zipfile.ZIP_STORED):
 
     def verify(temporary):
         read(temporary)
-        _set_aside(path, keep - 1)
+        if path.name == NAME:  # the others are not a run's
+            _set_aside(path, keep - 1)
 
     with files.replacing(path, verify) as file:
         with zipfile.ZipFile(file, "w", compression) as archive:

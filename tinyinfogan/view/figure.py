@@ -21,8 +21,9 @@ def save(path, model, dataset, result):
     above = [_generated(model, result), _traversed(model), _real(model, dataset, result)]
     above = [content for content in above if content]
     below = [show_information, show_changes]
-    for key, show in (("factors", show_factors), ("confusion", show_confusion)):
-        below = [show, *below] if key in result else below
+    below = [show_factors, *below] if "factors" in result else below
+    if "confusion" in result:
+        below.insert(0, lambda axes, result: plots.show_confusion(axes, **result["confusion"]))
     columns = max(len(above), len(below))
     known = _best_codes(model, dataset, result, 2 * columns) if "factors" in result else []
     width, rows = 780 * columns, [1.1, 1] + [1] * -(-len(known) // columns)
@@ -111,12 +112,12 @@ def _best_codes(model, dataset, result, most):
     return found[:most]
 
 
+def _plain(name):
+    """Return a name of the user's as a text of Matplotlib's in which "$" begins no formula."""
+    return name.replace("$", r"\$")
+
+
 # --- the panels -----------------------------------------------------------------------------------
-
-
-def show_confusion(axes, result):
-    """Draw the confusion of c0 with the labels."""
-    plots.show_confusion(axes, **result["confusion"])
 
 
 def show_factors(axes, result):
@@ -125,7 +126,7 @@ def show_factors(axes, result):
     scores = [[*factor["codes"].values(), factor["all_codes"]] for factor in factors.values()]
     title = "Factors read from codes: R² or accuracy"
     plots.heat_map(axes, np.array(scores, float).T, 1, "{:.2f}", title)
-    axes.set_xticks(range(len(factors)), list(factors), rotation=20)
+    axes.set_xticks(range(len(factors)), [*map(_plain, factors)], rotation=20)
     axes.set_yticks(range(len(scores[0])), [*result["codes"], "all codes"])
     axes.axhline(len(scores[0]) - 1.5, color="white", lw=4)
     plots.fit_labels(axes, len(factors))
@@ -138,6 +139,7 @@ def show_factor(axes, name, factor, code, numbers, values):
     """
     jitter = np.random.default_rng(0).uniform(-0.35, 0.35, (2, len(values)))
     score, degrees = factor["codes"][code], factor.get("error_degrees", {}).get(code)
+    name = _plain(name)
     unordered, angle = factor["kind"] == "category", factor["kind"] == "angle"
     words = f"accuracy {score:.2f}" if unordered else f"R² {score:.2f}"
     words += "" if degrees is None else f", mean error {degrees:.0f}°"
@@ -201,7 +203,9 @@ def show_text(axes, result):
         parts.append(text.disentanglement(result["disentanglement"]))
     lines = "\n".join([*parts, "", text.failures(result["failures"])]).splitlines()
     wrapped = "\n".join(textwrap.fill(line, 48, subsequent_indent="    ") for line in lines)
-    words = axes.text(0, 0.98, wrapped, va="top", size=8.5, color=INK, linespacing=1.35)
+    style = {"va": "top", "size": 8.5, "color": INK, "linespacing": 1.35}
+    words = axes.text(0, 0.98, _plain(wrapped), **style)
     words.set_in_layout(False)  # a long one would squeeze the pictures
     axes.axis("off")
-    axes.set_title(f"{result['preset']} on {result['data']}", fontsize=11, loc="left", color=INK)
+    title = f"{result['preset']} on {_plain(result['data'])}"
+    axes.set_title(title, fontsize=11, loc="left", color=INK)
