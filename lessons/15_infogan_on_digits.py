@@ -471,8 +471,9 @@ plt.show()
 #
 # The paper reports an error of 5 %, after a training whose length it does not tell. Beside it: our
 # run; the same program in the paper's size, for five epochs, that is five times through all images
-# (``tinyinfogan train --preset paper-mnist --epochs 5``), and for the 5,000 steps of the preset; and
-# the package's default, seed by seed. The figures of the last three are those of docs/results.md.
+# (``tinyinfogan train --preset paper-mnist --epochs 5``), and for the 5,000 steps of the preset;
+# and the package's default, seed by seed. The figures of the last three are those of
+# docs/results.md.
 
 # %%
 programs = {
