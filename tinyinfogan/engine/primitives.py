@@ -9,12 +9,6 @@ from tinyinfogan.engine.seam import primitive
 
 
 @primitive
-def add(a: Array, b: Array) -> Array:
-    """Return a + b."""
-    return a + b
-
-
-@primitive
 def matmul(a: Array, b: Array) -> Array:
     """Return a @ b."""
     return a @ b

@@ -9,7 +9,6 @@ from typing import TypeAlias
 
 import numpy as np
 
-from tinyinfogan.engine import primitives
 from tinyinfogan.engine.device import Array, array_module, to_host
 
 
@@ -94,7 +93,7 @@ class Tensor:
                 if source is None or part is None or not source.requires_grad:
                     continue
                 if source in grads:
-                    grads[source] = primitives.add(grads[source], part)
+                    grads[source] = grads[source] + part
                 elif source._backward is None and (
                     0 in part.strides or array_module(g).may_share_memory(part, g)
                 ):

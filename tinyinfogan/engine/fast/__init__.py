@@ -16,4 +16,4 @@ def version(name: str, arguments: tuple) -> Callable | None:
     first = arguments[0][0] if isinstance(arguments[0], list) else arguments[0]
     if isinstance(first, np.ndarray):
         return cpu.VERSIONS.get(name)
-    return None if isinstance(first, (np.generic, float)) else kernels.version(name, arguments)
+    return None if isinstance(first, np.generic) else kernels.version(name, arguments)

@@ -13,7 +13,7 @@ from tinyinfogan.engine.fast.conv import (  # noqa: F401  gathered in VERSIONS
     conv_weight_grad,
     im2col,
 )
-from tinyinfogan.engine.fast.pool import LARGE, pooled_empty
+from tinyinfogan.engine.fast.pool import pooled_empty
 from tinyinfogan.engine.fast.threads import one_blas_thread, parallel_for, parallel_sum, share_rows
 
 SMALL_PRODUCT = 1 << 23  # multiplications; below this handing over costs more than it saves
@@ -21,21 +21,6 @@ CHUNK = 1 << 17  # elements: shorter calls would queue for the interpreter lock
 GROUP = 128  # rows that are added up before their sum is added to others, for float32's sake
 
 # --- sums and products ----------------------------------------------------------------------------
-
-
-# a + b, shared among threads, into a pooled buffer, if b is as long as a or repeated along a's
-# first axis.
-def add(a, b):
-    shape = getattr(b, "shape", ())
-    fits = len(shape) <= a.ndim and np.broadcast_shapes(a.shape, shape) == a.shape
-    if a.nbytes < LARGE or not fits:
-        return a + b
-    y = pooled_empty(a.shape, np.result_type(a, b))
-    if shape[:1] == a.shape[:1] and len(shape) == a.ndim:
-        share_rows(lambda a, b, y: np.add(a, b, out=y), a, b, y)
-    else:
-        share_rows(lambda a, y: np.add(a, b, out=y), a, y)
-    return y
 
 
 # a @ b, of two matrices shared among threads, by the longest of the three sides.
@@ -80,16 +65,6 @@ def _in_groups(add_up, *arrays, results=1):
 
 
 # --- activations ----------------------------------------------------------------------------------
-
-
-# max(x, slope · x), shared among threads, into a pooled buffer.
-def leaky_relu(x, slope):
-    def forward(x, y):
-        if slope:
-            np.multiply(x, slope, out=y)
-        np.maximum(x, y if slope else 0, out=y)
-
-    return _pooled(forward, x)
 
 
 # g · max([x > 0], slope), or for a slope of 0, as a product with inf would not be 0, the bits of g
