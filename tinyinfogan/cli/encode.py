@@ -73,8 +73,9 @@ def rows(model, encoding):
 def work(args):
     """Do what the parsed arguments say.  Raises the errors that `common.run` expects."""
     run = Path(args.run)
-    known = any((run / name).exists() for name in (checkpoint.NAME, "config.json"))
-    if run.suffix not in (".npz", ".safetensors") and not known:
+    begun = (run / "config.json").exists() and (run / "samples").is_dir()
+    known = run.suffix in (".npz", ".safetensors") or begun or (run / checkpoint.NAME).exists()
+    if not known:
         args.images.insert(0, args.run)  # not a run: the first of the images
         args.run = checkpoint.TRAINED
     if bool(args.images) == (args.data is not None):
