@@ -107,6 +107,8 @@ def test_epochs_are_passes_over_the_data(images, tmp_path, no_pictures):
         (["--log-every", "0"], "log_every is 0"),
         (["--checkpoint-every", "-1"], "checkpoint_every is -1"),
         (["--checkpoint-every", "0"], "checkpoint_every is 0"),
+        (["--preset", "tutorial-mnist", "--colour"], "takes images of 1 channels"),
+        (["--resume", "run", "--overwrite"], "not both"),
     ],
 )
 def test_arguments_that_cannot_be(argv, words, images, tmp_path, capsys):

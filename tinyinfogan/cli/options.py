@@ -159,6 +159,8 @@ def _check(args):
     """Raise UsageError for arguments that cannot be, whatever the data."""
     if args.steps is not None and args.epochs is not None:
         raise UsageError("give --steps or --epochs, not both")
+    if args.resume and args.overwrite:
+        raise UsageError("give --resume or --overwrite, not both")
     if args.epochs is not None and not 0 < args.epochs <= MOST_EPOCHS:
         most = f"expected more than 0 and at most {MOST_EPOCHS:,}"
         raise UsageError(f"epochs is {args.epochs}, {most}")
@@ -182,9 +184,10 @@ def _new(args):
     if os.path.realpath(out) == source:
         raise UsageError(f"{out} is the folder of --data; choose another --out")
     network = FAMILIES[settings.network]
-    channels = 1 if args.grey else 3 if args.colour else None
-    if not network.multiple:
-        channels = network.image_shape[2]
+    asked = 1 if args.grey else 3 if args.colour else None
+    channels = asked if network.multiple else network.image_shape[2]
+    if asked not in (None, channels):
+        raise UsageError(f"{settings.preset} takes images of {channels} channels and no others")
     pictures = {"size": args.size, "fit": args.fit or "crop", "channels": channels}
     config = {"dataset": dataset, "data": source, "seed": args.seed or 0, "options": OPTIONS}
     return settings, config | {"pictures": pictures}, out, None, ""
