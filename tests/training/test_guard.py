@@ -385,7 +385,7 @@ def test_a_run_without_a_checkpoint_starts_again_from_its_settings(images, tmp_p
     command(capsys, *FAST, "--steps", 3, "--data", images, "--out", out)
     whole = (out / checkpoint.NAME).read_bytes()
     (out / checkpoint.NAME).unlink()
-    (out / ".checkpoint.npz.0123.tmp").write_text("half")
+    (out / f".checkpoint.npz.{32 * '0'}.tmp").write_text("half")
     assert command(capsys, "--resume", out)[0] == 0
     assert (out / checkpoint.NAME).read_bytes() == whole
     assert not list(out.glob(".*"))

@@ -26,8 +26,8 @@ class Adam:
         if not all(isinstance(p, Tensor) and p.is_leaf for p in parameters):
             raise TypeError("Adam: expected a list of Tensors, none of them an operation's result")
         self.parameters = list(dict.fromkeys(parameters))
-        if not (0 < lr < math.inf and 0 < eps < math.inf):
-            raise ValueError(f"Adam: lr is {lr}, eps {eps}; expected a positive number for each")
+        if not (0 < lr < math.inf and 0 <= eps < math.inf):
+            raise ValueError(f"Adam: lr is {lr}, eps {eps}; expected a positive lr, eps from 0 up")
         if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
             raise ValueError(f"Adam: betas are {betas}, expected two numbers from 0 to below 1")
         self.lr, self.betas, self.eps, self.steps = lr, betas, eps, 0
