@@ -100,9 +100,9 @@ axes.set_title("five codes, each from -1 to 1")
 plt.show()
 
 # %% [markdown]
-# c1 makes the shape smaller, c2 moves it to the right, c3 moves it up. c0 and c4 turn it and change
-# what it is, both at once. To look is a beginning, but this row began at one point among all, and
-# another reader might see other things. So we count.
+# c1 makes the shape smaller, c2 moves it to the right, c3 moves it down. c0 turns it, and c4 makes
+# an ellipse of a square, and a larger one. To look is a beginning, but this row began at one point
+# among all, and another reader might see other things. So we count.
 #
 # What there is to find
 # ---------------------
@@ -192,9 +192,9 @@ heat_map(axes, known, "Share of each factor that a code knows")
 plt.show()
 
 # %% [markdown]
-# Three codes have found a factor each, size, x and y, and know next to nothing else. x and y stay
-# far from 1, though. 20 intervals cannot tell 32 places, so even a perfect code would get 0.85 for
-# x; and Q is not certain. I nats tell apart about exp(I) equally likely things:
+# Three codes have found a factor each, size, x and y, and know next to nothing else. No cell is
+# near 1, though. 20 intervals cannot tell 32 places, so even a perfect code would get 0.85 for x;
+# and Q is not certain. I nats tell apart about exp(I) equally likely things:
 
 # %%
 nats = known[2, 3] * np.log(32)
