@@ -52,7 +52,7 @@ def _walk(folder, above, found, left):
         suffix = os.path.splitext(entry.name)[1].lower()
         if entry.name.startswith("."):
             left["hidden"] += 1
-        elif os.path.exists(os.path.join(entry.path, "metrics.jsonl")):
+        elif entry.is_dir() and os.path.exists(os.path.join(entry.path, "metrics.jsonl")):
             left["runs"] += 1
         elif entry.is_dir():
             _walk(entry.path, (*above, here), found, left)
