@@ -5,6 +5,7 @@ as in section 7.2 of the InfoGAN paper (arXiv 1606.03657), where matching each c
 digit gives a 5 % error rate on MNIST.
 """
 
+import sys
 from typing import NamedTuple
 
 import numpy as np
@@ -130,18 +131,21 @@ class CodeTable(NamedTuple):
     accuracy: float
 
 
-def data_split(dataset):
-    """Return (images, labels, test images, test labels) of a dataset with labels.
+def data_split(dataset, limit=sys.maxsize):
+    """Return (images, labels, test images, test labels) of a dataset with labels, `limit` at most.
 
-    Without labelled test images every second training image is one: they may be sorted by class.
+    Without labelled test images every second training image, by class, is one.
     """
-    if dataset.test_images is not None and dataset.test_labels is not None:
-        return dataset[:4]
     images, labels = dataset.images, dataset.labels
-    if (labels[1:] < labels[:-1]).any():  # classes that take turns would all come into one half
+    if dataset.test_images is not None and dataset.test_labels is not None:
+        parts = dataset[:4]
+    elif (labels[1:] < labels[:-1]).any():  # classes that take turns would all come into one half
         order = np.argsort(labels, kind="stable")
-        images, labels = images[order], labels[order]
-    return images[::2], labels[::2], images[1::2], labels[1::2]
+        some, others = spread(order[::2], limit), spread(order[1::2], limit)
+        return images[some], labels[some], images[others], labels[others]
+    else:
+        parts = images[::2], labels[::2], images[1::2], labels[1::2]
+    return tuple(spread(part, limit) for part in parts)
 
 
 def spread(array, limit):
@@ -154,7 +158,7 @@ def code_table(model, dataset, limit=10_000):
 
     Assigned on the training images of `data_split`, scored on its test images, `limit` at most.
     """
-    images, labels, test_images, test_labels = (spread(a, limit) for a in data_split(dataset))
+    images, labels, test_images, test_labels = data_split(dataset, limit)
     size, classes = model.spec.categorical[0], int(max(labels.max(), test_labels.max())) + 1
     codes = model.predict(test_images)
     assignment = assign_codes(confusion_table(model.predict(images), labels, size, classes))

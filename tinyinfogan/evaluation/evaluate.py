@@ -20,8 +20,8 @@ def evaluate(model, dataset, folder, seed=0):
     images are too few.
     """
     if dataset.labels is not None:
-        _, labels, _, tests = clustering.data_split(dataset)
-        if min(len(labels), len(tests)) < 2:
+        split = images, _, test_images, _ = clustering.data_split(dataset)
+        if min(len(images), len(test_images)) < 2:
             few = f"{len(dataset.images)} labelled images are too few"
             raise data.DataError(f"{dataset.name}: {few}; give at least 4 with --data")
     spec, rng = model.spec, np.random.default_rng(seed)
@@ -35,7 +35,7 @@ def evaluate(model, dataset, folder, seed=0):
         result["confusion"] = {"table": table.tolist(), "assignment": assignment.tolist()}
     failures = measures.failures(spec, found, table, assignment)
     if dataset.labels is not None:
-        quality = _fidelity(model, dataset, assignment, Path(folder) / fidelity.NAME, rng)
+        quality = _fidelity(model, split, assignment, Path(folder) / fidelity.NAME, rng)
         result["fidelity"] = quality
         if quality["classifier_accuracy"] > 0.9:  # a poor judge is no evidence
             there = np.unique(dataset.labels)  # a number that no image has is no class
@@ -46,10 +46,10 @@ def evaluate(model, dataset, folder, seed=0):
     return {**result, "failures": failures}
 
 
-def _fidelity(model, dataset, assignment, path, rng):
+def _fidelity(model, split, assignment, path, rng):
     from tqdm import tqdm
 
-    images, labels, test_images, test_labels = clustering.data_split(dataset)
+    images, labels, test_images, test_labels = split
     bar = {"desc": "classifier", "unit": "step", "leave": False, "dynamic_ncols": True}
     progress = functools.partial(tqdm, **bar, disable=None)
     classifier = fidelity.cached_classifier(path, images, labels, model.device, progress)
